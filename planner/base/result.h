@@ -15,7 +15,8 @@ namespace stowage {
 
 enum class ErrorCode { kInvalidInput, kInfeasible, kOutOfMemory, kIo, kDevice, kInternal };
 
-// The exit code of a tool that ends with this error: 1 infeasible or out of memory, 2 bad input, 3 device, io or internal.
+// The exit code of a tool that ends with this error: 1 infeasible or out of memory, 2 bad input, 3 device, io or
+// internal.
 int ExitCode(ErrorCode code);
 std::string_view Name(ErrorCode code);
 
@@ -66,7 +67,7 @@ inline Status OkStatus() { return Ok{}; }
 // STOWAGE_TRY(const auto x, F()): declares x from a Result or returns its error. Needs braces under `if`.
 #define STOWAGE_TRY(decl, expr) STOWAGE_TRY_IMPL_(STOWAGE_CAT_(stowage_try_, __COUNTER__), decl, expr)
 // STOWAGE_RETURN_IF_ERROR(F()): the same for a Status.
-#define STOWAGE_RETURN_IF_ERROR(expr)                            \
-  do {                                                           \
+#define STOWAGE_RETURN_IF_ERROR(expr)                                       \
+  do {                                                                      \
     if (auto status_ = (expr); !status_) return std::move(status_).error(); \
   } while (false)

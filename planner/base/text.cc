@@ -59,7 +59,9 @@ std::string FormatCount(std::int64_t n) {
   return digits;
 }
 
-std::string FormatRate(BytesPerSecond rate) { return FormatBytes(Bytes(static_cast<std::int64_t>(rate.value()))) + "/s"; }
+std::string FormatRate(BytesPerSecond rate) {
+  return FormatBytes(Bytes(static_cast<std::int64_t>(rate.value()))) + "/s";
+}
 
 std::string FormatPercent(double fraction) { return fmt::format("{:.1f} %", fraction * 100); }
 

@@ -1,4 +1,5 @@
-// Quantities with a unit. An operator exists only if its result has that dimension: Bytes(1) + Seconds(2) does not compile.
+// Quantities with a unit. An operator exists only if its result has that dimension: Bytes(1) + Seconds(2) does not
+// compile.
 //
 //   Seconds t = Bytes(16'000'000'000) / BytesPerSecond(12e9);   // 1.33 s
 //
@@ -39,7 +40,9 @@ using FlopsPerSecond = Quantity<struct FlopsPerSecondTag, double>;
 
 constexpr Seconds operator/(Bytes b, BytesPerSecond r) { return Seconds(static_cast<double>(b.value()) / r.value()); }
 constexpr Seconds operator/(Flops f, FlopsPerSecond r) { return Seconds(f.value() / r.value()); }
-constexpr BytesPerSecond operator/(Bytes b, Seconds s) { return BytesPerSecond(static_cast<double>(b.value()) / s.value()); }
+constexpr BytesPerSecond operator/(Bytes b, Seconds s) {
+  return BytesPerSecond(static_cast<double>(b.value()) / s.value());
+}
 
 // The smallest multiple of `alignment` (> 0) that is at least `size` (>= 0).
 constexpr Bytes RoundUp(Bytes size, Bytes alignment) {
