@@ -1,0 +1,106 @@
+// A network as its checkpoint and its Python class describe it: modules in registration order, each with the tensors it
+// owns. No shapes of activations and no devices here.
+//
+//   model                    LlamaForCausalLM
+//   |- model                 LlamaModel
+//   |  |- embed_tokens       Embedding          weight [V, h]
+//   |  |- layers
+//   |  |  `- 0               LlamaDecoderLayer  <- a no-split block: computed whole on one device
+//   ...
+// Registration order is observable: accelerate's placement walks modules and tensors in exactly this order.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "planner/base/units.h"
+#include "planner/model/dtype.h"
+
+namespace stowage {
+
+using TensorId = std::int32_t;
+using ModuleId = std::int32_t;
+inline constexpr std::int32_t kNoId = -1;
+
+using Shape = std::vector<std::int64_t>;
+std::int64_t Elements(const Shape& shape);    // 1 for a scalar
+std::string FormatShape(const Shape& shape);  // "[4096, 14336]"
+
+// Where a tensor's bytes are in a checkpoint.
+struct FileSlice {
+  std::int32_t file = kNoId;  // index into Model::files
+  std::int64_t offset = 0;    // from the start of the file
+  DType dtype = DType::kF32;  // as stored; the tensor's own dtype may differ (--dtype)
+};
+
+struct Tensor {
+  std::string name;  // exact state-dict name: "model.layers.0.mlp.up_proj.weight"
+  Shape shape;
+  DType dtype = DType::kF32;        // what it is computed with and takes in memory
+  ModuleId module = kNoId;          // the module that owns it
+  bool buffer = false;              // a buffer, not a parameter
+  bool persistent = true;           // false: not in any checkpoint (rope tables, masks)
+  TensorId tied_to = kNoId;         // the tensor whose storage this one shares; kNoId: storage of its own
+  std::optional<FileSlice> source;  // absent without a checkpoint
+
+  Bytes bytes() const { return SizeOf(dtype, Elements(shape)); }
+};
+
+struct Module {
+  std::string name;        // dotted path; "" for the root
+  std::string class_name;  // "LlamaDecoderLayer"
+  ModuleId parent = kNoId;
+  std::vector<ModuleId> children;  // registration order
+  std::vector<TensorId> tensors;   // own parameters first, then own buffers, each in registration order
+};
+
+// Facts of a decoder-only language model that sizes of passes are made of. Field names follow config.json.
+struct TransformerShape {
+  std::int64_t layers = 0;        // num_hidden_layers
+  std::int64_t hidden = 0;        // hidden_size
+  std::int64_t intermediate = 0;  // intermediate_size
+  std::int64_t heads = 0;         // num_attention_heads
+  std::int64_t kv_heads = 0;      // num_key_value_heads
+  std::int64_t head_dim = 0;
+  std::int64_t vocab = 0;          // vocab_size
+  std::int64_t max_positions = 0;  // max_position_embeddings
+  double norm_eps = 1e-5;          // rms_norm_eps
+  double rope_theta = 10000;
+};
+
+// rope_scaling / rope_parameters of config.json. type "default" means none.
+struct RopeScaling {
+  std::string type = "default";  // default, linear, llama3
+  double factor = 1;
+  double low_freq_factor = 1;
+  double high_freq_factor = 4;
+  std::int64_t original_max_positions = 0;
+};
+
+struct Model {
+  std::string name;        // what the user called it, or the folder's name
+  std::string family;      // model_type: "llama"
+  std::string class_name;  // "LlamaForCausalLM"
+  TransformerShape shape;
+  RopeScaling rope;
+  bool attention_bias = false;
+  bool mlp_bias = false;
+  std::vector<Module> modules;  // [0] is the root; parents before children, in registration order (pre-order)
+  std::vector<Tensor> tensors;  // in the order of a walk over the modules
+  std::vector<std::vector<TensorId>> tied_groups;  // each group: the owner first
+  std::vector<std::string> no_split_classes;       // transformers' _no_split_modules
+  std::vector<std::string> files;  // checkpoint files, absolute or relative as given; empty without weights
+
+  // What is in memory: every tensor once (tied ones share), buffers included when asked.
+  Bytes WeightBytes() const;        // parameters only, a tied weight once
+  std::int64_t Parameters() const;  // elements, a tied weight once
+  // The no-split block a module lies in (itself or an ancestor), or kNoId.
+  ModuleId BlockOf(ModuleId module) const;
+  TensorId FindTensor(std::string_view name) const;  // kNoId when absent; linear
+  ModuleId FindModule(std::string_view name) const;  // kNoId when absent; linear
+};
+
+}  // namespace stowage

@@ -1,0 +1,43 @@
+#include "planner/model/op_graph.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+namespace stowage {
+namespace {
+
+std::string ValueList(const OpGraph& graph, const std::vector<ValueId>& ids) {
+  std::string out;
+  for (const ValueId id : ids) out += (out.empty() ? "" : ", ") + graph.values[id].name;
+  return "(" + out + ")";
+}
+
+std::string Affine(std::int64_t base, std::int64_t step) {
+  return step == 0 ? fmt::format("{}", base) : fmt::format("{}+{}i", base, step);
+}
+
+}  // namespace
+
+std::string_view Name(OpKind kind) {
+  static constexpr std::array<std::string_view, 11> kNames = {"embedding",    "rms_norm",   "linear", "rope",
+                                                              "cache_append", "attention",  "silu",   "mul",
+                                                              "add",          "last_token", "argmax"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::string Dump(const OpGraph& graph, const Model& model) {
+  std::string out = graph.pass.Name() + "\n";
+  for (const Op& op : graph.ops) {
+    out += fmt::format("{} {} {} -> {}", op.name, Name(op.kind), ValueList(graph, op.inputs),
+                       ValueList(graph, op.outputs));
+    for (const TensorId t : op.weights) out += " w:" + model.tensors[t].name;
+    out += fmt::format(" flops {} weight_bytes {} activation_bytes {}\n",
+                       Affine(static_cast<std::int64_t>(op.flops.base), static_cast<std::int64_t>(op.flops.step)),
+                       Affine(op.weight_bytes.base, op.weight_bytes.step),
+                       Affine(op.activation_bytes.base, op.activation_bytes.step));
+  }
+  return out;
+}
+
+}  // namespace stowage

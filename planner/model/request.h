@@ -1,0 +1,42 @@
+// What the user wants computed, and the passes that come of it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "planner/base/units.h"
+#include "planner/model/dtype.h"
+
+namespace stowage {
+
+struct Request {
+  std::int64_t batch = 1;
+  std::int64_t prompt_tokens = 512;
+  std::int64_t new_tokens = 128;  // the first comes from the prefill, the others from one decode pass each
+  std::optional<DType> dtype;     // --dtype; absent: as the checkpoint holds it
+  bool all_logits = false;        // logits of every prompt position, not only of the last
+
+  // Positions a cache must hold: the last new token is never fed back.
+  std::int64_t CachePositions() const { return prompt_tokens + new_tokens - (new_tokens > 0 ? 1 : 0); }
+  std::int64_t DecodePasses() const { return new_tokens > 1 ? new_tokens - 1 : 0; }
+};
+
+// One run of the network. A decode pass stands for a whole phase of them: iteration i has past + i * past_step
+// positions in its cache before it starts.
+struct Pass {
+  enum class Kind { kPrefill, kDecode };
+  Kind kind = Kind::kPrefill;
+  std::int64_t batch = 1;
+  std::int64_t tokens = 1;     // new positions per sequence
+  std::int64_t past = 0;       // positions already cached, at iteration 0
+  std::int64_t past_step = 0;  // growth of past per iteration
+  bool all_logits = false;     // native: the head runs on the last position unless set; torch always runs all
+
+  std::string Name() const;  // "prefill(batch 1, tokens 512)", "decode(batch 1, past 512)"
+};
+
+Pass PrefillOf(const Request& request);
+Pass DecodeOf(const Request& request);
+
+}  // namespace stowage
