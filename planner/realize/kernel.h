@@ -1,0 +1,77 @@
+// A kernel as a runtime launches it: the noun that the cost model prices, the schedule carries and the executor runs.
+//
+// Operands. A step that computes a kernel lists its slices in this order (a contract between the lowering and the
+// executor):
+//
+//   kind        reads                                          writes
+//   kEmbedding  ids [rows] int32, table [V, n]                 out [rows, n]
+//   kRmsNorm    x [rows, n], gain [n]                          out [rows, n]
+//   kLinear     x [rows, k], W [row_end - row_begin, k],       y [rows, n], of which columns [row_begin, row_end)
+//   change
+//               (bias [row_end - row_begin] if has_bias,)
+//               (y [rows, n] if accumulate)
+//   kRopeCache  q [rows, heads * head_dim],                    q (in place), keys slice of the new positions,
+//               k, v [rows, kv_heads * head_dim],              values slice of the new positions
+//               inv_freq [head_dim / 2] fp32
+//   kAttention  q [rows, heads * head_dim],                    out [rows, heads * head_dim]
+//               keys, values [0, past + tokens) positions
+//   kSiluMul    gate [rows, n], up [rows, n]                   out [rows, n] (may be gate)
+//   kArgmax     logits [rows, n]                               ids [rows] int32
+//   kConvert    x [n] in from_dtype                            y [n] in dtype
+//   kOpaque     anything                                       anything (simulated, not executed: torch operators,
+//   tests)
+//
+// Layouts: rows are position-major (row = token * batch + sequence); a cache is [positions, batch, kv_heads, head_dim].
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "planner/base/units.h"
+#include "planner/model/dtype.h"
+
+namespace stowage {
+
+enum class KernelKind : std::uint8_t {
+  kEmbedding,
+  kRmsNorm,
+  kLinear,
+  kRopeCache,
+  kAttention,
+  kSiluMul,
+  kArgmax,
+  kConvert,
+  kOpaque,
+};
+
+std::string_view Name(KernelKind kind);
+
+struct Kernel {
+  KernelKind kind = KernelKind::kOpaque;
+  std::string name;            // the op it realizes: "model.layers.0.self_attn.q_proj"; a torch operator: "mm.default"
+  DType dtype = DType::kBF16;  // of activations, weights and cache; sums are fp32
+  DType from_dtype = DType::kBF16;  // kConvert
+  std::int64_t rows = 0;
+  std::int64_t n = 0;          // width of the output
+  std::int64_t k = 0;          // width of the input (kLinear)
+  std::int64_t row_begin = 0;  // kLinear: the rows of W computed here; a whole matrix is [0, n)
+  std::int64_t row_end = 0;
+  bool accumulate = false;  // kLinear: y += x W^T, the fused residual
+  bool has_bias = false;
+  std::int64_t batch = 1;
+  std::int64_t tokens = 0;     // new positions per sequence
+  std::int64_t past = 0;       // positions cached before iteration 0
+  std::int64_t past_step = 0;  // growth per iteration
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+  double eps = 0;  // kRmsNorm
+
+  // Work of iteration i, as costed. For data-dependent work (expert routing) this is the expected value; what may be
+  // touched at worst is what the step's slices say.
+  AffineFlops flops;
+  AffineBytes bytes;  // moved between the device's memory and its cores, each operand once
+};
+
+}  // namespace stowage

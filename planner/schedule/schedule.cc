@@ -1,0 +1,40 @@
+#include "planner/schedule/schedule.h"
+
+namespace stowage {
+
+std::string_view Name(BufferKind kind) {
+  static constexpr std::array<std::string_view, 7> kNames = {"weights", "kv",      "activations", "workspace",
+                                                             "staging", "context", "tokens"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::string_view Name(StepKind kind) {
+  static constexpr std::array<std::string_view, 9> kNames = {
+      "allocate", "free", "empty_cache", "record_stream", "read", "copy", "compute", "reduce", "wait"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+BufferId Schedule::RootOf(BufferId buffer) const {
+  while (buffers[buffer].parent >= 0) buffer = buffers[buffer].parent;
+  return buffer;
+}
+
+Bytes Schedule::OffsetInRoot(BufferId buffer) const {
+  Bytes offset;
+  for (; buffers[buffer].parent >= 0; buffer = buffers[buffer].parent) offset += buffers[buffer].offset;
+  return offset;
+}
+
+std::string Schedule::StepName(StepId id) const {
+  const Step& step = steps[id];
+  if (!step.name.empty()) return step.name;
+  std::string out(Name(step.kind));
+  if (step.kernel >= 0) return out + " " + kernels[step.kernel].name;
+  if (step.buffer >= 0) return out + " " + buffers[step.buffer].name;
+  if (!step.writes.empty()) return out + " " + buffers[step.writes[0].buffer].name;
+  if (step.pool >= 0) return out + " " + pools[step.pool].name;
+  if (step.target.step >= 0) return out + " " + StepName(step.target.step);
+  return out;
+}
+
+}  // namespace stowage
