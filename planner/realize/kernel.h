@@ -72,6 +72,8 @@ struct Kernel {
   // touched at worst is what the step's slices say.
   AffineFlops flops;
   AffineBytes bytes;  // moved between the device's memory and its cores, each operand once
+
+  friend bool operator==(const Kernel&, const Kernel&) = default;
 };
 
 }  // namespace stowage

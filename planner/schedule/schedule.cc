@@ -8,6 +8,13 @@ std::string_view Name(BufferKind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
+std::string_view Name(Allocator allocator) {
+  static constexpr std::array<std::string_view, 3> kNames = {"arena", "torch_caching", "pageable"};
+  return kNames[static_cast<std::size_t>(allocator)];
+}
+
+std::string_view Name(IssuerKind kind) { return kind == IssuerKind::kNative ? "native" : "torch"; }
+
 std::string_view Name(StepKind kind) {
   static constexpr std::array<std::string_view, 9> kNames = {
       "allocate", "free", "empty_cache", "record_stream", "read", "copy", "compute", "reduce", "wait"};

@@ -43,11 +43,13 @@ enum class Allocator : std::uint8_t {
   kTorchCaching,  // PyTorch's caching allocator: Allocate and Free act when issued; may run out of memory
   kPageable,      // host memory: exact sizes
 };
+std::string_view Name(Allocator allocator);
 
 struct PoolUse {
   std::string name;  // a pool of the machine
   Allocator allocator = Allocator::kArena;
   Bytes budget;  // what root buffers of this schedule may take: the machine's budget less reservations
+  friend bool operator==(const PoolUse&, const PoolUse&) = default;
 };
 
 struct Buffer {
@@ -61,12 +63,14 @@ struct Buffer {
   bool initial = false;    // holds its contents before the schedule starts (files, the prompt): never allocated
   std::int32_t file = -1;  // contents come from Schedule::files[file] at file_offset; implies initial, pool "disk"
   std::int64_t file_offset = 0;
+  friend bool operator==(const Buffer&, const Buffer&) = default;
 };
 
 struct Slice {
   BufferId buffer = -1;
   AffineBytes offset;  // within the buffer
   AffineBytes bytes;   // the worst case: what may be touched
+  friend bool operator==(const Slice&, const Slice&) = default;
 };
 
 enum class StepKind : std::uint8_t {
@@ -119,12 +123,14 @@ struct Step {
   std::optional<AffineBytes> expected_bytes;  // Read, Copy, Reduce: what is costed where it is less than the slices
   std::optional<Seconds> fixed;               // a given duration instead of the cost model's (tests, measured steps)
   std::string name;  // "copy model.layers.7.mlp.up_proj.weight"; empty: named after its kernel or buffer
+  friend bool operator==(const Step&, const Step&) = default;
 };
 
 struct Section {
   StepId begin = 0;
   StepId end = 0;           // steps [begin, end)
   std::int32_t passes = 0;  // passes of the network this section completes per run of it
+  friend bool operator==(const Section&, const Section&) = default;
 };
 
 struct RequiredOp {  // each (pass, rank, micro_batch, tile) of it must be computed exactly once
@@ -132,6 +138,7 @@ struct RequiredOp {  // each (pass, rank, micro_batch, tile) of it must be compu
   std::int16_t ranks = 1;  // a rank other than 0..ranks-1 is an error
   std::int16_t micro_batches = 1;
   std::int16_t tiles = 1;
+  friend bool operator==(const RequiredOp&, const RequiredOp&) = default;
 };
 
 struct Phase {
@@ -142,17 +149,21 @@ struct Phase {
   std::int64_t iterations = 0;  // of the body
   bool captured = false;        // the body is issued as one unit per iteration (a CUDA graph)
   std::vector<RequiredOp> required;
+  friend bool operator==(const Phase&, const Phase&) = default;
 };
 
 enum class IssuerKind : std::uint8_t { kNative, kTorch };
+std::string_view Name(IssuerKind kind);
 
 struct Issuer {
   std::string name;  // "main", "python", "loader"
   IssuerKind kind = IssuerKind::kNative;
+  friend bool operator==(const Issuer&, const Issuer&) = default;
 };
 
 struct Queue {
   std::string name;  // "gpu0/compute", "gpu0/in", "disk0/0", "cpu/0"
+  friend bool operator==(const Queue&, const Queue&) = default;
 };
 
 struct Schedule {
@@ -170,6 +181,8 @@ struct Schedule {
   BufferId RootOf(BufferId buffer) const;
   Bytes OffsetInRoot(BufferId buffer) const;
   std::string StepName(StepId step) const;  // name, or what it does to what: "compute model.norm", "allocate weights"
+
+  friend bool operator==(const Schedule&, const Schedule&) = default;
 };
 
 }  // namespace stowage

@@ -1,0 +1,211 @@
+#include "planner/schedule/builder.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "planner/base/check.h"
+
+namespace stowage {
+namespace {
+
+template <class Item>
+std::int32_t Push(std::vector<Item>& list, Item item) {
+  list.push_back(std::move(item));
+  return static_cast<std::int32_t>(list.size()) - 1;
+}
+
+void Occupy(Step& step, const Lane& lane) {
+  STOWAGE_CHECK(lane.resources.size() <= step.resources.size());
+  step.queue = lane.queue;
+  for (std::size_t i = 0; i < lane.resources.size(); ++i) {
+    step.resources[i] = static_cast<std::int16_t>(lane.resources[i]);
+  }
+}
+
+}  // namespace
+
+ScheduleBuilder::ScheduleBuilder(std::string name) { schedule_.name = std::move(name); }
+
+std::int32_t ScheduleBuilder::AddPool(std::string name, Allocator allocator, Bytes budget) {
+  return Push(schedule_.pools, PoolUse{std::move(name), allocator, budget});
+}
+
+std::int32_t ScheduleBuilder::AddResource(std::string_view name) {
+  const auto& all = schedule_.resources;
+  const auto found = std::find(all.begin(), all.end(), name);
+  if (found != all.end()) return static_cast<std::int32_t>(found - all.begin());
+  return Push(schedule_.resources, std::string(name));
+}
+
+std::int32_t ScheduleBuilder::AddQueue(std::string_view name) {
+  const auto& all = schedule_.queues;
+  const auto found = std::find_if(all.begin(), all.end(), [&](const Queue& q) { return q.name == name; });
+  if (found != all.end()) return static_cast<std::int32_t>(found - all.begin());
+  return Push(schedule_.queues, Queue{std::string(name)});
+}
+
+std::int32_t ScheduleBuilder::AddIssuer(std::string name, IssuerKind kind) {
+  return issuer_ = Push(schedule_.issuers, Issuer{std::move(name), kind});
+}
+
+std::int32_t ScheduleBuilder::AddFile(std::string name) { return Push(schedule_.files, std::move(name)); }
+
+BufferId ScheduleBuilder::AddBuffer(std::int32_t pool, std::string name, BufferKind kind, AffineBytes bytes) {
+  Buffer buffer;
+  buffer.name = std::move(name);
+  buffer.pool = pool;
+  buffer.kind = kind;
+  buffer.bytes = bytes;
+  return Push(schedule_.buffers, std::move(buffer));
+}
+
+BufferId ScheduleBuilder::AddInitial(std::int32_t pool, std::string name, BufferKind kind, Bytes bytes) {
+  const BufferId id = AddBuffer(pool, std::move(name), kind, bytes);
+  schedule_.buffers[id].initial = true;
+  return id;
+}
+
+BufferId ScheduleBuilder::AddFileBuffer(std::int32_t pool, std::string name, std::int32_t file,
+                                        std::int64_t file_offset, Bytes bytes) {
+  const BufferId id = AddInitial(pool, std::move(name), BufferKind::kWeights, bytes);
+  schedule_.buffers[id].file = file;
+  schedule_.buffers[id].file_offset = file_offset;
+  return id;
+}
+
+BufferId ScheduleBuilder::AddPart(BufferId parent, std::string name, BufferKind kind, Bytes offset, Bytes bytes) {
+  const BufferId id = AddBuffer(schedule_.buffers[parent].pool, std::move(name), kind, bytes);
+  schedule_.buffers[id].parent = parent;
+  schedule_.buffers[id].offset = offset;
+  return id;
+}
+
+std::int32_t ScheduleBuilder::AddKernel(Kernel kernel) { return Push(schedule_.kernels, std::move(kernel)); }
+
+Slice ScheduleBuilder::Whole(BufferId buffer) const { return {buffer, 0, schedule_.buffers[buffer].bytes}; }
+
+void ScheduleBuilder::BeginPhase(std::string name, std::vector<RequiredOp> required) {
+  Phase phase;
+  phase.name = std::move(name);
+  phase.required = std::move(required);
+  phase.prologue = phase.body = phase.epilogue = {next(), next(), 0};
+  schedule_.phases.push_back(std::move(phase));
+  section_ = -1;
+}
+
+Section& ScheduleBuilder::OpenSection(int which, std::int32_t passes) {
+  STOWAGE_CHECK(!schedule_.phases.empty() && section_ < which);
+  section_ = which;
+  Phase& phase = schedule_.phases.back();
+  Section& section = which == 0 ? phase.prologue : which == 1 ? phase.body : phase.epilogue;
+  section.passes = passes;
+  return section;
+}
+
+void ScheduleBuilder::BeginPrologue(std::int32_t passes) { OpenSection(0, passes); }
+
+void ScheduleBuilder::BeginBody(std::int64_t iterations, std::int32_t passes, bool captured) {
+  OpenSection(1, passes);
+  schedule_.phases.back().iterations = iterations;
+  schedule_.phases.back().captured = captured;
+}
+
+void ScheduleBuilder::BeginEpilogue(std::int32_t passes) { OpenSection(2, passes); }
+
+std::int32_t ScheduleBuilder::FindRequired(std::string_view op) const {
+  STOWAGE_CHECK(!schedule_.phases.empty());
+  const auto& required = schedule_.phases.back().required;
+  const auto found = std::find_if(required.begin(), required.end(), [&](const RequiredOp& r) { return r.name == op; });
+  return found == required.end() ? -1 : static_cast<std::int32_t>(found - required.begin());
+}
+
+StepId ScheduleBuilder::Add(Step step) {
+  STOWAGE_CHECK(section_ >= 0);
+  step.issuer = issuer_;
+  const StepId id = Push(schedule_.steps, std::move(step));
+  Phase& phase = schedule_.phases.back();
+  phase.epilogue.end = next();
+  if (section_ <= 1) phase.body.end = phase.epilogue.begin = next();
+  if (section_ == 0) phase.prologue.end = phase.body.begin = next();
+  return id;
+}
+
+StepId ScheduleBuilder::Allocate(BufferId buffer) {
+  Step step;
+  step.kind = StepKind::kAllocate;
+  step.buffer = buffer;
+  return Add(std::move(step));
+}
+
+StepId ScheduleBuilder::Free(BufferId buffer) {
+  Step step;
+  step.kind = StepKind::kFree;
+  step.buffer = buffer;
+  return Add(std::move(step));
+}
+
+StepId ScheduleBuilder::EmptyCache(std::int32_t pool) {
+  Step step;
+  step.kind = StepKind::kEmptyCache;
+  step.pool = pool;
+  return Add(std::move(step));
+}
+
+StepId ScheduleBuilder::RecordStream(BufferId buffer, std::int32_t queue) {
+  Step step;
+  step.kind = StepKind::kRecordStream;
+  step.buffer = buffer;
+  step.queue = queue;
+  return Add(std::move(step));
+}
+
+Step ScheduleBuilder::Transfer(StepKind kind, const Lane& lane, Slice from, Slice to,
+                               std::vector<StepRef> after) const {
+  Step step;
+  step.kind = kind;
+  Occupy(step, lane);
+  step.reads = {from};
+  step.writes = {to};
+  step.after = std::move(after);
+  return step;
+}
+
+StepId ScheduleBuilder::Read(const Lane& lane, Slice from, Slice to, std::vector<StepRef> after) {
+  return Add(Transfer(StepKind::kRead, lane, from, to, std::move(after)));
+}
+
+StepId ScheduleBuilder::Copy(const Lane& lane, Slice from, Slice to, std::vector<StepRef> after) {
+  return Add(Transfer(StepKind::kCopy, lane, from, to, std::move(after)));
+}
+
+StepId ScheduleBuilder::Compute(const Lane& lane, std::int32_t kernel, std::vector<Slice> reads,
+                                std::vector<Slice> writes, Instance instance, std::vector<StepRef> after) {
+  Step step;
+  step.kind = StepKind::kCompute;
+  Occupy(step, lane);
+  step.kernel = kernel;
+  step.reads = std::move(reads);
+  step.writes = std::move(writes);
+  step.instance = instance;
+  step.after = std::move(after);
+  return Add(std::move(step));
+}
+
+StepId ScheduleBuilder::Reduce(const Lane& lane, std::int32_t group, std::int16_t rank, Slice from, Slice to,
+                               std::vector<StepRef> after) {
+  Step step = Transfer(StepKind::kReduce, lane, from, to, std::move(after));
+  step.group = group;
+  step.instance.rank = rank;
+  return Add(std::move(step));
+}
+
+StepId ScheduleBuilder::Wait(StepRef target) {
+  Step step;
+  step.kind = StepKind::kWait;
+  step.target = target;
+  return Add(std::move(step));
+}
+
+Schedule ScheduleBuilder::Take() && { return std::move(schedule_); }
+
+}  // namespace stowage
