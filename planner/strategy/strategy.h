@@ -1,0 +1,65 @@
+// A strategy: a rule with parameters that proposes who lives where and lowers the proposal to a schedule. Each is one
+// entry of the table AllStrategies(); nothing else in Stowage knows their names.
+//
+// A strategy is written on a command line as NAME[:PARAMETERS], e.g. "ring", "ring:64MiB", "ring:64MiB:rows".
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "planner/base/result.h"
+#include "planner/machine/machine.h"
+#include "planner/model/model.h"
+#include "planner/model/request.h"
+#include "planner/plan/plan.h"
+#include "planner/schedule/schedule.h"
+
+namespace stowage {
+
+struct PlanningTask {
+  const Model* model = nullptr;      // not owned
+  const Machine* machine = nullptr;  // not owned
+  Request request;
+  // 0: lower every decode pass. n > 0: only the last n, for ranking candidates by simulation: their time is that at the
+  // end of the context, their peak that of the whole run. Such a schedule skips the passes that fill the cache, so it
+  // is simulated but neither checked nor executed.
+  std::int64_t last_decode_passes = 0;
+
+  std::int64_t LoweredPasses() const {
+    const std::int64_t all = request.DecodePasses();
+    return last_decode_passes > 0 && last_decode_passes < all ? last_decode_passes : all;
+  }
+  std::int64_t FirstPass() const { return request.DecodePasses() - LoweredPasses(); }
+};
+
+struct Lowered {
+  Plan plan;
+  Schedule schedule;
+};
+
+struct Strategy {
+  std::string name;     // "ring"
+  std::string runtime;  // "native" or "torch"
+  std::string summary;  // one line for --help
+  // kInfeasible when the budgets cannot hold it (the message says what is needed and the smallest budget that would
+  // do), kInvalidInput for parameters it does not understand.
+  std::function<Result<Lowered>(const PlanningTask&, std::string_view parameters)> lower;
+  // Parameter strings worth simulating for this task, best guess first; {""} for a strategy without parameters.
+  std::function<std::vector<std::string>(const PlanningTask&)> candidates;
+  // The smallest budget of gpu0 with which lower() succeeds for some parameters, other pools as they are.
+  std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget;
+};
+
+std::vector<Strategy> AllStrategies();
+
+struct StrategyChoice {
+  const Strategy* strategy = nullptr;  // points into the span it was found in
+  std::string parameters;
+};
+
+// Splits NAME[:PARAMETERS] and finds NAME; an unknown name is an error that lists the known ones.
+Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text);
+
+}  // namespace stowage
