@@ -32,6 +32,7 @@ const Row& Find(DType dtype) { return kRows[static_cast<std::size_t>(dtype)]; }
 
 int Bits(DType dtype) { return Find(dtype).bits; }
 Bytes SizeOf(DType dtype, std::int64_t elements) { return Bytes(elements * Bits(dtype) / 8); }
+bool IsFloating(DType dtype) { return dtype <= DType::kF8E5M2; }
 std::string_view Name(DType dtype) { return Find(dtype).name; }
 std::string_view SafetensorsName(DType dtype) { return Find(dtype).safetensors; }
 std::string_view TorchName(DType dtype) { return Find(dtype).torch; }

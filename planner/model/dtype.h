@@ -14,6 +14,7 @@ enum class DType : std::uint8_t { kF64, kF32, kF16, kBF16, kF8E4M3, kF8E5M2, kI6
 // Bits of one element. Every type here fills whole bytes; packed 4-bit types arrive with quantization.
 int Bits(DType dtype);
 Bytes SizeOf(DType dtype, std::int64_t elements);
+bool IsFloating(DType dtype);
 
 std::string_view Name(DType dtype);             // "bf16": how our own output spells it
 std::string_view SafetensorsName(DType dtype);  // "BF16"

@@ -1,0 +1,34 @@
+// From a config to a model, and from a model to the operations of a pass. One family, one file: a new family adds its
+// file and one line in each function of families.cc.
+#pragma once
+
+#include <string>
+
+#include "planner/base/result.h"
+#include "planner/formats/hf_config.h"
+#include "planner/model/model.h"
+#include "planner/model/op_graph.h"
+
+namespace stowage {
+
+// The model a config.json describes, dispatched by its model_type; `name` becomes Model::name.
+Result<Model> BuildModel(const HfConfig& config, std::string name);
+
+// The ops of one pass with a cache of `cache_positions` positions a sequence. Activations, cache and logits have the
+// dtype of the embedding table; token ids are int32. kInvalidInput when the pass does not fit the cache.
+//
+// A decoder: embedding, then per layer: norm, q, k, v, rope, cache_append, attention, o, add, norm, gate, up, silu,
+// mul, down, add; then last_token (left out for one token a sequence, or with pass.all_logits), norm, head, argmax. A
+// model without a head ends at the norm, with all its rows.
+//
+// FLOPs: linear 2 m n k (+ m n for a bias); attention 4 d per head and causal pair of positions; per element 4 for a
+// norm and silu, 3 for rope, 1 for add, mul and argmax; copies 0.
+Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions);
+
+// Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs, file slices too.
+void SetDType(Model& model, DType dtype);
+
+// Bytes that one position of one sequence takes in the caches of all layers.
+Bytes CacheBytesPerPosition(const Model& model);
+
+}  // namespace stowage

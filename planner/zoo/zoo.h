@@ -1,0 +1,35 @@
+// Facts of public models by name, so that a question needs no download: sizes only, from the published config.json
+// files. Spelling is forgiven: case, separators, the organisation and endings such as -Instruct or -hf do not matter
+// ("meta-llama/Llama-3.1-8B-Instruct", "llama3.1:8b" and "llama-3.1-8b" are one model).
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "planner/base/result.h"
+#include "planner/model/model.h"
+
+namespace stowage {
+
+struct ZooEntry {
+  std::string name;                  // "llama-3.1-8b"
+  std::string hub_id;                // "meta-llama/Llama-3.1-8B"
+  std::vector<std::string> aliases;  // "llama-8b"
+};
+
+std::vector<ZooEntry> ZooEntries();  // in the order of the table
+bool IsInZoo(std::string_view name);
+
+// kInvalidInput for an unknown name, with the nearest known one.
+Result<Model> ZooModel(std::string_view name);
+
+// The model `what` stands for: an existing folder, an existing file, or a zoo name, tried in this order.
+//   folder                     its config.json; with safetensors beside it, also where each tensor lies, after checking
+//                              that both agree
+//   *.safetensors, *.index.json  the same, with the config.json of its folder and no other weights than these
+//   other *.json               a config.json alone: no weights
+// Headers only are read. kIo: cannot be read; kInvalidInput: anything wrong in the files.
+Result<Model> LoadModel(const std::string& what);
+
+}  // namespace stowage

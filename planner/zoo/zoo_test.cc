@@ -1,0 +1,109 @@
+#include "planner/zoo/zoo.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <set>
+#include <string>
+
+#include "planner/families/families.h"
+#include "planner/formats/file.h"
+
+namespace stowage {
+namespace {
+
+// name, parameters, weight bytes, tensors of the checkpoint, bytes of one block, cache bytes a position.
+std::string Facts(const Model& m) {
+  std::int64_t stored = 0;
+  for (const Tensor& t : m.tensors) stored += !t.buffer && t.tied_to == kNoId;
+  Bytes block;
+  const ModuleId first = m.FindModule(m.class_name == "LlamaModel" ? "layers.0" : "model.layers.0");
+  for (const Tensor& t : m.tensors) {
+    if (m.BlockOf(t.module) == first) block += t.bytes();
+  }
+  return fmt::format("{} {} {} {} {} {}\n", m.name, m.Parameters(), m.WeightBytes().value(), stored, block.value(),
+                     CacheBytesPerPosition(m).value());
+}
+
+TEST(Zoo, HoldsThePublishedSizesOfEveryLlama) {
+  std::string got;
+  for (const ZooEntry& entry : ZooEntries()) {
+    const Result<Model> model = ZooModel(entry.name);
+    ASSERT_TRUE(model) << model.error().message;
+    got += Facts(*model);
+  }
+  EXPECT_EQ(got,
+            "llama-2-7b 6738415616 13476831232 291 404766720 524288\n"
+            "llama-2-13b 13015864320 26031728640 363 634408960 819200\n"
+            "llama-2-70b 68976648192 137953296384 723 1711308800 327680\n"
+            "llama-3-8b 8030261248 16060522496 291 436224000 131072\n"
+            "llama-3-70b 70553706496 141107412992 723 1711308800 327680\n"
+            "llama-3.1-8b 8030261248 16060522496 291 436224000 131072\n"
+            "llama-3.1-70b 70553706496 141107412992 723 1711308800 327680\n"
+            "llama-3.1-405b 405853388800 811706777600 1137 6375407616 516096\n"
+            "llama-3.2-1b 1235814400 2471628800 146 121643008 32768\n"
+            "llama-3.2-3b 3212749824 6425499648 254 201338880 114688\n");
+}
+
+TEST(Zoo, ForgivesSpelling) {
+  for (const char* name : {"llama-8b", "Llama_8B", "llama-3.1-8b", "llama3.1:8b", "meta-llama/Llama-3.1-8B",
+                           "meta-llama/Meta-Llama-3.1-8B-Instruct"}) {
+    const Result<Model> model = ZooModel(name);
+    ASSERT_TRUE(model) << model.error().message;
+    EXPECT_EQ(model->name, "llama-3.1-8b") << name;
+  }
+  EXPECT_EQ(ZooModel("meta-llama/Llama-2-7b-chat-hf")->name, "llama-2-7b");
+}
+
+TEST(Zoo, EveryNameAliasAndHubIdFindsItsOwnModel) {
+  for (const ZooEntry& entry : ZooEntries()) {
+    EXPECT_EQ(ZooModel(entry.name)->name, entry.name);
+    EXPECT_EQ(ZooModel(entry.hub_id)->name, entry.name);
+    for (const std::string& alias : entry.aliases) EXPECT_EQ(ZooModel(alias)->name, entry.name);
+  }
+}
+
+TEST(Zoo, SuggestsTheNearestNameForAnUnknownOne) {
+  const Result<Model> model = ZooModel("lama-8b");
+  ASSERT_FALSE(model);
+  EXPECT_EQ(
+      model.error().message,
+      "unknown model 'lama-8b'; did you mean 'llama-8b'? Known: llama-2-7b, llama-2-13b, llama-2-70b, llama-3-8b, "
+      "llama-3-70b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, llama-3.2-1b, llama-3.2-3b");
+  EXPECT_FALSE(ZooModel(""));
+}
+
+TEST(LoadModel, SaysThatAPathDoesNotExist) {
+  const Result<Model> model = LoadModel("./nowhere/config.json");
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().code, ErrorCode::kIo);
+  EXPECT_EQ(model.error().message, "'./nowhere/config.json': no such file or folder");
+}
+
+TEST(LoadModel, ThePublishedConfigsGiveTheModelsOfTheZoo) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  for (const char* name :
+       {"llama-2-70b", "llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b", "llama-3.2-1b", "llama-3.2-3b"}) {
+    const Result<Model> read = LoadModel(JoinPath(shared, fmt::format("data/models/{}.json", name)));
+    ASSERT_TRUE(read) << read.error().message;
+    const Result<Model> known = ZooModel(name);
+    ASSERT_EQ(read->tensors.size(), known->tensors.size()) << name;
+    for (std::size_t i = 0; i < read->tensors.size(); ++i) {
+      EXPECT_EQ(read->tensors[i].name, known->tensors[i].name);
+      EXPECT_EQ(read->tensors[i].shape, known->tensors[i].shape) << read->tensors[i].name;
+      EXPECT_EQ(read->tensors[i].dtype, known->tensors[i].dtype) << read->tensors[i].name;
+      EXPECT_EQ(read->tensors[i].tied_to, known->tensors[i].tied_to) << read->tensors[i].name;
+    }
+    if (std::string(name) != "llama-2-70b") {  // whose copy there lacks rope_theta's neighbours
+      EXPECT_EQ(read->rope.type, known->rope.type) << name;
+      EXPECT_EQ(read->rope.factor, known->rope.factor) << name;
+      EXPECT_EQ(read->shape.rope_theta, known->shape.rope_theta) << name;
+      EXPECT_EQ(read->shape.max_positions, known->shape.max_positions) << name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace stowage
