@@ -1,0 +1,76 @@
+#include "reports/plan_json.h"
+
+#include <nlohmann/json.hpp>
+
+#include "reports/json.h"
+
+namespace stowage {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json ModelOf(const ModelLine& model) {
+  return {{"name", model.name},
+          {"family", model.family},
+          {"parameters", model.parameters},
+          {"weights_bytes", model.weights.value()},
+          {"dtype", model.dtype},
+          {"layers", model.layers},
+          {"kv_bytes_per_token", model.kv_per_token.value()}};
+}
+
+Json MachineOf(const Machine& machine) {
+  Json json = {{"name", machine.name},
+               {"budget_bytes", Json::object()},
+               {"reserved", Json::array()},
+               {"assumptions", machine.assumptions}};
+  for (const Pool& pool : machine.pools) json["budget_bytes"][pool.name] = pool.budget.value();
+  for (const Reservation& r : machine.reservations) {
+    json["reserved"].push_back({{"pool", r.pool},
+                                {"name", r.name},
+                                {"bytes", r.bytes.value()},
+                                {"origin", Name(r.origin)},
+                                {"source", r.source}});
+  }
+  return json;
+}
+
+Json RequestOf(const Request& request) {
+  return {{"batch", request.batch},
+          {"prompt_tokens", request.prompt_tokens},
+          {"new_tokens", request.new_tokens},
+          {"dtype", request.dtype ? Json(Name(*request.dtype)) : Json()}};
+}
+
+Json SecondsOf(const std::optional<Seconds>& time) { return time ? Json(time->value()) : Json(); }
+
+Json StrategyOf(const StrategyLine& line) {
+  Json json = {{"name", line.name}, {"runtime", line.runtime}, {"fits", line.fits}, {"peak_bytes", Json::object()}};
+  for (const PoolBytes& pool : line.peak) json["peak_bytes"][pool.pool] = pool.bytes.value();
+  json["seconds"] = {{"first_token", SecondsOf(line.first_token)}, {"per_token", SecondsOf(line.per_token)}};
+  json["limit"] = line.limit;
+  json["why_not"] = line.why_not;
+  return json;
+}
+
+}  // namespace
+
+Result<std::string> PlanJson(const PlanReport& report, std::string_view plan_json) {
+  Json plan;
+  if (!plan_json.empty()) plan = Json::parse(plan_json, nullptr, /*allow_exceptions=*/false);
+  if (plan.is_discarded()) return Error{ErrorCode::kInternal, "the plan's own JSON does not parse"};
+  Json json = {{"model", ModelOf(report.model)},
+               {"machine", MachineOf(report.machine)},
+               {"request", RequestOf(report.request)},
+               {"strategies", Json::array()}};
+  for (const StrategyLine& line : report.strategies) json["strategies"].push_back(StrategyOf(line));
+  json["chosen"] = report.chosen.empty() ? Json() : Json(report.chosen);
+  json["plan"] = std::move(plan);
+  if (report.smallest_budget) {
+    const SmallestBudget& least = *report.smallest_budget;
+    json["smallest_budget"] = {{"pool", least.pool}, {"bytes", least.bytes.value()}, {"strategy", least.strategy}};
+  }
+  return DumpJson(json);
+}
+
+}  // namespace stowage

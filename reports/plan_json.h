@@ -1,0 +1,24 @@
+// `plan --json`:
+//
+//   {"model": {"name", "family", "parameters", "weights_bytes", "dtype", "layers", "kv_bytes_per_token"},
+//    "machine": {"name", "budget_bytes": {pool: n}, "reserved": [{"pool", "name", "bytes", "origin", "source"}],
+//                "assumptions": [...]},
+//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype"},
+//    "strategies": [{"name", "runtime", "fits", "peak_bytes": {pool: n}, "seconds": {"first_token", "per_token"},
+//                    "limit", "why_not"}],
+//    "chosen": name or null, "plan": the plan or null,
+//    "smallest_budget": {"pool", "bytes", "strategy"}}                                    only when nothing fits
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "planner/base/result.h"
+#include "reports/plan_report.h"
+
+namespace stowage {
+
+// `plan_json`: the chosen plan as JSON text; empty for none. kInternal if it does not parse.
+Result<std::string> PlanJson(const PlanReport& report, std::string_view plan_json);
+
+}  // namespace stowage

@@ -1,0 +1,81 @@
+// Everything the `plan` tool shows, as plain data; plan_text.h and plan_json.h write it down.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "planner/base/units.h"
+#include "planner/machine/machine.h"
+#include "planner/model/request.h"
+
+namespace stowage {
+
+struct ModelLine {
+  std::string name;    // "llama-8b"
+  std::string family;  // "llama"
+  std::int64_t parameters = 0;
+  Bytes weights;
+  std::string dtype;  // "bf16"; "bf16, fp32" when mixed
+  std::int64_t layers = 0;
+  Bytes kv_per_token;  // of one sequence, all layers
+};
+
+struct PoolBytes {
+  std::string pool;
+  Bytes bytes;
+};
+
+// One row of the table.
+struct StrategyLine {
+  std::string name;     // "ring"
+  std::string runtime;  // "native", "torch"
+  bool fits = false;
+  std::vector<PoolBytes> peak;  // empty when the strategy never got that far
+  std::optional<Seconds> first_token;
+  std::optional<Seconds> per_token;  // of each later one; absent when the request makes none
+  std::string limit;                 // when it fits: "gpu0.h2d, busy 93 %"
+  std::string why_not;               // when it does not: "gpu0 is 1.94 GB short"
+};
+
+// What lies in one pool under the chosen strategy. The parts add up to the pool's budget when a "free" part is there.
+struct PoolContents {
+  std::string pool;
+  Bytes budget;
+  struct Part {
+    std::string what;  // "weights resident", "weights streamed", "ring", "kv", "activations", "CUDA context", "free", …
+    Bytes bytes;
+  };
+  std::vector<Part> parts;
+};
+
+// How well lifetimes were packed into an arena: no packing needs less than the bytes alive at one moment.
+struct PackingLine {
+  std::string arena;  // "gpu0 activations"
+  Bytes size;
+  Bytes live_bound;
+};
+
+struct SmallestBudget {
+  std::string pool;
+  Bytes bytes;
+  std::string strategy;
+};
+
+struct PlanReport {
+  ModelLine model;
+  Request request;
+  Machine machine;  // budgets, reservations and assumptions are shown
+  std::vector<StrategyLine> strategies;
+  std::string chosen;  // a name of `strategies`; empty when nothing fits
+  std::vector<PoolContents> contents;
+  std::vector<PackingLine> packing;
+  std::vector<std::string> would_help;            // sentences
+  std::optional<SmallestBudget> smallest_budget;  // when nothing fits
+};
+
+// Fitting ones first, by the seconds of the whole request (first token, then decode_passes others); the rest by name.
+void SortBestFirst(std::vector<StrategyLine>& strategies, std::int64_t decode_passes);
+
+}  // namespace stowage

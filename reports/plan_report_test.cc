@@ -1,0 +1,266 @@
+#include "reports/plan_report.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "planner/machine/build_machine.h"
+#include "reports/plan_json.h"
+#include "reports/plan_text.h"
+
+namespace stowage {
+namespace {
+
+// Invented figures of a plausible size.
+PlanReport LlamaOn15GB() {
+  PlanReport r;
+  r.model = {.name = "llama-8b",
+             .family = "llama",
+             .parameters = 8'030'261'248,
+             .weights = Bytes(16'060'522'496),
+             .dtype = "bf16",
+             .layers = 32,
+             .kv_per_token = Bytes(131'072)};
+  r.request = {.batch = 1, .prompt_tokens = 512, .new_tokens = 128, .dtype = std::nullopt, .all_logits = false};
+  r.machine = *BuildMachine({.gpus = {"15GB"}, .cpu = "30GB"}, {});
+  r.strategies = {{.name = "ring",
+                   .runtime = "native",
+                   .fits = true,
+                   .peak = {{"gpu0", Bytes(14'990'000'000)}, {"host", Bytes(2'617'245'696)}},
+                   .first_token = Seconds(0.61),
+                   .per_token = Seconds(0.234),
+                   .limit = "gpu0.h2d, busy 91 %",
+                   .why_not = ""},
+                  {.name = "sequential-offload",
+                   .runtime = "torch",
+                   .fits = true,
+                   .peak = {{"gpu0", Bytes(2'210'000'000)}, {"host", Bytes(16'060'522'496)}},
+                   .first_token = Seconds(3.4),
+                   .per_token = Seconds(2.75),
+                   .limit = "gpu0.h2d, busy 97 %",
+                   .why_not = ""},
+                  {.name = "resident",
+                   .runtime = "native",
+                   .fits = false,
+                   .peak = {{"gpu0", Bytes(16'690'000'000)}, {"host", Bytes(268'435'456)}},
+                   .first_token = std::nullopt,
+                   .per_token = std::nullopt,
+                   .limit = "",
+                   .why_not = "gpu0 is 1.69 GB short"}};
+  r.chosen = "ring";
+  r.contents = {
+      {.pool = "gpu0",
+       .budget = Bytes(15'000'000'000),
+       .parts = {{"weights resident", Bytes(13'443'276'800)},
+                 {"ring", Bytes(872'415'232)},
+                 {"kv", Bytes(83'755'008)},
+                 {"activations", Bytes(111'149'056)},
+                 {"CUDA context", kCudaContext},
+                 {"free", Bytes(10'172'672)}}},
+      {.pool = "host", .budget = Bytes(30'000'000'000), .parts = {{"weights streamed", Bytes(2'617'245'696)}}}};
+  r.packing = {{"gpu0 activations", Bytes(111'149'056), Bytes(110'100'480)}};
+  r.would_help = {"1.69 GB more on gpu0 would hold every weight: 0.077 s a token."};
+  return r;
+}
+
+TEST(PlanText, ShowsTheWholeAnswerOnOneScreen) {
+  EXPECT_EQ(
+      PlanText(LlamaOn15GB(), false),
+      "llama-8b (llama): 8,030,261,248 parameters, 32 layers, 16.06 GB of bf16 weights, 131.1 kB of KV cache a token\n"
+      "request: batch 1, prompt 512, 128 new tokens\n"
+      "machine: generic card 15.00 GB, host 30.00 GB\n"
+      "- 479.2 MB set aside on gpu0 for the CUDA context (assumed: seen between 256 MiB (torch 2.7, RTX\n"
+      "  3090) and 457 MiB (ollama's reserve); the largest is taken).\n"
+      "- gpu0: only a size was given, so its rates are assumed: 21.2 TFLOPS fp16 and 234 GB/s as a T4, the\n"
+      "  slowest card known here; bf16 as fast as fp16; PCIe 3.0 x16, measured 12.4 GB/s up and 13.1 down\n"
+      "  pinned, 6.2 pageable (what accelerate's OPT-30B row implies); an x8 cloud link gives 6.3. Name the\n"
+      "  card for better times: --gpu t4, --gpu rtx4090:22GiB.\n"
+      "- host: 100 GFLOPS fp32 and 40 GB/s assumed (8 cores, two channels). disk: 2.90 GB/s (one NVMe\n"
+      "  drive, fio), 1.00 TB assumed.\n"
+      "- A host thread pays 3.00 us for a native launch, 12.00 us for a torch operator (single eager\n"
+      "  kernels on an RTX 4090 show 9-14 us), 50.00 us for a module hook, 100.0 us for cudaMalloc or\n"
+      "  cudaFree, 10.00 us for empty_cache; all but the second assumed.\n"
+      "\n"
+      "strategy            runtime  fits      gpu0      host  first token  per token  tokens/s  limited by\n"
+      "ring                native   yes   14.99 GB   2.62 GB     610.0 ms   234.0 ms      4.27  gpu0.h2d, busy 91 %\n"
+      "sequential-offload  torch    yes    2.21 GB  16.06 GB       3.40 s     2.75 s     0.364  gpu0.h2d, busy 97 %\n"
+      "resident            native   no    16.69 GB  268.4 MB            -          -         -  gpu0 is 1.69 GB short\n"
+      "\n"
+      "chosen: ring\n"
+      "  gpu0  13.44 GB  weights resident\n"
+      "        872.4 MB  ring\n"
+      "        83.76 MB  kv\n"
+      "        111.1 MB  activations\n"
+      "        479.2 MB  CUDA context\n"
+      "        10.17 MB  free\n"
+      "        15.00 GB  budget\n"
+      "  host   2.62 GB  weights streamed\n"
+      "        30.00 GB  budget\n"
+      "  packing of gpu0 activations: 111.1 MB, live-bytes bound 110.1 MB, gap 1.0 %\n"
+      "\n"
+      "what would help\n"
+      "- 1.69 GB more on gpu0 would hold every weight: 0.077 s a token.\n");
+}
+
+TEST(PlanText, SaysTheSmallestBudgetWhenNothingFits) {
+  PlanReport r = LlamaOn15GB();
+  r.strategies.erase(r.strategies.begin(), r.strategies.begin() + 2);
+  r.chosen.clear();
+  r.contents.clear();
+  r.packing.clear();
+  r.would_help.clear();
+  r.machine.reservations.clear();
+  r.machine.assumptions.clear();
+  r.request.dtype = DType::kF16;
+  r.smallest_budget = SmallestBudget{"gpu0", Bytes(1'600'000'001), "ring"};
+  EXPECT_EQ(
+      PlanText(r, false),
+      "llama-8b (llama): 8,030,261,248 parameters, 32 layers, 16.06 GB of bf16 weights, 131.1 kB of KV cache a token\n"
+      "request: batch 1, prompt 512, 128 new tokens, fp16\n"
+      "machine: generic card 15.00 GB, host 30.00 GB\n"
+      "\n"
+      "strategy  runtime  fits      gpu0      host  first token  per token  tokens/s  limited by\n"
+      "resident  native   no    16.69 GB  268.4 MB            -          -         -  gpu0 is 1.69 GB short\n"
+      "\n"
+      "nothing fits; the smallest budget that would do is 1.60 GB (1,600,000,001 bytes) of gpu0, with ring\n");
+}
+
+TEST(PlanText, ColoursKeepTheColumns) {
+  std::string coloured = PlanText(LlamaOn15GB(), true);
+  EXPECT_NE(coloured.find("\x1b[32mring "), std::string::npos);  // the chosen line is green
+  for (std::size_t at = coloured.find('\x1b'); at != std::string::npos; at = coloured.find('\x1b')) {
+    coloured.erase(at, coloured.find('m', at) - at + 1);
+  }
+  EXPECT_EQ(coloured, PlanText(LlamaOn15GB(), false));
+}
+
+TEST(PlanText, OneReservationOnSeveralCardsIsOneLine) {
+  PlanReport r = LlamaOn15GB();
+  r.machine = *BuildMachine({.gpus = {"2x24GiB"}, .cpu = "30GB"}, {});
+  EXPECT_NE(PlanText(r, false).find("- 479.2 MB set aside on gpu0, gpu1 for the CUDA context (assumed: "),
+            std::string::npos);
+}
+
+TEST(PlanJson, HasTheDocumentedMembers) {
+  PlanReport r = LlamaOn15GB();
+  r.machine.assumptions = {"gpu0: a size only."};
+  r.strategies.erase(r.strategies.begin() + 1);
+  const Result<std::string> json = PlanJson(r, R"({"version": 1})");
+  ASSERT_TRUE(json);
+  EXPECT_EQ(*json, R"({
+  "model": {
+    "name": "llama-8b",
+    "family": "llama",
+    "parameters": 8030261248,
+    "weights_bytes": 16060522496,
+    "dtype": "bf16",
+    "layers": 32,
+    "kv_bytes_per_token": 131072
+  },
+  "machine": {
+    "name": "generic card 15.00 GB, host 30.00 GB",
+    "budget_bytes": {
+      "gpu0": 15000000000,
+      "host": 30000000000,
+      "disk": 1000000000000
+    },
+    "reserved": [
+      {
+        "pool": "gpu0",
+        "name": "CUDA context",
+        "bytes": 479199232,
+        "origin": "assumed",
+        "source": "seen between 256 MiB (torch 2.7, RTX 3090) and 457 MiB (ollama's reserve); the largest is taken"
+      }
+    ],
+    "assumptions": [
+      "gpu0: a size only."
+    ]
+  },
+  "request": {
+    "batch": 1,
+    "prompt_tokens": 512,
+    "new_tokens": 128,
+    "dtype": null
+  },
+  "strategies": [
+    {
+      "name": "ring",
+      "runtime": "native",
+      "fits": true,
+      "peak_bytes": {
+        "gpu0": 14990000000,
+        "host": 2617245696
+      },
+      "seconds": {
+        "first_token": 0.61,
+        "per_token": 0.234
+      },
+      "limit": "gpu0.h2d, busy 91 %",
+      "why_not": ""
+    },
+    {
+      "name": "resident",
+      "runtime": "native",
+      "fits": false,
+      "peak_bytes": {
+        "gpu0": 16690000000,
+        "host": 268435456
+      },
+      "seconds": {
+        "first_token": null,
+        "per_token": null
+      },
+      "limit": "",
+      "why_not": "gpu0 is 1.69 GB short"
+    }
+  ],
+  "chosen": "ring",
+  "plan": {
+    "version": 1
+  }
+}
+)");
+}
+
+TEST(PlanJson, WithoutAPlanBothChosenAndPlanAreNull) {
+  PlanReport r = LlamaOn15GB();
+  r.chosen.clear();
+  r.smallest_budget = SmallestBudget{"gpu0", Bytes(1'600'000'001), "ring"};
+  const auto json = nlohmann::json::parse(*PlanJson(r, ""));
+  EXPECT_TRUE(json["chosen"].is_null());
+  EXPECT_TRUE(json["plan"].is_null());
+  EXPECT_EQ(json["smallest_budget"].dump(), R"({"bytes":1600000001,"pool":"gpu0","strategy":"ring"})");
+}
+
+TEST(PlanJson, RefusesAPlanThatIsNoJson) {
+  const Result<std::string> json = PlanJson(LlamaOn15GB(), "{");
+  ASSERT_FALSE(json);
+  EXPECT_EQ(json.error().code, ErrorCode::kInternal);
+}
+
+TEST(SortBestFirst, OrdersByTheWholeRequestAndPutsTheRestByName) {
+  const auto fits = [](std::string name, double first, double later) {
+    return StrategyLine{std::move(name), "native", true, {}, Seconds(first), Seconds(later), "", ""};
+  };
+  const auto refused = [](std::string name) {
+    return StrategyLine{std::move(name), "native", false, {}, std::nullopt, std::nullopt, "", "too large"};
+  };
+  std::vector<StrategyLine> lines = {refused("z"), fits("slow start", 10, 1), fits("slow", 1, 3), refused("a"),
+                                     fits("slow twin", 1, 3)};
+  const auto names = [&] {
+    std::string all;
+    for (const StrategyLine& line : lines) all += line.name + "; ";
+    return all;
+  };
+  SortBestFirst(lines, 10);
+  EXPECT_EQ(names(), "slow start; slow; slow twin; a; z; ");
+  SortBestFirst(lines, 0);
+  EXPECT_EQ(names(), "slow; slow twin; slow start; a; z; ");
+}
+
+}  // namespace
+}  // namespace stowage

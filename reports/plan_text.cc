@@ -1,0 +1,155 @@
+#include "reports/plan_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "planner/base/text.h"
+#include "reports/style.h"
+
+namespace stowage {
+namespace {
+
+using Row = std::vector<std::string>;
+
+constexpr std::size_t kWidth = 100;
+
+std::string ModelText(const ModelLine& model) {
+  return fmt::format("{} parameters, {} layers, {} of {} weights, {} of KV cache a token",
+                     FormatCount(model.parameters), model.layers, FormatBytes(model.weights), model.dtype,
+                     FormatBytes(model.kv_per_token));
+}
+
+std::string RequestText(const Request& request) {
+  return fmt::format("batch {}, prompt {}, {} new tokens{}", request.batch, request.prompt_tokens, request.new_tokens,
+                     request.dtype ? fmt::format(", {}", Name(*request.dtype)) : "");
+}
+
+// Reservations of the same name and size on several cards are one line.
+std::string ReservationText(const Machine& machine) {
+  std::string out;
+  for (std::size_t i = 0; i < machine.reservations.size(); ++i) {
+    const Reservation& r = machine.reservations[i];
+    const auto same = [&](const Reservation& other) {
+      return other.name == r.name && other.bytes == r.bytes && other.source == r.source;
+    };
+    const auto here = machine.reservations.begin() + static_cast<std::ptrdiff_t>(i);
+    if (std::any_of(machine.reservations.begin(), here, same)) continue;
+    std::vector<std::string> pools;
+    for (const Reservation& other : machine.reservations) {
+      if (same(other)) pools.push_back(other.pool);
+    }
+    out += Wrap("- ",
+                fmt::format("{} set aside on {} for the {} ({}: {}).", FormatBytes(r.bytes), Join(pools, ", "), r.name,
+                            Name(r.origin), r.source),
+                kWidth);
+  }
+  return out;
+}
+
+// Pools any strategy uses, in the machine's order.
+std::vector<std::string> UsedPools(const PlanReport& report) {
+  std::vector<std::string> used;
+  for (const Pool& pool : report.machine.pools) {
+    const bool shown = std::any_of(report.strategies.begin(), report.strategies.end(), [&](const StrategyLine& s) {
+      return std::any_of(s.peak.begin(), s.peak.end(),
+                         [&](const PoolBytes& p) { return p.pool == pool.name && p.bytes.value() > 0; });
+    });
+    if (shown) used.push_back(pool.name);
+  }
+  return used;
+}
+
+std::string PeakIn(const StrategyLine& line, const std::string& pool) {
+  const auto it = std::find_if(line.peak.begin(), line.peak.end(), [&](const PoolBytes& p) { return p.pool == pool; });
+  return it == line.peak.end() ? "-" : FormatBytes(it->bytes);
+}
+
+std::string TokensPerSecond(const StrategyLine& line, std::int64_t batch) {
+  if (!line.per_token || line.per_token->value() <= 0) return "-";
+  return fmt::format("{:.3g}", static_cast<double>(batch) / line.per_token->value());
+}
+
+std::string StrategyTable(const PlanReport& report, const Style& style) {
+  const std::vector<std::string> pools = UsedPools(report);
+  std::vector<Row> rows = {{"strategy", "runtime", "fits"}};
+  rows[0].insert(rows[0].end(), pools.begin(), pools.end());
+  for (const char* title : {"first token", "per token", "tokens/s", "limited by"}) rows[0].push_back(title);
+  for (const StrategyLine& line : report.strategies) {
+    Row row = {line.name, line.runtime, line.fits ? "yes" : "no"};
+    for (const std::string& pool : pools) row.push_back(PeakIn(line, pool));
+    row.push_back(line.first_token ? FormatSeconds(*line.first_token) : "-");
+    row.push_back(line.per_token ? FormatSeconds(*line.per_token) : "-");
+    row.push_back(TokensPerSecond(line, report.request.batch));
+    row.push_back(line.fits ? line.limit : line.why_not);
+    rows.push_back(std::move(row));
+  }
+  const std::string table = AlignTable(rows);
+  std::string out;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {  // whole lines are painted, so that the columns stay aligned
+    const std::size_t end = table.find('\n', begin);
+    const std::string line = table.substr(begin, end - begin);
+    begin = end + 1;
+    const bool chosen = i > 0 && report.strategies[i - 1].name == report.chosen;
+    const bool fits = i > 0 && report.strategies[i - 1].fits;
+    out += (i == 0 ? style.Strong(line) : chosen ? style.Good(line) : fits ? line : style.Faint(line)) + "\n";
+  }
+  return out;
+}
+
+std::string ContentsTable(const std::vector<PoolContents>& contents) {
+  std::vector<Row> rows;
+  for (const PoolContents& pool : contents) {
+    std::string name = pool.pool;
+    for (const PoolContents::Part& part : pool.parts) {
+      rows.push_back({"  " + name, FormatBytes(part.bytes), part.what});
+      name.clear();
+    }
+    rows.push_back({"  " + name, FormatBytes(pool.budget), "budget"});
+  }
+  // AlignTable takes the first row for a heading, which decides no alignment; an empty one keeps sizes right-aligned.
+  rows.insert(rows.begin(), Row{});
+  return AlignTable(rows).substr(1);
+}
+
+std::string PackingText(const PackingLine& line) {
+  const double bound = static_cast<double>(line.live_bound.value());
+  const double gap = bound > 0 ? static_cast<double>((line.size - line.live_bound).value()) / bound : 0;
+  return fmt::format("  packing of {}: {}, live-bytes bound {}, gap {}\n", line.arena, FormatBytes(line.size),
+                     FormatBytes(line.live_bound), FormatPercent(gap));
+}
+
+std::string Verdict(const PlanReport& report, const Style& style) {
+  std::string out;
+  if (!report.chosen.empty()) {
+    out = style.Strong("chosen: " + report.chosen) + "\n" + ContentsTable(report.contents);
+    for (const PackingLine& line : report.packing) out += PackingText(line);
+    return out;
+  }
+  out = style.Bad("nothing fits");
+  if (report.smallest_budget) {
+    const SmallestBudget& least = *report.smallest_budget;
+    out += fmt::format("; the smallest budget that would do is {} ({} bytes) of {}, with {}", FormatBytes(least.bytes),
+                       FormatCount(least.bytes.value()), least.pool, least.strategy);
+  }
+  return out + "\n";
+}
+
+}  // namespace
+
+std::string PlanText(const PlanReport& report, bool colour) {
+  const Style style(colour);
+  std::string out =
+      style.Strong(report.model.name) + " (" + report.model.family + "): " + ModelText(report.model) + "\n";
+  out += "request: " + RequestText(report.request) + "\n";
+  out += "machine: " + report.machine.name + "\n";
+  out += ReservationText(report.machine);
+  for (const std::string& assumption : report.machine.assumptions) out += Wrap("- ", assumption, kWidth);
+  out += "\n" + StrategyTable(report, style) + "\n" + Verdict(report, style);
+  if (!report.would_help.empty()) out += "\n" + style.Strong("what would help") + "\n";
+  for (const std::string& sentence : report.would_help) out += Wrap("- ", sentence, kWidth);
+  return out;
+}
+
+}  // namespace stowage

@@ -1,0 +1,17 @@
+// What a tool asks the computer it runs on; the planner gets the answers as values.
+#pragma once
+
+#include <string>
+
+#include "planner/machine/build_machine.h"
+
+namespace stowage {
+
+// MemAvailable of /proc/meminfo, cut by the memory limits of this process's cgroup and its parents (v1 and v2): a limit
+// leaves limit - usage + inactive page cache. Absent when /proc/meminfo says nothing. `root` replaces "/" in tests.
+HostFacts ReadHostFacts(const std::string& root = "/");
+
+// stdout is a terminal that shows colours: not redirected, TERM is not "dumb", NO_COLOR is not set.
+bool StdoutShowsColours();
+
+}  // namespace stowage
