@@ -1,0 +1,28 @@
+// The two ways to run a program. Both keep the same books and give the same bytes where both apply.
+#pragma once
+
+#include "planner/base/result.h"
+#include "sim/engine/accounts.h"
+#include "sim/engine/memory.h"
+#include "sim/engine/program.h"
+#include "sim/timeline/timeline.h"
+
+namespace stowage::sim {
+
+struct Books {
+  Accounts* accounts;
+  Memory* memory;
+  std::vector<StepSpan>* spans;  // null: not recorded
+  bool out_of_memory = false;    // set when the run ended there
+};
+
+// True if the queue belongs to the device of that pool: "gpu0/…" to "gpu0".
+bool QueueOfPool(const Schedule& schedule, std::int32_t queue, std::int32_t pool);
+
+// The pool that a memory act is about.
+std::int32_t PoolOf(const Schedule& schedule, StepId step);
+
+Status RunForward(const Program& program, Books& books);  // needs program.forward
+Status RunEvents(const Program& program, Books& books);
+
+}  // namespace stowage::sim
