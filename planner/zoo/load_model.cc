@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <utility>
 
+#include "planner/families/attach.h"
 #include "planner/families/families.h"
+#include "planner/formats/checkpoint.h"
 #include "planner/formats/file.h"
 #include "planner/formats/hf_config.h"
 #include "planner/zoo/zoo.h"
@@ -15,6 +18,14 @@ Result<Model> LoadConfig(const std::string& path, std::string name) {
   return BuildModel(config, std::move(name));
 }
 
+// The config.json of `folder` with the weights of `checkpoint`, a file or an index.
+Result<Model> LoadWithWeights(const std::string& folder, const std::string& checkpoint) {
+  STOWAGE_TRY(Model model, LoadConfig(JoinPath(folder, "config.json"), BaseName(folder)));
+  STOWAGE_TRY(const Checkpoint files, ReadCheckpoint(checkpoint));
+  STOWAGE_RETURN_IF_ERROR(AttachCheckpoint(model, files, checkpoint));
+  return model;
+}
+
 bool LooksLikeAPath(const std::string& what) {
   return what.starts_with('/') || what.starts_with('.') || what.starts_with('~') || what.ends_with('/') ||
          what.ends_with(".json") || what.ends_with(".safetensors");
@@ -23,11 +34,14 @@ bool LooksLikeAPath(const std::string& what) {
 }  // namespace
 
 Result<Model> LoadModel(const std::string& what) {
-  if (IsFolder(what)) return LoadConfig(JoinPath(what, "config.json"), BaseName(what));
+  if (IsFolder(what)) {
+    if (const auto checkpoint = FindCheckpoint(what)) return LoadWithWeights(what, *checkpoint);
+    return LoadConfig(JoinPath(what, "config.json"), BaseName(what));
+  }
   if (IsFile(what)) {
-    std::string name = BaseName(what);
-    if (name == "config.json") name = BaseName(FolderName(what));
-    return LoadConfig(what, std::move(name));
+    if (what.ends_with(".safetensors") || what.ends_with(".index.json")) return LoadWithWeights(FolderName(what), what);
+    const bool usual = BaseName(what) == "config.json";
+    return LoadConfig(what, BaseName(usual ? FolderName(what) : what));
   }
   if (LooksLikeAPath(what) && !IsInZoo(what)) {
     return Error{ErrorCode::kIo, fmt::format("'{}': no such file or folder", what)};

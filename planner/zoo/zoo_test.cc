@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <string>
 
@@ -102,6 +103,41 @@ TEST(LoadModel, ThePublishedConfigsGiveTheModelsOfTheZoo) {
       EXPECT_EQ(read->shape.rope_theta, known->shape.rope_theta) << name;
       EXPECT_EQ(read->shape.max_positions, known->shape.max_positions) << name;
     }
+  }
+}
+
+TEST(LoadModel, FoldersWithWeightsGiveEachTensorItsPlace) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  for (const auto& [folder, files] :
+       std::map<std::string, std::size_t>{{"llama", 1},
+                                          {"llama/sharded", 2},
+                                          {"llama-tied", 1},
+                                          {"llama/sharded/model.safetensors.index.json", 2},
+                                          {"llama/model.safetensors", 1}}) {
+    const Result<Model> model = LoadModel(JoinPath(shared, "data/golden/" + folder));
+    ASSERT_TRUE(model) << model.error().message;
+    EXPECT_EQ(model->files.size(), files);
+    for (const Tensor& t : model->tensors) EXPECT_EQ(t.source.has_value(), t.persistent) << folder << " " << t.name;
+  }
+  EXPECT_EQ(LoadModel(JoinPath(shared, "data/golden/llama-tied"))->Parameters(), 131392);
+}
+
+TEST(LoadModel, BothSpellingsOfAConfigGiveTheSameModel) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  for (const char* folder : {"llama", "llama-tied"}) {
+    const std::string base = JoinPath(shared, fmt::format("data/golden/{}/", folder));
+    const Model now = *LoadModel(base + "config.json");
+    const Model classic = *LoadModel(base + "config.classic.json");
+    EXPECT_EQ(Facts(now).substr(now.name.size()), Facts(classic).substr(classic.name.size()));
+    EXPECT_EQ(now.rope.type, classic.rope.type);
+    EXPECT_EQ(now.rope.factor, classic.rope.factor);
+    EXPECT_EQ(now.rope.original_max_positions, classic.rope.original_max_positions);
+    EXPECT_EQ(now.shape.rope_theta, classic.shape.rope_theta);
+    EXPECT_EQ(now.shape.norm_eps, classic.shape.norm_eps);
+    EXPECT_EQ(now.tensors[0].dtype, classic.tensors[0].dtype);
+    EXPECT_EQ(now.tied_groups, classic.tied_groups);
   }
 }
 
