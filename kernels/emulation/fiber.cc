@@ -106,11 +106,11 @@ void Fiber::Start(void (*entry)(void*), void* argument) {
   if (s.tsan_own) __tsan_destroy_fiber(s.tsan_own);
   s.tsan_own = __tsan_create_fiber(0);
 #endif
-  // The frame that StowageSwitchStack pops: six registers, the return address, and one word so that the stack is
-  // aligned as after a call. FiberThunk finds Trampoline and its argument in r13 and r12.
+  // The frame that StowageSwitchStack pops, six registers and the return address. It starts 9 words below the top, so
+  // that the stack is aligned where FiberThunk calls. FiberThunk finds Trampoline and its argument in r13 and r12.
   auto top = reinterpret_cast<std::uintptr_t>(s.stack.get() + kStackBytes) & ~std::uintptr_t{15};
-  auto* frame = reinterpret_cast<std::uint64_t*>(top) - 8;
-  for (int i = 0; i < 8; ++i) frame[i] = 0;
+  auto* frame = reinterpret_cast<std::uint64_t*>(top) - 9;
+  for (int i = 0; i < 9; ++i) frame[i] = 0;
   frame[3] = reinterpret_cast<std::uint64_t>(this);                // r12
   frame[2] = reinterpret_cast<std::uint64_t>(&Trampoline);         // r13
   frame[6] = reinterpret_cast<std::uint64_t>(&StowageFiberThunk);  // return address
