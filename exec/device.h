@@ -72,7 +72,7 @@ struct ReadCall {
   std::string_view name;  // of the tensor, for errors; outlives the run
 };
 
-struct Operand {
+struct DeviceSlice {
   std::byte* data = nullptr;
   Bytes bytes;  // what the step's slice spans; pinned down here so that a binding can check it
 };
@@ -84,8 +84,8 @@ struct KernelCall {
   std::int64_t iteration = 0;
   std::size_t read_count = 0;
   std::size_t write_count = 0;
-  std::array<Operand, kMaxOperands> reads{};
-  std::array<Operand, kMaxOperands> writes{};
+  std::array<DeviceSlice, kMaxOperands> reads{};
+  std::array<DeviceSlice, kMaxOperands> writes{};
 };
 
 class Device {

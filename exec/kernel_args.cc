@@ -44,7 +44,7 @@ class Operands {
   }
 
  private:
-  using List = std::array<Operand, KernelCall::kMaxOperands>;
+  using List = std::array<DeviceSlice, KernelCall::kMaxOperands>;
 
   std::byte* Take(const char* side, const char* what, std::int64_t bytes, const List& list, std::size_t count,
                   std::size_t& next) {
@@ -201,17 +201,6 @@ Result<KernelArgs> BindArgs(const KernelCall& call) {
 
 namespace {
 
-struct HostRunner {
-  int operator()(const kernels::EmbeddingArgs& a) const { return kernels::HostEmbedding(a); }
-  int operator()(const kernels::RmsNormArgs& a) const { return kernels::HostRmsNorm(a); }
-  int operator()(const kernels::LinearArgs& a) const { return kernels::HostLinear(a); }
-  int operator()(const kernels::RopeCacheArgs& a) const { return kernels::HostRopeCache(a); }
-  int operator()(const kernels::AttentionArgs& a) const { return kernels::HostAttention(a); }
-  int operator()(const kernels::SiluMulArgs& a) const { return kernels::HostSiluMul(a); }
-  int operator()(const kernels::ArgmaxArgs& a) const { return kernels::HostArgmax(a); }
-  int operator()(const kernels::ConvertArgs& a) const { return kernels::HostConvert(a); }
-};
-
 struct TableRunner {
   const kernels::KernelTable& t;
   void* stream;
@@ -232,9 +221,7 @@ struct TableRunner {
 
 }  // namespace
 
-int RunHostKernel(const KernelArgs& args) { return std::visit(HostRunner{}, args); }
-
-int RunTableKernel(const kernels::KernelTable& table, const KernelArgs& args, void* stream) {
+int RunKernel(const kernels::KernelTable& table, const KernelArgs& args, void* stream) {
   return std::visit(TableRunner{table, stream}, args);
 }
 
@@ -248,6 +235,19 @@ kernels::KernelTable ReferenceKernels() {
       .silu_mul = [](const kernels::SiluMulArgs& a, void*) { return kernels::ReferenceSiluMul(a); },
       .argmax = [](const kernels::ArgmaxArgs& a, void*) { return kernels::ReferenceArgmax(a); },
       .convert = [](const kernels::ConvertArgs& a, void*) { return kernels::ReferenceConvert(a); },
+  };
+}
+
+kernels::KernelTable HostKernels() {
+  return {
+      .embedding = [](const kernels::EmbeddingArgs& a, void*) { return kernels::HostEmbedding(a); },
+      .rms_norm = [](const kernels::RmsNormArgs& a, void*) { return kernels::HostRmsNorm(a); },
+      .rope_cache = [](const kernels::RopeCacheArgs& a, void*) { return kernels::HostRopeCache(a); },
+      .linear = [](const kernels::LinearArgs& a, void*) { return kernels::HostLinear(a); },
+      .attention = [](const kernels::AttentionArgs& a, void*) { return kernels::HostAttention(a); },
+      .silu_mul = [](const kernels::SiluMulArgs& a, void*) { return kernels::HostSiluMul(a); },
+      .argmax = [](const kernels::ArgmaxArgs& a, void*) { return kernels::HostArgmax(a); },
+      .convert = [](const kernels::ConvertArgs& a, void*) { return kernels::HostConvert(a); },
   };
 }
 

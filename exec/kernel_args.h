@@ -19,14 +19,12 @@ using KernelArgs =
 // kernel (simulated only).
 Result<KernelArgs> BindArgs(const KernelCall& call);
 
-// Runs the whole call on this thread with the fast host kernels; returns their code.
-int RunHostKernel(const KernelArgs& args);
+// Runs or queues it with the kernels of a table; returns their code.
+int RunKernel(const kernels::KernelTable& table, const KernelArgs& args, void* stream);
 
-// Queues it with the kernels of a table.
-int RunTableKernel(const kernels::KernelTable& table, const KernelArgs& args, void* stream);
-
-// The references as a table: `stream` is ignored, the work is done on return.
-kernels::KernelTable ReferenceKernels();
+// The host versions as tables: `stream` is ignored, the work is done on return, on the calling thread.
+kernels::KernelTable HostKernels();       // fast
+kernels::KernelTable ReferenceKernels();  // slow and obvious
 
 // "code 1 (sizes or pointers that make no sense)"
 std::string KernelCodeText(int code);

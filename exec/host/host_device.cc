@@ -104,7 +104,7 @@ class HostDevice final : public Device {
     STOWAGE_TRY(const KernelArgs args, BindArgs(call));
     workers_->Run(queue, {.tag = tag,
                           .run = [this, args, kernel = call.kernel]() -> Status {
-                            const int code = options_.kernels(args);
+                            const int code = RunKernel(options_.kernels, args, nullptr);
                             if (code == kernels::kOk) return OkStatus();
                             return Error{
                                 code == kernels::kTokenOutOfRange ? ErrorCode::kInvalidInput : ErrorCode::kDevice,

@@ -25,7 +25,7 @@ struct HostDeviceOptions {
   std::string name;  // "gpu0", "host"
   Bytes budget;
   HostMemory memory = PlainHostMemory();
-  std::function<int(const KernelArgs&)> kernels = RunHostKernel;
+  kernels::KernelTable kernels = HostKernels();
 };
 
 // Owns its workers.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "exec/host/host_device.h"
@@ -66,7 +67,7 @@ Result<Contents> FetchOutputs(const Schedule& schedule, const RunMemory& memory,
   Contents out;
   for (std::size_t i = 0; i < schedule.buffers.size(); ++i) {
     const Buffer& buffer = schedule.buffers[i];
-    const bool tokens = buffer.kind == BufferKind::kTokens && buffer.parent < 0 && !buffer.initial;
+    const bool tokens = buffer.kind == BufferKind::kTokens && buffer.parent < 0;
     if (!tokens && std::find(asked.begin(), asked.end(), buffer.name) == asked.end()) continue;
     STOWAGE_TRY(out[buffer.name], memory.Fetch(static_cast<BufferId>(i)));
   }
@@ -78,11 +79,11 @@ Result<Contents> FetchOutputs(const Schedule& schedule, const RunMemory& memory,
   return out;
 }
 
-Result<Execution> RunWith(const Schedule& schedule, DeviceSet& devices, const ExecuteInputs& inputs,
-                          const ExecuteOptions& options, RunMemory& memory) {
+Result<Execution> RunWith(const Schedule& schedule, DeviceSet& devices, const ExecuteOptions& options,
+                          RunMemory& memory) {
   STOWAGE_TRY(const WeightFiles files, WeightFiles::Open(schedule.files));
   STOWAGE_TRY(const auto issuer, StepIssuer::Create(&schedule, &devices, &memory, &files, &options));
-  STOWAGE_RETURN_IF_ERROR(memory.AllocateInitial(inputs.contents));
+  STOWAGE_RETURN_IF_ERROR(memory.AllocateInitial());
   const Device::Clock::time_point epoch = Device::Clock::now();
   for (const auto& device : devices.devices) device->StartClock(epoch);
   issuer->StartClock(epoch);
@@ -108,8 +109,8 @@ Result<Execution> RunWith(const Schedule& schedule, DeviceSet& devices, const Ex
 
 Result<Execution> Execute(const Schedule& schedule, DeviceSet& devices, const ExecuteInputs& inputs,
                           const ExecuteOptions& options) {
-  RunMemory memory(&schedule, &devices);
-  auto result = RunWith(schedule, devices, inputs, options, memory);
+  RunMemory memory(&schedule, &devices, &inputs.contents);
+  auto result = RunWith(schedule, devices, options, memory);
   memory.FreeAll();
   return result;
 }

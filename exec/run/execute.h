@@ -12,6 +12,7 @@
 // and a recorded event where another queue or the issuer waits for it. No strategy is known here.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,7 +37,8 @@ struct DeviceSet {
 using Contents = std::map<std::string, std::vector<std::byte>>;  // by buffer name
 
 struct ExecuteInputs {
-  Contents contents;  // of the schedule's `initial` buffers that come from no file: prompt ids, rope frequencies
+  Contents contents;  // of the schedule's `initial` buffers that come from no file: prompt ids, rope
+                      // frequencies. A token buffer may be given its first positions only
 };
 
 // A copy of a buffer's bytes as they are when the steps of a phase that write it have ended: "prefill", "logits". The

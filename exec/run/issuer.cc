@@ -163,8 +163,11 @@ Status StepIssuer::Issue(Thread& thread, StepId id, std::int64_t iteration) {
     case StepKind::kAllocate:
     case StepKind::kFree:
       for (const StepRef& ref : step.after) STOWAGE_RETURN_IF_ERROR(HostWait(thread, id, iteration, ref));
-      STOWAGE_RETURN_IF_ERROR(step.kind == StepKind::kAllocate ? memory_->Allocate(step.buffer, id, issued)
-                                                               : memory_->Free(step.buffer, id, issued));
+      if (Status status = step.kind == StepKind::kAllocate ? memory_->Allocate(step.buffer, id, issued)
+                                                           : memory_->Free(step.buffer, id, issued);
+          !status) {
+        return std::move(status).error().In(fmt::format("step '{}'", names_[id]));
+      }
       break;
     case StepKind::kWait:
       STOWAGE_RETURN_IF_ERROR(HostWait(thread, id, iteration, step.target));
@@ -231,9 +234,9 @@ Status StepIssuer::Command(QueueState& queue, const Step& step, StepId id, const
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("step '{}' needs one source and one target of the same size", names_[id])};
   }
-  STOWAGE_TRY(const Operand to, memory_->Resolve(step.writes[0], tag.iteration));
+  STOWAGE_TRY(const DeviceSlice to, memory_->Resolve(step.writes[0], tag.iteration));
   if (step.kind == StepKind::kCopy) {
-    STOWAGE_TRY(const Operand from, memory_->Resolve(step.reads[0], tag.iteration));
+    STOWAGE_TRY(const DeviceSlice from, memory_->Resolve(step.reads[0], tag.iteration));
     return queue.device->Copy(queue.queue, {to.data, from.data, to.bytes, names_[id]}, tag);
   }
   const Buffer& source = schedule_->buffers[step.reads[0].buffer];

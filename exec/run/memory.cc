@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace stowage {
 
-RunMemory::RunMemory(const Schedule* schedule, DeviceSet* devices)
-    : schedule_(schedule), places_(schedule->buffers.size()) {
+RunMemory::RunMemory(const Schedule* schedule, DeviceSet* devices, const Contents* contents)
+    : schedule_(schedule), contents_(contents), places_(schedule->buffers.size()) {
   for (std::size_t i = 0; i < places_.size(); ++i) {
     const auto id = static_cast<BufferId>(i);
     places_[i] = {.root = schedule->RootOf(id),
@@ -14,33 +16,41 @@ RunMemory::RunMemory(const Schedule* schedule, DeviceSet* devices)
   }
 }
 
-Status RunMemory::AllocateInitial(const Contents& contents) {
+Status RunMemory::AllocateInitial() {
   for (std::size_t i = 0; i < places_.size(); ++i) {
     const Buffer& buffer = schedule_->buffers[i];
-    if (!buffer.initial || buffer.file >= 0) continue;
-    const auto id = static_cast<BufferId>(i);
-    if (buffer.parent < 0) STOWAGE_RETURN_IF_ERROR(Allocate(id, -1, Seconds(0)));
-    const auto given = contents.find(buffer.name);
-    if (given == contents.end()) {
-      // A parent is filled through its parts, or its parts through it.
-      bool related = buffer.parent >= 0 && contents.contains(schedule_->buffers[places_[i].root].name);
-      for (std::size_t j = 0; j < places_.size() && !related; ++j) {
-        related = j != i && places_[j].root == id && contents.contains(schedule_->buffers[j].name);
-      }
-      if (related) continue;
-      return Error{ErrorCode::kInvalidInput, fmt::format("no contents given for the initial buffer '{}' of {} bytes",
-                                                         buffer.name, SizeOf(id).value())};
-    }
-    if (static_cast<std::int64_t>(given->second.size()) != SizeOf(id).value()) {
-      return Error{ErrorCode::kInvalidInput, fmt::format("initial buffer '{}' has {} bytes, the contents given {}",
-                                                         buffer.name, SizeOf(id).value(), given->second.size())};
-    }
-    const Place& root = places_[places_[i].root];
-    if (root.base == nullptr) {
+    if (!buffer.initial || buffer.file >= 0 || buffer.parent >= 0) continue;
+    STOWAGE_RETURN_IF_ERROR(Allocate(static_cast<BufferId>(i), -1, Seconds(0)));
+  }
+  return OkStatus();
+}
+
+// Writes what was given for the arena and its parts. Lock held.
+Status RunMemory::Fill(BufferId root) {
+  Place& arena = places_[root];
+  bool whole = false;  // the arena's own contents cover its parts
+  for (std::size_t i = static_cast<std::size_t>(root); i < places_.size(); ++i) {
+    const Buffer& buffer = schedule_->buffers[i];
+    if (places_[i].root != root || !buffer.initial) continue;
+    const Bytes size = SizeOf(static_cast<BufferId>(i));
+    const auto given = contents_->find(buffer.name);
+    if (given == contents_->end()) {
+      const bool through_parts =
+          buffer.parent < 0 && std::any_of(schedule_->buffers.begin(), schedule_->buffers.end(), [&](const Buffer& b) {
+            return b.initial && b.parent >= 0 && schedule_->RootOf(b.parent) == root;
+          });
+      if (whole || through_parts) continue;
       return Error{ErrorCode::kInvalidInput,
-                   fmt::format("initial buffer '{}' is part of one that is not initial", buffer.name)};
+                   fmt::format("no contents given for the initial buffer '{}' of {} bytes", buffer.name, size.value())};
     }
-    STOWAGE_RETURN_IF_ERROR(root.device->Write(root.base + places_[i].offset, given->second));
+    const auto bytes = static_cast<std::int64_t>(given->second.size());
+    // Of a token buffer only the prompt is known; the rest is what the run is for.
+    if (buffer.kind == BufferKind::kTokens ? bytes > size.value() : bytes != size.value()) {
+      return Error{ErrorCode::kInvalidInput, fmt::format("initial buffer '{}' has {} bytes, the contents given {}",
+                                                         buffer.name, size.value(), bytes)};
+    }
+    STOWAGE_RETURN_IF_ERROR(arena.device->Write(arena.base + places_[i].offset, given->second));
+    whole = whole || buffer.parent < 0;
   }
   return OkStatus();
 }
@@ -62,7 +72,7 @@ Status RunMemory::Allocate(BufferId id, StepId step, Seconds at) {
   }
   STOWAGE_TRY(place.base, place.device->AllocateArena({buffer.name, SizeOf(id), buffer.pinned}));
   events_.push_back({.at = at, .buffer = id, .bytes = SizeOf(id), .step = step});
-  return OkStatus();
+  return Fill(id);
 }
 
 Status RunMemory::Free(BufferId id, StepId step, Seconds at) {
@@ -86,7 +96,7 @@ void RunMemory::FreeAll() {
   }
 }
 
-Result<Operand> RunMemory::Resolve(const Slice& slice, std::int64_t iteration) const {
+Result<DeviceSlice> RunMemory::Resolve(const Slice& slice, std::int64_t iteration) const {
   const std::lock_guard lock(mutex_);
   const Place& place = places_[slice.buffer];
   const Place& root = places_[place.root];
@@ -101,11 +111,11 @@ Result<Operand> RunMemory::Resolve(const Slice& slice, std::int64_t iteration) c
     return Error{ErrorCode::kInternal, fmt::format("bytes [{}, {}) of buffer '{}', which has {}", offset,
                                                    offset + bytes.value(), buffer.name, SizeOf(slice.buffer).value())};
   }
-  return Operand{root.base + place.offset + offset, bytes};
+  return DeviceSlice{root.base + place.offset + offset, bytes};
 }
 
 Result<std::vector<std::byte>> RunMemory::Fetch(BufferId id) const {
-  STOWAGE_TRY(const Operand all, Resolve({.buffer = id, .offset = 0, .bytes = SizeOf(id)}, 0));
+  STOWAGE_TRY(const DeviceSlice all, Resolve({.buffer = id, .offset = 0, .bytes = SizeOf(id)}, 0));
   std::vector<std::byte> out(static_cast<std::size_t>(all.bytes.value()));
   STOWAGE_RETURN_IF_ERROR(places_[places_[id].root].device->Fetch(out, all.data));
   return out;

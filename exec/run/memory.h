@@ -13,17 +13,16 @@ namespace stowage {
 // Allocate and Free may come from several issuers; a slice is resolved after its Allocate was issued.
 class RunMemory {
  public:
-  // *schedule and *devices must outlive this.
-  RunMemory(const Schedule* schedule, DeviceSet* devices);
+  // All must outlive this. `contents` of initial buffers are written when their arena is allocated.
+  RunMemory(const Schedule* schedule, DeviceSet* devices, const Contents* contents);
 
-  // Allocates and fills the initial buffers that come from no file.
-  Status AllocateInitial(const Contents& contents);
+  Status AllocateInitial();  // the arenas that are there before the schedule starts
   Status Allocate(BufferId buffer, StepId step, Seconds at);
   Status Free(BufferId buffer, StepId step, Seconds at);
   void FreeAll();  // what is still allocated; the queues must be idle
 
   // The bytes of a slice in one iteration. kInternal outside its buffer, or before the buffer was allocated.
-  Result<Operand> Resolve(const Slice& slice, std::int64_t iteration) const;
+  Result<DeviceSlice> Resolve(const Slice& slice, std::int64_t iteration) const;
   Result<std::vector<std::byte>> Fetch(BufferId buffer) const;  // all of it; nothing queued may touch it
 
   BufferId RootOf(BufferId buffer) const { return places_[buffer].root; }
@@ -38,7 +37,10 @@ class RunMemory {
   };
   Bytes SizeOf(BufferId buffer) const { return schedule_->buffers[buffer].bytes.at(0); }
 
+  Status Fill(BufferId root);
+
   const Schedule* schedule_;
+  const Contents* contents_;
   mutable std::mutex mutex_;
   std::vector<Place> places_;
   std::vector<MemoryEvent> events_;
