@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "planner/base/check.h"
+#include "planner/base/nearest.h"
 #include "planner/base/result.h"
 #include "planner/base/text.h"
 #include "planner/base/units.h"
@@ -34,6 +35,20 @@ TEST(Text, GroupsDigitsByThousands) {
 TEST(Text, AlignsNumbersToTheRightAndWordsToTheLeft) {
   const std::vector<std::vector<std::string>> rows = {{"name", "bytes"}, {"a", "1"}, {"long", "123456"}};
   EXPECT_EQ(AlignTable(rows), "name   bytes\na          1\nlong  123456\n");
+}
+
+TEST(Nearest, CountsInsertionsDeletionsAndReplacements) {
+  EXPECT_EQ(EditDistance("kitten", "sitting"), 3u);
+  EXPECT_EQ(EditDistance("", "abc"), 3u);
+  EXPECT_EQ(EditDistance("abc", "abc"), 0u);
+}
+
+TEST(Nearest, IsEmptyWhenNoWordIsNear) {
+  const std::vector<std::string_view> words = {"--gpu", "--cpu", "--model"};
+  EXPECT_EQ(Nearest("--modle", words), "--model");
+  EXPECT_EQ(Nearest("--xpu", words), "--gpu");  // the first of two
+  EXPECT_EQ(Nearest("bananas", words), "");
+  EXPECT_EQ(Nearest("", words), "");
 }
 
 Result<int> Half(int n) {

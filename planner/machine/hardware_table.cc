@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <numeric>
 #include <vector>
+
+#include "planner/base/nearest.h"
+#include "planner/base/text.h"
 
 namespace stowage {
 namespace {
@@ -258,47 +260,25 @@ std::vector<std::string_view> NamesOf(const CardRow& row) {
   return names;
 }
 
-// Levenshtein's distance.
-std::size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
 
 std::span<const CardRow> KnownCards() { return kCards; }
 
 Result<const CardRow*> FindCard(std::string_view name) {
-  constexpr std::size_t kLongestName = 64;  // the distance is quadratic, and nobody's card has a longer one
-  const std::string wanted = Normalise(name.substr(0, kLongestName));
-  const CardRow* nearest = nullptr;
-  std::size_t least = 0;
-  std::string known;
+  const std::string wanted = Normalise(name);
+  std::vector<std::string_view> ids;
+  std::vector<std::string> known;
   for (const CardRow& row : kCards) {
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", row.id);
     for (const std::string_view candidate : NamesOf(row)) {
-      const std::size_t distance = Distance(wanted, Normalise(candidate));
-      if (distance == 0 && name.size() <= kLongestName) return &row;
-      if (nearest == nullptr || distance < least) {
-        nearest = &row;
-        least = distance;
-      }
+      if (Normalise(candidate) == wanted) return &row;
     }
+    ids.push_back(row.id);
+    known.emplace_back(row.id);
   }
-  const bool near = least <= std::max<std::size_t>(wanted.size() / 2, 1);
+  const std::string_view nearest = Nearest(wanted, ids);
   return Error{ErrorCode::kInvalidInput,
                fmt::format("gpu '{}' is neither a size such as 15GB nor a known card;{} known: {}", name,
-                           near ? fmt::format(" did you mean '{}'?", nearest->id) : "", known)};
+                           nearest.empty() ? "" : fmt::format(" did you mean '{}'?", nearest), Join(known, ", "))};
 }
 
 ComputeRate ComputeOf(const CardRow& row) {

@@ -7,8 +7,8 @@
 //   line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");
 //   if (const std::optional<int> exit_code = line.Parse(argc, argv)) return *exit_code;
 //
-// The variables are written only by a Parse that succeeds; they must outlive it. CLI11 is included in one .cc, because
-// it takes seconds to compile.
+// The variables must outlive Parse; after one that fails some may have been written. CLI11 is included in one .cc,
+// because it takes seconds to compile.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,74 @@
+#include "tools/common/options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+#include "planner/base/text.h"
+#include "tools/common/read_number.h"
+
+namespace stowage {
+
+Result<std::int64_t> ReadNumber(std::string_view text, std::int64_t least, std::int64_t most) {
+  std::int64_t value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || stop != text.data() + text.size() || value < least || value > most) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("must be a whole number from {} to {}, not '{}'", least, most, text)};
+  }
+  return value;
+}
+
+void AddModelOption(CommandLine& line, std::string* model) {
+  line.Option("--model", model, "a known model (llama-8b), or a folder with config.json");
+  line.Require("--model");
+}
+
+void AddMachineOptions(CommandLine& line, MachineSpec* spec) {
+  line.Option("--gpu", &spec->gpus, "15GB, t4, rtx4090:22GiB, 2x24GiB, or several with commas");
+  line.Require("--gpu");
+  line.Option("--cpu", &spec->cpu, "host memory to use, such as 30GB; without it what is available here");
+  line.Option("--disk", &spec->disk, "disk space to use, such as 500GB");
+}
+
+void AddRequestOptions(CommandLine& line, Request* request) {
+  line.Option(
+      "--dtype",
+      [request](const std::string& text) -> Status {
+        const std::optional<DType> dtype = ParseDType(text);
+        if (!dtype) {
+          return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is not a dtype; bf16, fp16 and fp32 are", text)};
+        }
+        request->dtype = dtype;
+        return OkStatus();
+      },
+      "bf16, fp16 or fp32; without it as the checkpoint holds it");
+  line.Option("--batch", &request->batch, 1, kMostBatch, fmt::format("sequences at once ({})", request->batch));
+  line.Option("--prompt", &request->prompt_tokens, 1, kMostTokens,
+              fmt::format("tokens of each prompt ({})", request->prompt_tokens));
+  line.Option("--new", &request->new_tokens, 0, kMostTokens,
+              fmt::format("tokens to generate for each sequence ({})", request->new_tokens));
+}
+
+void AddStrategyOption(CommandLine& line, std::string* strategy) {
+  line.Option("--strategy", strategy, "resident, ring or sequential-offload");
+}
+
+void AddJsonOption(CommandLine& line, bool* json) { line.Flag("--json", json, "print JSON"); }
+
+Result<std::vector<std::int64_t>> ParseTokens(std::string_view text) {
+  std::vector<std::int64_t> tokens;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    Result<std::int64_t> token =
+        ReadNumber(text.substr(begin, comma - begin), 0, std::numeric_limits<std::int32_t>::max());
+    if (!token) return std::move(token).error().In(fmt::format("token {}", tokens.size() + 1));
+    tokens.push_back(*token);
+    begin = comma + 1;
+  }
+  return tokens;
+}
+
+}  // namespace stowage
