@@ -80,7 +80,7 @@ struct Seen {
 
 void CheckCase(std::uint64_t seed, const RandomOptions& options, Seen& seen) {
   SCOPED_TRACE(seed);
-  const ScheduleBuilder b = RandomSchedule(seed, options);
+  const ToySchedule b = RandomSchedule(seed, options);
   const Machine machine = b.machine();
   const RefereeResult truth = Referee(b.schedule, machine.dispatch.native_launch.value(), SharedOf(machine));
   const auto general = Simulate(b.schedule, machine, {.record_spans = true, .force_event_loop = true});

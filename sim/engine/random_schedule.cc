@@ -28,7 +28,7 @@ class Writer {
  public:
   Writer(std::uint64_t seed, const RandomOptions& options) : dice_(seed), options_(options) {}
 
-  ScheduleBuilder Write() {
+  ToySchedule Write() {
     b_.dispatch.native_launch = Seconds(dice_.Chance(50) ? 0 : Duration());
     issuers_ = 1 + dice_.Below(3);
     queues_ = issuers_ + dice_.Below(4);
@@ -117,7 +117,7 @@ class Writer {
 
   Dice dice_;
   RandomOptions options_;
-  ScheduleBuilder b_;
+  ToySchedule b_;
   int issuers_ = 1;
   int queues_ = 1;
   std::int32_t group_ = 0;
@@ -126,8 +126,6 @@ class Writer {
 
 }  // namespace
 
-ScheduleBuilder RandomSchedule(std::uint64_t seed, const RandomOptions& options) {
-  return Writer(seed, options).Write();
-}
+ToySchedule RandomSchedule(std::uint64_t seed, const RandomOptions& options) { return Writer(seed, options).Write(); }
 
 }  // namespace stowage

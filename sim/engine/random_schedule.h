@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "sim/engine/schedule_builder.h"
+#include "sim/engine/toy_schedule.h"
 
 namespace stowage {
 
@@ -14,6 +14,6 @@ struct RandomOptions {
   bool reduce = true;
 };
 
-ScheduleBuilder RandomSchedule(std::uint64_t seed, const RandomOptions& options);
+ToySchedule RandomSchedule(std::uint64_t seed, const RandomOptions& options);
 
 }  // namespace stowage
