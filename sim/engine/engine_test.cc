@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "planner/base/text.h"
-#include "sim/engine/schedule_builder.h"
+#include "sim/engine/toy_schedule.h"
 
 namespace stowage {
 namespace {
 
-Timeline Simulated(const ScheduleBuilder& b, SimulateOptions options = {}) {
+Timeline Simulated(const ToySchedule& b, SimulateOptions options = {}) {
   auto timeline = Simulate(b.schedule, b.machine(), options);
   EXPECT_TRUE(timeline) << timeline.error().message;
   return timeline ? *std::move(timeline) : Timeline{};
@@ -38,7 +38,7 @@ std::string Resources(const Timeline& timeline) {
 }
 
 TEST(Simulate, AThirdOfTheTimeEachDeviceOfADeviceMapIsBusy) {
-  ScheduleBuilder b;
+  ToySchedule b;
   for (int layer = 0; layer < 24; ++layer) {
     std::vector<StepRef> after;
     if (layer > 0) after.push_back({layer - 1});
@@ -56,7 +56,7 @@ TEST(Simulate, ADoubleBufferHidesTheShorterOfCopyAndCompute) {
   // T = copy(1) + sum max(compute(i), copy(i + 1)) + compute(L): 2 + max(3, 4) + max(1, 2) + max(5, 1) + 3 = 16.
   const std::vector<double> copy = {2, 4, 2, 1};
   const std::vector<double> compute = {3, 1, 5, 3};
-  ScheduleBuilder b;
+  ToySchedule b;
   std::vector<StepId> computes;
   for (std::size_t i = 0; i < copy.size(); ++i) {
     std::vector<StepRef> slot_free;
@@ -73,7 +73,7 @@ TEST(Simulate, ADoubleBufferHidesTheShorterOfCopyAndCompute) {
 }
 
 TEST(Simulate, SynchronousCopiesAddToTheComputing) {
-  ScheduleBuilder b;
+  ToySchedule b;
   for (int i = 0; i < 3; ++i) {
     const StepId copied = b.Copy("gpu0/compute", 2);
     b.At(copied).blocking = true;
@@ -88,7 +88,7 @@ TEST(Simulate, SynchronousCopiesAddToTheComputing) {
 
 TEST(Simulate, ARingRunsAheadAcrossIterations) {
   // Two slots, one block per token: the copy of token i + 2 waits for the compute of token i.
-  ScheduleBuilder b;
+  ToySchedule b;
   b.Phase("decode", 5);
   const StepId copy_a = b.Copy("gpu0/in", 2);
   const StepId compute_a = b.Compute("gpu0/compute", 1, {{copy_a}});
@@ -104,7 +104,7 @@ TEST(Simulate, ARingRunsAheadAcrossIterations) {
 }
 
 TEST(Simulate, TheIssuerIsTheBottleneckOfSmallKernels) {
-  ScheduleBuilder b;
+  ToySchedule b;
   b.dispatch.native_launch = Seconds(3);
   b.Phase("decode", 4);
   b.Compute("gpu0/compute", 1);
@@ -114,7 +114,7 @@ TEST(Simulate, TheIssuerIsTheBottleneckOfSmallKernels) {
 }
 
 TEST(Simulate, ACapturedBodyPaysOneLaunchPerIteration) {
-  ScheduleBuilder b;
+  ToySchedule b;
   b.dispatch.native_launch = Seconds(3);
   b.Phase("decode", 4, true);
   for (int i = 0; i < 5; ++i) b.Compute("gpu0/compute", 0.25);
@@ -124,7 +124,7 @@ TEST(Simulate, ACapturedBodyPaysOneLaunchPerIteration) {
 }
 
 TEST(Simulate, AWaitingHostDelaysWhatItIssuesNext) {
-  ScheduleBuilder b;
+  ToySchedule b;
   b.dispatch.native_launch = Seconds(1);
   const StepId copied = b.Copy("gpu0/in", 5);  // issued 1, ends 6
   b.Wait(copied);
@@ -141,7 +141,7 @@ TEST(Simulate, AWaitingHostDelaysWhatItIssuesNext) {
 }
 
 TEST(Simulate, HostWorkWithoutAQueueHoldsItsIssuer) {
-  ScheduleBuilder b;
+  ToySchedule b;
   b.schedule.issuers.push_back({"python", IssuerKind::kTorch});
   b.dispatch.torch_hook = Seconds(2);
   b.dispatch.torch_operator = Seconds(1);
@@ -152,7 +152,7 @@ TEST(Simulate, HostWorkWithoutAQueueHoldsItsIssuer) {
 }
 
 TEST(Simulate, AReduceStartsWhenTheLastRankIsReadyAndEndsForAllAtOnce) {
-  ScheduleBuilder b;
+  ToySchedule b;
   for (int rank = 0; rank < 4; ++rank) b.Compute("gpu" + std::to_string(rank) + "/compute", 1 + rank);
   for (int rank = 0; rank < 4; ++rank) {
     const std::string gpu = "gpu" + std::to_string(rank);
@@ -168,7 +168,7 @@ TEST(Simulate, AReduceStartsWhenTheLastRankIsReadyAndEndsForAllAtOnce) {
 }
 
 TEST(Simulate, PhasesAddUpToTheLengthAndCountTheirPasses) {
-  ScheduleBuilder b;
+  ToySchedule b;
   b.Phase("prefill");
   b.Compute("gpu0/compute", 4);
   b.Phase("decode", 3);
@@ -185,7 +185,7 @@ TEST(Simulate, PhasesAddUpToTheLengthAndCountTheirPasses) {
 }
 
 TEST(Simulate, ReferencesToABodyFromOutsideMeanItsLastIteration) {
-  ScheduleBuilder b;
+  ToySchedule b;
   b.Phase("load", 3);
   const StepId read = b.Job(StepKind::kRead, "disk0/0", {"disk0"}, 2);
   b.Phase("decode");
@@ -197,7 +197,7 @@ TEST(Simulate, ReferencesToABodyFromOutsideMeanItsLastIteration) {
 }
 
 TEST(Simulate, WorkThatGrowsIsPricedInEachIteration) {
-  ScheduleBuilder b;
+  ToySchedule b;
   b.Phase("decode", 3);
   const StepId s = b.Copy("gpu0/in", 0);
   b.At(s).fixed.reset();
@@ -210,7 +210,7 @@ TEST(Simulate, WorkThatGrowsIsPricedInEachIteration) {
 }
 
 TEST(Simulate, ADurationThatIsNotFiniteIsRefused) {
-  ScheduleBuilder b;
+  ToySchedule b;
   const StepId s = b.Copy("gpu0/in", 0);
   b.At(s).fixed.reset();
   b.At(s).pageable = true;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <span>
 
 namespace stowage::sim {
@@ -29,9 +30,9 @@ Memory::Memory(const Schedule* schedule, const Machine* machine, bool record_cur
   for (const PoolUse& use : schedule->pools) {
     PoolState& pool = pools_.emplace_back();
     pool.counted = !IsDisk(*machine, use.name);
-    pool.limit = use.budget.value();
+    pool.limit = use.budget > Bytes(0) ? use.budget.value() : std::numeric_limits<std::int64_t>::max();
     pool.context = machine->Reserved(use.name).value();
-    pool.blocks = MakeExactBlocks(use.budget, schedule->buffers.size());
+    pool.blocks = MakeExactBlocks(Bytes(pool.limit), schedule->buffers.size());
     torch_ |= use.allocator == Allocator::kTorchCaching;
   }
   for (std::size_t b = 0; b < schedule->buffers.size(); ++b) {
@@ -172,10 +173,6 @@ void Memory::Sample(PoolState& pool, double at) {
   if (!record_curves_) return;
   const Bytes bytes = used + Bytes(pool.context);
   if (!pool.curve.empty() && pool.curve.back().bytes == bytes) return;
-  if (!pool.curve.empty() && pool.curve.back().at == Seconds(at)) {
-    pool.curve.back().bytes = bytes;
-    return;
-  }
   pool.curve.push_back({Seconds(at), bytes});
 }
 
@@ -231,6 +228,13 @@ std::vector<PeakBuffer> Memory::Attribute(const PoolState& pool, const std::stri
   return lines;
 }
 
+Bytes Memory::BudgetOf(std::size_t pool) const {
+  const PoolUse& use = schedule_->pools[pool];
+  if (use.budget > Bytes(0)) return use.budget + Bytes(pools_[pool].context);
+  const std::int32_t found = machine_->FindPool(use.name);
+  return found >= 0 ? machine_->pools[static_cast<std::size_t>(found)].budget : Bytes(0);
+}
+
 void Memory::Finish(Timeline& timeline) {
   for (std::size_t p = 0; p < pools_.size(); ++p) {
     PoolState& pool = pools_[p];
@@ -243,7 +247,7 @@ void Memory::Finish(Timeline& timeline) {
     peak.step = pool.peak_step >= 0 ? schedule_->StepName(pool.peak_step) : "start";
     if (!schedule_->phases.empty()) peak.phase = schedule_->phases[static_cast<std::size_t>(pool.peak_phase)].name;
     peak.buffers = Attribute(pool, name);
-    timeline.pools.push_back({name, Bytes(pool.limit + pool.context), std::move(peak), std::move(pool.curve)});
+    timeline.pools.push_back({name, BudgetOf(p), std::move(peak), std::move(pool.curve)});
   }
   if (torch_) timeline.torch = TorchMemory{Bytes(allocated_peak_), Bytes(reserved_peak_), Bytes(pinned_peak_)};
   timeline.out_of_memory = out_of_memory_;

@@ -2,7 +2,7 @@
 //
 // Root buffers count from the issue of their Allocate to the issue of their Free; initial ones from the start. A pool
 // may use PoolUse::budget for them; the machine's reservations of the pool (driver context, library workspaces) come on
-// top, in the peak and in the budget reported. The disk is not counted.
+// top, in the peak and in the budget reported. A budget of 0 is no limit. The disk is not counted.
 //
 //   kArena, kPageable   exact bytes. A pinned buffer of a schedule with a torch pool takes the next power of two, as
 //                       torch's pinned host allocator does
@@ -80,6 +80,7 @@ class Memory {
   void TrackPinned(const Buffer& buffer, std::int64_t bytes);
   Outcome OutOfMemoryAt(std::string step, std::int32_t phase, std::int32_t pool, std::int64_t bytes);
   std::vector<PeakBuffer> Attribute(const PoolState& pool, const std::string& name) const;
+  Bytes BudgetOf(std::size_t pool) const;
   void AddParts(const Held& held, std::vector<PeakBuffer>& lines) const;
 
   const Schedule* schedule_;

@@ -235,9 +235,18 @@ bool Compiler::OnePassDoes() const {
 
 }  // namespace
 
+int Program::Ranks(StepId step) const {
+  return group_of[step] < 0 ? 1 : static_cast<int>(groups[group_of[step]].size());
+}
+
 double Program::DurationOf(StepId step, std::int64_t iteration) const {
-  const int ranks = group_of[step] < 0 ? 1 : static_cast<int>(groups[group_of[step]].size());
-  return Duration(*schedule, schedule->steps[step], iteration, resources, ranks).value();
+  return Duration(*schedule, schedule->steps[step], iteration, resources, Ranks(step)).value();
+}
+
+double Program::SecondsOn(StepId step, std::int64_t iteration, std::int16_t resource, int sharing) const {
+  const Resource& on = *resources[resource];
+  const ResourceCost cost = CostOn(*schedule, schedule->steps[step], iteration, on, Ranks(step));
+  return (cost.own + cost.divided * (on.shared ? sharing : 1)).value();
 }
 
 Result<Program> Compile(const Schedule& schedule, const Machine& machine) {

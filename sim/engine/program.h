@@ -71,6 +71,9 @@ struct Program {
 
   // Seconds of the step alone in that iteration.
   double DurationOf(StepId step, std::int64_t iteration) const;
+  // On one of its resources with that many jobs on it, if it is shared.
+  double SecondsOn(StepId step, std::int64_t iteration, std::int16_t resource, int sharing) const;
+  int Ranks(StepId step) const;  // steps in its Reduce group
 };
 
 // *schedule and *machine must outlive the program.

@@ -11,9 +11,9 @@
 
 namespace stowage {
 
-class ScheduleBuilder {
+class ToySchedule {
  public:
-  ScheduleBuilder() { schedule.name = "test"; }
+  ToySchedule() { schedule.name = "test"; }
 
   // Starts a phase; steps added from here on are its body (after Epilogue(): its epilogue).
   void Phase(std::string name, std::int64_t iterations = 1, bool captured = false);

@@ -1,4 +1,4 @@
-#include "sim/engine/schedule_builder.h"
+#include "sim/engine/toy_schedule.h"
 
 #include <algorithm>
 #include <utility>
@@ -12,7 +12,7 @@ std::int32_t IndexOf(std::vector<std::string>& names, std::string_view name) {
   return static_cast<std::int32_t>(names.size()) - 1;
 }
 
-void ScheduleBuilder::Phase(std::string name, std::int64_t iterations, bool captured) {
+void ToySchedule::Phase(std::string name, std::int64_t iterations, bool captured) {
   const auto here = static_cast<StepId>(schedule.steps.size());
   stowage::Phase& phase = schedule.phases.emplace_back();
   phase.name = std::move(name);
@@ -23,12 +23,12 @@ void ScheduleBuilder::Phase(std::string name, std::int64_t iterations, bool capt
   phase.captured = captured;
 }
 
-void ScheduleBuilder::Epilogue() {
+void ToySchedule::Epilogue() {
   stowage::Phase& phase = schedule.phases.back();
   phase.epilogue = {phase.body.end, phase.body.end, 1};
 }
 
-StepId ScheduleBuilder::Add(Step step) {
+StepId ToySchedule::Add(Step step) {
   if (schedule.phases.empty()) Phase("run");
   while (schedule.issuers.size() <= static_cast<std::size_t>(issuer)) schedule.issuers.emplace_back();
   step.issuer = issuer;
@@ -44,8 +44,8 @@ StepId ScheduleBuilder::Add(Step step) {
   return end - 1;
 }
 
-StepId ScheduleBuilder::Job(StepKind kind, std::string_view queue, std::initializer_list<std::string_view> resources,
-                            double seconds, std::vector<StepRef> after) {
+StepId ToySchedule::Job(StepKind kind, std::string_view queue, std::initializer_list<std::string_view> resources,
+                        double seconds, std::vector<StepRef> after) {
   Step step;
   step.kind = kind;
   step.fixed = Seconds(seconds);
@@ -63,31 +63,31 @@ StepId ScheduleBuilder::Job(StepKind kind, std::string_view queue, std::initiali
   return Add(std::move(step));
 }
 
-StepId ScheduleBuilder::Wait(StepId target, std::int32_t back) {
+StepId ToySchedule::Wait(StepId target, std::int32_t back) {
   Step step;
   step.kind = StepKind::kWait;
   step.target = {target, back};
   return Add(std::move(step));
 }
 
-StepId ScheduleBuilder::Act(StepKind kind, BufferId buffer) {
+StepId ToySchedule::Act(StepKind kind, BufferId buffer) {
   Step step;
   step.kind = kind;
   step.buffer = buffer;
   return Add(std::move(step));
 }
 
-BufferId ScheduleBuilder::AddBuffer(Buffer buffer) {
+BufferId ToySchedule::AddBuffer(Buffer buffer) {
   schedule.buffers.push_back(std::move(buffer));
   return static_cast<BufferId>(schedule.buffers.size()) - 1;
 }
 
-std::int32_t ScheduleBuilder::Pool(std::string_view name, Bytes budget, Allocator allocator) {
+std::int32_t ToySchedule::Pool(std::string_view name, Bytes budget, Allocator allocator) {
   schedule.pools.push_back({std::string(name), allocator, budget});
   return static_cast<std::int32_t>(schedule.pools.size()) - 1;
 }
 
-Machine ScheduleBuilder::machine() const {
+Machine ToySchedule::machine() const {
   Machine machine;
   machine.name = "test machine";
   machine.dispatch = dispatch;

@@ -1,0 +1,154 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "planner/base/text.h"
+#include "sim/engine/engine.h"
+#include "sim/engine/toy_schedule.h"
+
+namespace stowage {
+namespace {
+
+std::string Text(const PoolTimeline& pool) {
+  std::string out = pool.pool + " " + std::to_string(pool.peak.bytes.value()) + " of " +
+                    std::to_string(pool.budget.value()) + " at " + std::to_string(pool.peak.at.value()) + " " +
+                    pool.peak.step + " (" + pool.peak.phase + ")\n";
+  for (const PeakBuffer& b : pool.peak.buffers) {
+    out += "  " + b.name + " " + b.kind + " " + std::to_string(b.bytes.value()) + "\n";
+  }
+  return out;
+}
+
+struct Toy : ToySchedule {
+  BufferId Root(std::string name, std::int32_t pool, BufferKind kind, AffineBytes bytes) {
+    return AddBuffer({.name = std::move(name), .pool = pool, .kind = kind, .bytes = bytes});
+  }
+  BufferId Part(std::string name, BufferId parent, BufferKind kind, std::int64_t bytes, std::int64_t offset) {
+    Buffer part{
+        .name = std::move(name), .kind = kind, .bytes = AffineBytes(bytes), .parent = parent, .offset = Bytes(offset)};
+    part.pool = schedule.buffers[static_cast<std::size_t>(parent)].pool;
+    return AddBuffer(part);
+  }
+};
+
+TEST(Memory, APeakIsAttributedToThePartsOfItsArenas) {
+  Toy b;
+  const auto gpu = b.Pool("gpu0", Bytes(1000));
+  const auto weights = b.Root("weights", gpu, BufferKind::kWeights, 500);
+  b.Part("w1", weights, BufferKind::kWeights, 100, 256);
+  b.Part("w0", weights, BufferKind::kWeights, 200, 0);
+  const auto activations = b.Root("activations", gpu, BufferKind::kActivations, 300);
+  b.Part("x", activations, BufferKind::kActivations, 200, 0);
+  b.Part("y", activations, BufferKind::kActivations, 200, 100);  // takes turns with x
+  b.Phase("load");
+  b.Act(StepKind::kAllocate, weights);
+  b.Compute("gpu0/compute", 1);
+  b.Act(StepKind::kAllocate, activations);
+  b.dispatch.native_launch = Seconds(2);
+  Machine machine = b.machine();
+  machine.pools = {{"gpu0", PoolKind::kGpu, Bytes(1050), {}}};
+  machine.reservations = {{"gpu0", "CUDA context", Bytes(50), Origin::kAssumed, ""}};
+  const auto t = Simulate(b.schedule, machine);
+  ASSERT_TRUE(t);
+  EXPECT_EQ(Text(t->pools[0]),
+            "gpu0 850 of 1050 at 2.000000 allocate activations (load)\n"
+            "  activations activations 300\n"
+            "  w0 weights 200\n"
+            "  weights (unused) weights 200\n"
+            "  w1 weights 100\n"
+            "  CUDA context context 50\n");
+}
+
+TEST(Memory, TheFirstHighestInstantCountsWithWhatWasAliveAtIt) {
+  Toy b;
+  const auto gpu = b.Pool("gpu0", Bytes(1000));
+  const auto a = b.Root("a", gpu, BufferKind::kActivations, 400);
+  const auto c = b.Root("c", gpu, BufferKind::kActivations, 300);
+  const auto d = b.Root("d", gpu, BufferKind::kActivations, 600);
+  const auto e = b.Root("e", gpu, BufferKind::kActivations, 100);
+  b.Phase("run");
+  b.Act(StepKind::kAllocate, a);
+  b.Act(StepKind::kAllocate, c);  // 700
+  b.Act(StepKind::kFree, a);
+  b.Act(StepKind::kAllocate, d);  // 900
+  b.Act(StepKind::kFree, c);
+  b.Act(StepKind::kAllocate, e);  // 700
+  b.Act(StepKind::kFree, d);
+  const auto t = Simulate(b.schedule, b.machine(), {.record_curves = true});
+  ASSERT_TRUE(t);
+  EXPECT_EQ(Text(t->pools[0]),
+            "gpu0 900 of 1000 at 0.000000 allocate d (run)\n"
+            "  d activations 600\n"
+            "  c activations 300\n");
+  ASSERT_FALSE(t->pools[0].curve.empty());
+  EXPECT_EQ(t->pools[0].curve.back().bytes.value(), 100);
+}
+
+TEST(Memory, AStorageGrowsWithTheIteration) {
+  Toy b;
+  const auto gpu = b.Pool("gpu0", Bytes(1000));
+  const auto kv = b.Root("kv", gpu, BufferKind::kKv, AffineBytes(100, 20));
+  b.Phase("decode", 4);
+  b.Act(StepKind::kAllocate, kv);
+  b.Act(StepKind::kFree, kv);
+  const auto t = Simulate(b.schedule, b.machine());
+  ASSERT_TRUE(t);
+  EXPECT_EQ(t->pools[0].peak.bytes.value(), 160);
+}
+
+TEST(Memory, InitialBuffersCountButFilesDoNot) {
+  Toy b;
+  const auto host = b.Pool("host", Bytes(0), Allocator::kPageable);
+  const auto disk = b.Pool("disk", Bytes(0), Allocator::kPageable);
+  b.AddBuffer({.name = "masters", .pool = host, .bytes = 640, .pinned = true, .initial = true});
+  b.AddBuffer({.name = "file", .pool = disk, .bytes = 9999, .initial = true, .file = 0});
+  b.Compute("gpu0/compute", 1);
+  const auto t = Simulate(b.schedule, b.machine());
+  ASSERT_TRUE(t);
+  ASSERT_EQ(t->pools.size(), 1u);
+  EXPECT_EQ(Text(t->pools[0]), "host 640 of 0 at 0.000000 start (run)\n  masters activations 640\n");
+}
+
+TEST(Memory, WhatDoesNotFitEndsTheRunAndSaysWhere) {
+  Toy b;
+  const auto gpu = b.Pool("gpu0", Bytes(100));
+  const auto fits = b.Root("fits", gpu, BufferKind::kWeights, 60);
+  const auto large = b.Root("large", gpu, BufferKind::kWeights, 50);
+  b.Phase("load");
+  b.Act(StepKind::kAllocate, fits);
+  b.Compute("gpu0/compute", 3);
+  b.Phase("prefill");
+  b.Act(StepKind::kAllocate, large);
+  b.Compute("gpu0/compute", 5);
+  for (const bool events : {false, true}) {
+    const auto t = Simulate(b.schedule, b.machine(), {.force_event_loop = events});
+    ASSERT_TRUE(t);
+    ASSERT_TRUE(t->out_of_memory);
+    EXPECT_EQ(t->out_of_memory->pool, "gpu0");
+    EXPECT_EQ(t->out_of_memory->step, "allocate large");
+    EXPECT_EQ(t->out_of_memory->phase, "prefill");
+    EXPECT_EQ(t->out_of_memory->requested.value(), 50);
+    EXPECT_EQ(t->out_of_memory->available.value(), 40);
+    EXPECT_EQ(t->length.value(), 3);  // what was issued runs to its end
+    EXPECT_EQ(t->phases[0].iterations, 1);
+    EXPECT_EQ(t->phases[1].iterations, 0);
+    EXPECT_EQ(t->pools[0].peak.bytes.value(), 60);
+  }
+}
+
+TEST(Memory, AllocatingTwiceOrFreeingNothingIsRefused) {
+  Toy b;
+  const auto x = b.Root("x", b.Pool("gpu0", Bytes(100)), BufferKind::kActivations, 1);
+  b.Act(StepKind::kFree, x);
+  const auto freed = Simulate(b.schedule, b.machine());
+  ASSERT_FALSE(freed);
+  EXPECT_EQ(freed.error().message, "step 0 'free x': buffer 'x' is not allocated");
+  b.At(0).kind = StepKind::kAllocate;
+  b.Act(StepKind::kAllocate, x);
+  const auto twice = Simulate(b.schedule, b.machine());
+  ASSERT_FALSE(twice);
+  EXPECT_EQ(twice.error().message, "step 1 'allocate x': buffer 'x' is already allocated");
+}
+
+}  // namespace
+}  // namespace stowage
