@@ -1,4 +1,4 @@
-#include "planner/families/op_graph.h"
+#include "planner/families/families.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
