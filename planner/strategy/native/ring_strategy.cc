@@ -106,6 +106,10 @@ Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& ta
         fmt::format("{} ({}) stays in host memory: gathering its rows over the link costs less than streaming matrices",
                     model.tensors[t].name, FormatBytes(size)));
   }
+  if (matrices <= left + p.ring && out.refused.empty()) {  // nothing to stream: no ring either
+    out.ring = Bytes(0);
+    left += p.ring;
+  }
   const std::vector<std::int64_t> rows = SpreadResident(items, left, p.grain, kAlignment);
   for (std::size_t i = 0; i < items.size(); ++i) out.resident_rows[movable.matrices[i]] = rows[i];
   return out;
