@@ -141,7 +141,8 @@ class Lowering {
       if (master_[t] >= 0)
         items.push_back({t, master_[t], true, begin * row_elements, (RowsOf(tensor) - begin) * row_elements});
     }
-    const StagingSize size = StagingFor(model_, items, StagingLimit());
+    const bool sample = task_.last_decode_passes > 0;
+    const StagingSize size = sample ? StagingSize{} : StagingFor(model_, items, StagingLimit());
     if (size.slots > 0) {
       staging_ = b_.AddBuffer(host_, "staging", BufferKind::kStaging, size.total());
       b_.buffer(staging_).pinned = true;
@@ -149,6 +150,7 @@ class Lowering {
     b_.BeginPhase("load", {});
     b_.BeginPrologue(0);
     for (const BufferId arena : arenas_) b_.Allocate(arena);
+    if (sample) return;
     if (staging_ >= 0) b_.Allocate(staging_);
     StepId table_copied = -1;
     for (const TensorId t : computed) {
