@@ -31,11 +31,18 @@ class Spreader {
 
   void SameShareOfEach() {
     const double share = static_cast<double>(left_.value()) / static_cast<double>(total_.value());
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      auto rows = static_cast<std::int64_t>(static_cast<double>(items_[i].rows) * share);
-      while (rows > 0 && Size(i, rows) > Share(i, share)) --rows;
-      Take(i, rows);
-    }
+    for (std::size_t i = 0; i < items_.size(); ++i) TakeShare(i, share);
+  }
+  void TakeShare(std::size_t i, double share) {
+    auto rows = static_cast<std::int64_t>(static_cast<double>(items_[i].rows) * share);
+    while (rows > 0 && Size(i, rows) > std::min(Share(i, share), left_)) --rows;
+    Take(i, rows);
+  }
+  Bytes Median() const {
+    std::vector<Bytes> sizes;
+    for (std::size_t i = 0; i < items_.size(); ++i) sizes.push_back(Size(i, items_[i].rows));
+    std::nth_element(sizes.begin(), sizes.begin() + sizes.size() / 2, sizes.end());
+    return sizes[sizes.size() / 2];
   }
   Bytes Share(std::size_t i, double share) const {
     return Bytes(static_cast<std::int64_t>(static_cast<double>(Size(i, items_[i].rows).value()) * share));
@@ -45,9 +52,14 @@ class Spreader {
   // Which item is the last to fit depends on rounding, so an item that no longer fits is streamed.
   void WholeItems() {
     const double share = static_cast<double>(left_.value()) / static_cast<double>(total_.value());
+    const Bytes long_run = Median() * 2;
     double owed = 0;
     for (std::size_t i = 0; i < items_.size(); ++i) {
       const Bytes size = Size(i, items_[i].rows);
+      if (size > long_run) {  // a head: streamed whole it would be one long run
+        TakeShare(i, share);
+        continue;
+      }
       owed += share * static_cast<double>(size.value());
       if (owed * 2 < static_cast<double>(size.value()) || size > left_) continue;
       owed -= static_cast<double>(size.value());

@@ -17,7 +17,8 @@ struct SpreadItem {
 };
 
 enum class Grain : std::uint8_t {
-  kTensors,  // whole matrices are streamed, every so many; one is cut to fill the budget to the row
+  kTensors,  // whole matrices are streamed, every so many; those over twice the median are cut by rows, and one to fill
+             // the budget
   kRows,     // every matrix streams the same share of its rows: the smallest ring, more and smaller copies
 };
 

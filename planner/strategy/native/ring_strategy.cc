@@ -80,21 +80,28 @@ Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& ta
   }
   NativeProposal out{.strategy = "ring:" + Spell(p), .ring = p.ring, .tile = tile};
   for (const Tensor& t : model.tensors) out.resident_rows.push_back(RowsOf(t));
-  const Bytes fixed = FixedBytesOf(native, task).total() + movable.fixed + p.ring;
-  Bytes left = budget - fixed;
+  const Bytes fixed = FixedBytesOf(native, task).total() + movable.fixed;
+  Bytes left = budget - fixed - p.ring;
   if (left < Bytes(0)) {
     return Error{
         ErrorCode::kInfeasible,
-        fmt::format(
-            "ring needs {} of gpu0 with nothing but the ring, caches, activations and norms there; its budget is {}",
-            FormatBytes(fixed), FormatBytes(budget))};
+        fmt::format("ring needs {} of gpu0 with nothing but the ring, caches, activations and norms there; its "
+                    "budget is {}",
+                    FormatBytes(fixed + p.ring), FormatBytes(budget))};
   }
-  Bytes matrices;
+  Bytes matrices, tables;
   std::vector<SpreadItem> items;
   for (const TensorId t : movable.matrices) {
     items.push_back({RowBytes(model.tensors[t]), RowsOf(model.tensors[t])});
     matrices += RoundUp(model.tensors[t].bytes(), kAlignment);
   }
+  for (const TensorId t : movable.tables) tables += RoundUp(model.tensors[t].bytes(), kAlignment);
+  const auto drop_ring_if_all_fits = [&](Bytes all) {
+    if (all > left + out.ring) return;
+    left += out.ring;
+    out.ring = Bytes(0);
+  };
+  drop_ring_if_all_fits(matrices + tables);
   for (const TensorId t : movable.tables) {
     const Bytes size = RoundUp(model.tensors[t].bytes(), kAlignment);
     if (matrices + size <= left) {
@@ -106,10 +113,7 @@ Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& ta
         fmt::format("{} ({}) stays in host memory: gathering its rows over the link costs less than streaming matrices",
                     model.tensors[t].name, FormatBytes(size)));
   }
-  if (matrices <= left + p.ring && out.refused.empty()) {  // nothing to stream: no ring either
-    out.ring = Bytes(0);
-    left += p.ring;
-  }
+  drop_ring_if_all_fits(matrices);
   const std::vector<std::int64_t> rows = SpreadResident(items, left, p.grain, kAlignment);
   for (std::size_t i = 0; i < items.size(); ++i) out.resident_rows[movable.matrices[i]] = rows[i];
   return out;
