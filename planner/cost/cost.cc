@@ -29,7 +29,8 @@ Seconds Duration(const Kernel& kernel, std::int64_t iteration, const ComputeRate
   const double bytes = static_cast<double>(kernel.bytes.at(iteration).value());
   const double compute = Over(flops, rate.flops_efficiency * rate.Peak(kernel.dtype).value());
   const double memory = Over(bytes, rate.memory_efficiency * rate.memory.value());
-  return Seconds(SmoothMax(compute, memory, rate.smoothness)) + rate.launch;
+  const double over_link = Over(static_cast<double>(kernel.host_bytes.at(iteration).value()), rate.in_place.value());
+  return Seconds(SmoothMax(compute, memory, rate.smoothness) + over_link) + rate.launch;
 }
 
 Seconds Duration(Bytes bytes, const TransferRate& rate, bool pageable) {

@@ -14,9 +14,10 @@
 namespace stowage {
 
 // Smooth roofline, t = ((F / (flops_efficiency * peak))^p + (B / (memory_efficiency * memory))^p)^(1/p) + launch, with
-// the FLOPs and bytes of the iteration and the peak of the kernel's dtype. Source: fit to public RTX 4090 measurements
-// of Llama-3.1-8B's GEMMs, M = 1..2048: p = 2, 0.97 of peak, 0.93 of bandwidth and 4 us give a mean error of 3.8 %
-// (hard maxima of the usual constants: 5 to 24 %). p = 1 adds the two times, a large p is the classic maximum.
+// plus what it reads in place from host memory over the link, with the FLOPs and bytes of the iteration and the peak of
+// the kernel's dtype. Source: fit to public RTX 4090 measurements of Llama-3.1-8B's GEMMs, M = 1..2048: p = 2, 0.97 of
+// peak, 0.93 of bandwidth and 4 us give a mean error of 3.8 % (hard maxima of the usual constants: 5 to 24 %). p = 1
+// adds the two times, a large p is the classic maximum.
 Seconds Duration(const Kernel& kernel, std::int64_t iteration, const ComputeRate& rate);
 
 // t = latency + bytes / rate, at the pinned or the pageable rate.

@@ -161,7 +161,10 @@ void AddPeerLinks(const std::vector<Gpu>& gpus, Machine& machine) {
 void AddHost(Bytes host, Bytes disk, Machine& machine) {
   machine.pools.push_back({"host", PoolKind::kHost, host, std::nullopt});
   machine.pools.push_back({"disk", PoolKind::kDisk, disk, std::nullopt});
-  const ComputeRate cores{.fp32 = FlopsPerSecond(kHostGflops * 1e9), .memory = Gbs(kHostDramGbs), .launch = Seconds()};
+  const ComputeRate cores{.fp32 = FlopsPerSecond(kHostGflops * 1e9),
+                          .memory = Gbs(kHostDramGbs),
+                          .launch = Seconds(),
+                          .in_place = Gbs(kHostDramGbs)};
   machine.resources.push_back({"host.cores", false, cores, std::nullopt, Origin::kAssumed});
   machine.resources.push_back({"host.dram", true, std::nullopt,
                                TransferRate{Seconds(), Gbs(kHostDramGbs), Gbs(kHostDramGbs)}, Origin::kAssumed});

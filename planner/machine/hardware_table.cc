@@ -291,7 +291,8 @@ ComputeRate ComputeOf(const CardRow& row) {
           .flops_efficiency = row.flops_efficiency,
           .memory_efficiency = row.memory_efficiency,
           .smoothness = row.smoothness,
-          .launch = Seconds(row.launch_us * 1e-6)};
+          .launch = Seconds(row.launch_us * 1e-6),
+          .in_place = BytesPerSecond(row.h2d_pinned_gbs * kGiga)};
 }
 
 }  // namespace stowage

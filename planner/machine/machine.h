@@ -39,7 +39,7 @@ struct Reservation {
 };
 
 // How long a kernel takes: a roofline with a smooth maximum and four constants (planning_and_simulation.md 5.2),
-//   t = ((F / (flops_efficiency * peak))^p + (B / (memory_efficiency * memory))^p)^(1/p) + launch
+//   t = ((F / (flops_efficiency * peak))^p + (B / (memory_efficiency * memory))^p)^(1/p) + launch (+ H / in_place)
 struct ComputeRate {
   FlopsPerSecond fp32{0};  // dense peaks; 0: not supported
   FlopsPerSecond fp16{0};
@@ -47,8 +47,9 @@ struct ComputeRate {
   BytesPerSecond memory{0};
   double flops_efficiency = 1;
   double memory_efficiency = 1;
-  double smoothness = 2;  // p
-  Seconds launch;         // what one kernel costs the device beside its work
+  double smoothness = 2;       // p
+  Seconds launch;              // what one kernel costs the device beside its work
+  BytesPerSecond in_place{0};  // reading page-locked host memory from a kernel, over the link; 0: it cannot
 
   FlopsPerSecond Peak(DType dtype) const;  // fp32's for types without units of their own
 };

@@ -23,6 +23,8 @@ struct Extent {
   std::int64_t begin = 0, end = 0;
   std::int32_t first = 0, last = 0;
   bool always = true;
+  std::int64_t row_zero =
+      0;  // tensors: where row 0 would lie; parts of one tensor with one row_zero are the same bytes
 };
 
 bool Together(const Extent& a, const Extent& b) {
@@ -39,7 +41,8 @@ Status CheckOverlaps(const ArenaPlan& arena, std::vector<Extent> extents) {
                  arena.pool, arena.bytes.value());
     }
     for (std::size_t j = i + 1; j < extents.size() && extents[j].begin < a.end; ++j) {
-      if (a.end > a.begin && extents[j].end > extents[j].begin && Together(a, extents[j])) {
+      const bool same_bytes = a.always && a.name == extents[j].name && a.row_zero == extents[j].row_zero;
+      if (!same_bytes && a.end > a.begin && extents[j].end > extents[j].begin && Together(a, extents[j])) {
         return Bad("'{}' and '{}' both use [{} B, {} B) of arena '{}' of {}", a.name, extents[j].name, extents[j].begin,
                    std::min(a.end, extents[j].end), arena.name, arena.pool);
       }
@@ -135,15 +138,16 @@ Status CheckPlan(const Plan& plan) {
   }
   STOWAGE_RETURN_IF_ERROR(CheckTensors(plan));
   for (const TensorPlan& t : plan.tensors) {
-    std::set<std::pair<ArenaKey, std::int64_t>> seen;  // a master read in place and streamed is one extent
     for (const Residency& r : t.parts) {
       if (r.arena.empty()) continue;  // kept outside any arena (pageable host memory of the torch runtime)
       if (known.count({r.pool, r.arena}) == 0)
         return Bad("tensor '{}' is in arena '{}' of {}, which the plan does not have", t.name, r.arena, r.pool);
-      if (!seen.insert({{r.pool, r.arena}, r.offset.value()}).second) continue;
       const std::int64_t row_bytes = t.bytes().value() / std::max<std::int64_t>(t.Rows(), 1);
-      extents[{r.pool, r.arena}].push_back(
-          {.name = t.name, .begin = r.offset.value(), .end = r.offset.value() + (r.row_end - r.row_begin) * row_bytes});
+      const std::int64_t begin = r.offset.value();
+      extents[{r.pool, r.arena}].push_back({.name = t.name,
+                                            .begin = begin,
+                                            .end = begin + (r.row_end - r.row_begin) * row_bytes,
+                                            .row_zero = begin - r.row_begin * row_bytes});
     }
   }
   for (const Placement& p : plan.placements) {

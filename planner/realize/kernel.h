@@ -71,7 +71,8 @@ struct Kernel {
   // Work of iteration i, as costed. For data-dependent work (expert routing) this is the expected value; what may be
   // touched at worst is what the step's slices say.
   AffineFlops flops{};
-  AffineBytes bytes{};  // moved between the device's memory and its cores, each operand once
+  AffineBytes bytes{};       // moved between the device's memory and its cores, each operand once
+  AffineBytes host_bytes{};  // of these, read in place from host memory over the device's link (an embedding's gather)
 
   friend bool operator==(const Kernel&, const Kernel&) = default;
 };

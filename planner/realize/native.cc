@@ -11,6 +11,14 @@ namespace {
 
 constexpr std::int64_t kIdBytes = 4;  // token ids are int32
 
+// Input, matrix rows, bias rows and output columns, each once; an accumulating kernel also reads what it adds to.
+AffineBytes LinearBytes(const Kernel& k) {
+  const std::int64_t rows = k.row_end - k.row_begin;
+  const std::int64_t elements =
+      k.rows * k.k + rows * k.k + (k.has_bias ? rows : 0) + k.rows * rows * (k.accumulate ? 2 : 1);
+  return SizeOf(k.dtype, elements);
+}
+
 // Walks the op graph once, fusing as it goes. `home_` maps each op-graph value to the activation that holds it and the
 // byte offset in it (the last token's rows are a view).
 class Realizer {
@@ -169,6 +177,7 @@ class Realizer {
       AddWork(k, *add);
       k.accumulate = true;
       home_[op.outputs[0]] = home_[residual];
+      k.bytes = LinearBytes(k);
       reads.push_back(Read(residual));
       Operand y = InPlace(add->outputs[0], residual);
       Emit(std::move(k), op, std::move(reads), {y});
@@ -348,6 +357,23 @@ NativeProgram AtPasses(const NativeProgram& program, std::int64_t first, std::in
     }
   }
   return out;
+}
+
+NativeKernel RowTile(const NativeKernel& linear, std::int64_t row_begin, std::int64_t row_end) {
+  NativeKernel tile = linear;
+  Kernel& k = tile.kernel;
+  const double share = static_cast<double>(row_end - row_begin) / static_cast<double>(k.n);
+  k.row_begin = row_begin;
+  k.row_end = row_end;
+  k.flops.base *= share;
+  k.bytes = LinearBytes(k);
+  const std::size_t weights = k.has_bias ? 2 : 1;
+  for (std::size_t r = 1; r <= weights; ++r) {
+    const std::int64_t row_bytes = tile.reads[r].bytes.base / k.n;
+    tile.reads[r].offset = AffineBytes(row_begin * row_bytes);
+    tile.reads[r].bytes = AffineBytes((row_end - row_begin) * row_bytes);
+  }
+  return tile;
 }
 
 std::string Dump(const NativeProgram& program, const Model& model) {

@@ -60,6 +60,10 @@ Result<NativeProgram> RealizeNative(const Model& model, const OpGraph& graph);
 // program must have pass.past_step 1 (or 0: returned as it is).
 NativeProgram AtPasses(const NativeProgram& program, std::int64_t first, std::int64_t stride);
 
+// The part of a linear kernel that multiplies by rows [row_begin, row_end) of its matrix: those output columns, those
+// bytes.
+NativeKernel RowTile(const NativeKernel& linear, std::int64_t row_begin, std::int64_t row_end);
+
 // One line a kernel, with operands. The golden form of tests.
 std::string Dump(const NativeProgram& program, const Model& model);
 

@@ -22,9 +22,10 @@ struct PlanningTask {
   const Model* model = nullptr;      // not owned
   const Machine* machine = nullptr;  // not owned
   Request request;
-  // 0: lower every decode pass. n > 0: only the last n, for ranking candidates by simulation: their time is that at the
-  // end of the context, their peak that of the whole run. Such a schedule skips the passes that fill the cache, so it
-  // is simulated but neither checked nor executed.
+  // 0: lower everything. n > 0: a sample for ranking candidates by simulation. Its load phase only allocates, and of
+  // the decode passes only the last n are there: their time is that at the end of the context, the peak that of the
+  // whole run. Such a schedule never reads its weights nor fills its cache, so it is simulated but neither checked nor
+  // executed.
   std::int64_t last_decode_passes = 0;
 
   std::int64_t LoweredPasses() const {
@@ -51,15 +52,5 @@ struct Strategy {
   // The smallest budget of gpu0 with which lower() succeeds for some parameters, other pools as they are.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget;
 };
-
-std::vector<Strategy> AllStrategies();
-
-struct StrategyChoice {
-  const Strategy* strategy = nullptr;  // points into the span it was found in
-  std::string parameters;
-};
-
-// Splits NAME[:PARAMETERS] and finds NAME; an unknown name is an error that lists the known ones.
-Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text);
 
 }  // namespace stowage

@@ -1,0 +1,177 @@
+#include "planner/strategy/native/load.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+namespace stowage {
+namespace {
+
+DType FileDType(const Tensor& t) { return t.source ? t.source->dtype : t.dtype; }
+bool Converts(const Tensor& t) { return FileDType(t) != t.dtype; }
+bool Staged(const Tensor& t, const LoadItem& item) { return Converts(t) || !item.to_host; }
+
+std::int64_t ChunkElements(const Tensor& t, const StagingSize& size) {
+  std::int64_t elements = size.slot.value() * 8 / Bits(FileDType(t));
+  if (Converts(t)) elements = std::min(elements, size.converted.value() * 8 / Bits(t.dtype));
+  return elements;
+}
+
+// One chunk of an item: elements [first, first + count) of the tensor.
+struct Chunk {
+  const LoadItem* item = nullptr;
+  std::int64_t first = 0, count = 0;
+};
+
+class Loader {
+ public:
+  Loader(ScheduleBuilder& b, const Model& model, const LoadLanes& lanes, std::int32_t disk_pool, BufferId staging,
+         const StagingSize& size)
+      : b_(b), model_(model), lanes_(lanes), disk_pool_(disk_pool), size_(size), slot_free_(size.slots) {
+    for (std::int32_t s = 0; s < size.slots; ++s) {
+      const Bytes at = (size.slot + size.converted) * s;
+      raw_.push_back(b.AddPart(staging, fmt::format("staging slot {}", s), BufferKind::kStaging, at, size.slot));
+      if (size.converted > Bytes(0)) {
+        converted_.push_back(b.AddPart(staging, fmt::format("staging slot {} converted", s), BufferKind::kStaging,
+                                       at + size.slot, size.converted));
+      }
+    }
+  }
+
+  // Reads one chunk ahead of the wait for the previous one, so the disk does not idle while the host waits.
+  void Run(const std::vector<Chunk>& chunks) {
+    std::optional<Pending> previous;
+    for (const Chunk& chunk : chunks) {
+      Pending now = Start(chunk);
+      if (previous) Finish(*previous);
+      previous = now;
+    }
+    if (previous) Finish(*previous);
+    for (const StepId last : {last_straight_, last_copy_, last_convert_}) {
+      if (last >= 0) b_.Wait({last});
+    }
+  }
+
+ private:
+  struct Pending {
+    Chunk chunk;
+    std::int32_t slot = -1;
+    StepId ready = -1;  // the step after which the bytes can be copied on
+  };
+
+  Slice Of(BufferId buffer, std::int64_t offset, std::int64_t bytes) const {
+    return {buffer, AffineBytes(offset), AffineBytes(bytes)};
+  }
+
+  // One disk buffer per tensor, made when first read.
+  BufferId FileBuffer(TensorId id) {
+    const auto [it, fresh] = on_disk_.try_emplace(id, -1);
+    if (!fresh) return it->second;
+    const Tensor& t = model_.tensors[id];
+    const Bytes bytes = SizeOf(FileDType(t), Elements(t.shape));
+    it->second = t.source ? b_.AddFileBuffer(disk_pool_, t.name + "@disk", t.source->file, t.source->offset, bytes)
+                          : b_.AddInitial(disk_pool_, t.name + "@disk", BufferKind::kWeights, bytes);
+    return it->second;
+  }
+
+  Slice Destination(const Chunk& c) const {
+    const Tensor& t = model_.tensors[c.item->tensor];
+    return Of(c.item->to, SizeOf(t.dtype, c.first - c.item->first_element).value(), SizeOf(t.dtype, c.count).value());
+  }
+
+  Pending Start(const Chunk& c) {
+    const Tensor& t = model_.tensors[c.item->tensor];
+    const DType from = FileDType(t);
+    const Slice source = Of(FileBuffer(c.item->tensor), SizeOf(from, c.first).value(), SizeOf(from, c.count).value());
+    if (!Staged(t, *c.item)) {
+      last_straight_ = b_.Read(lanes_.disk, source, Destination(c));
+      return {c, -1, last_straight_};
+    }
+    const std::int32_t slot = next_slot_++ % size_.slots;
+    std::vector<StepRef> free;
+    if (slot_free_[slot] >= 0) free.push_back({slot_free_[slot]});
+    const Slice raw = Of(raw_[slot], 0, SizeOf(from, c.count).value());
+    StepId ready = b_.Read(lanes_.disk, source, raw, free);
+    if (Converts(t)) {
+      const Slice to = c.item->to_host ? Destination(c) : Of(converted_[slot], 0, SizeOf(t.dtype, c.count).value());
+      ready = Convert(t, c, raw, to, ready);
+      if (c.item->to_host) slot_free_[slot] = ready;
+    }
+    return {c, slot, ready};
+  }
+
+  StepId Convert(const Tensor& t, const Chunk& c, const Slice& raw, const Slice& to, StepId read) {
+    Kernel k{.kind = KernelKind::kConvert,
+             .name = "convert " + t.name,
+             .dtype = t.dtype,
+             .from_dtype = FileDType(t),
+             .rows = 1,
+             .n = c.count};
+    k.bytes = AffineBytes(raw.bytes.base + to.bytes.base);
+    last_convert_ = b_.Compute(lanes_.convert, b_.AddKernel(std::move(k)), {raw}, {to}, {}, {{read}});
+    return last_convert_;
+  }
+
+  // The copy to the device. The issuer waits for the bytes first: a device's stream cannot wait for a host thread.
+  void Finish(const Pending& p) {
+    if (p.chunk.item->to_host) return;
+    const Tensor& t = model_.tensors[p.chunk.item->tensor];
+    b_.Wait({p.ready});
+    const BufferId from = Converts(t) ? converted_[p.slot] : raw_[p.slot];
+    last_copy_ = b_.Copy(lanes_.in, Of(from, 0, SizeOf(t.dtype, p.chunk.count).value()), Destination(p.chunk));
+    slot_free_[p.slot] = last_copy_;
+  }
+
+  ScheduleBuilder& b_;
+  const Model& model_;
+  const LoadLanes& lanes_;
+  const std::int32_t disk_pool_;
+  const StagingSize size_;
+  std::vector<BufferId> raw_, converted_;
+  std::vector<StepId> slot_free_;  // the step that last used the slot's bytes
+  std::map<TensorId, BufferId> on_disk_;
+  std::int32_t next_slot_ = 0;
+  StepId last_straight_ = -1, last_copy_ = -1, last_convert_ = -1;
+};
+
+}  // namespace
+
+StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, Bytes limit) {
+  StagingSize size;
+  Bytes largest_raw, largest_converted;
+  for (const LoadItem& item : items) {
+    const Tensor& t = model.tensors[item.tensor];
+    if (!Staged(t, item)) continue;
+    largest_raw = std::max(largest_raw, SizeOf(FileDType(t), item.elements));
+    if (Converts(t) && !item.to_host) largest_converted = std::max(largest_converted, SizeOf(t.dtype, item.elements));
+  }
+  if (largest_raw == Bytes(0)) return size;
+  size.slot = RoundUp(std::min(largest_raw, kStagingChunk), kAlignment);
+  if (largest_converted > Bytes(0)) size.converted = RoundUp(std::min(largest_converted, kStagingChunk), kAlignment);
+  size.slots = static_cast<std::int32_t>(std::min(limit, kStagingRing).value() / (size.slot + size.converted).value());
+  while (size.slots < 2 && size.slot > kAlignment) {  // a small host: smaller chunks
+    size.slot = RoundUp(size.slot / 2, kAlignment);
+    if (size.converted > Bytes(0)) size.converted = RoundUp(size.converted / 2, kAlignment);
+    size.slots =
+        static_cast<std::int32_t>(std::min(limit, kStagingRing).value() / (size.slot + size.converted).value());
+  }
+  size.slots = std::clamp(size.slots, 1, 8);
+  return size;
+}
+
+void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem>& items, const LoadLanes& lanes,
+              std::int32_t disk_pool, BufferId staging, const StagingSize& size) {
+  std::vector<Chunk> chunks;
+  for (const LoadItem& item : items) {
+    const Tensor& t = model.tensors[item.tensor];
+    const std::int64_t per_chunk = Staged(t, item) ? ChunkElements(t, size) : kStagingChunk.value() * 8 / Bits(t.dtype);
+    for (std::int64_t done = 0; done < item.elements; done += per_chunk) {
+      chunks.push_back({&item, item.first_element + done, std::min(per_chunk, item.elements - done)});
+    }
+  }
+  Loader(b, model, lanes, disk_pool, staging, size).Run(chunks);
+}
+
+}  // namespace stowage

@@ -1,0 +1,49 @@
+// The load phase: weights from files through a bounded staging ring in host memory to where they live. Host memory
+// while loading is the staging ring and the masters that stay, whatever the shards are.
+//
+//   disk --Read--> staging slot --Copy--> device arena          a resident tensor
+//   disk --Read--> host arena                                   a master: straight into place
+//   disk --Read--> staging slot --Convert--> staging slot --Copy--> …   when the file's dtype is not the one computed
+//   with
+#pragma once
+
+#include <vector>
+
+#include "planner/schedule/builder.h"
+#include "planner/strategy/native/layout.h"
+
+namespace stowage {
+
+inline constexpr Bytes kStagingRing{std::int64_t{256} << 20};
+inline constexpr Bytes kStagingChunk{std::int64_t{32} << 20};
+
+// A tensor's rows on their way from a file to one destination.
+struct LoadItem {
+  TensorId tensor = kNoId;
+  BufferId to = -1;  // part of "weights" on the device, or of "host_weights"
+  bool to_host = false;
+  std::int64_t first_element = 0;  // of the tensor
+  std::int64_t elements = 0;
+};
+
+struct LoadLanes {
+  Lane disk;     // disk0/0
+  Lane convert;  // cpu/0
+  Lane in;       // gpu0/in
+};
+
+// What the staging ring takes: nothing when every item goes straight into place.
+struct StagingSize {
+  Bytes slot;       // of raw bytes
+  Bytes converted;  // of a converted slot; 0 without conversion
+  std::int32_t slots = 0;
+  Bytes total() const { return (slot + converted) * slots; }
+};
+StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, Bytes limit);
+
+// Emits the steps into the builder's open section: allocations are the caller's. Ends with the issuer waiting for all
+// of it.
+void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem>& items, const LoadLanes& lanes,
+              std::int32_t disk_pool, BufferId staging, const StagingSize& size);
+
+}  // namespace stowage

@@ -1,0 +1,25 @@
+#include "planner/strategy/registry.h"
+
+#include <fmt/format.h>
+
+#include "planner/base/text.h"
+#include "planner/strategy/native/resident.h"
+#include "planner/strategy/native/ring_strategy.h"
+
+namespace stowage {
+
+std::vector<Strategy> AllStrategies() { return {ResidentStrategy(), RingStrategy()}; }
+
+Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const std::string_view name = text.substr(0, colon);
+  std::vector<std::string> known;
+  for (const Strategy& s : all) {
+    if (s.name == name)
+      return StrategyChoice{&s, colon == std::string_view::npos ? "" : std::string(text.substr(colon + 1))};
+    known.push_back(s.name);
+  }
+  return Error{ErrorCode::kInvalidInput, fmt::format("unknown strategy '{}'; there are {}", name, Join(known, ", "))};
+}
+
+}  // namespace stowage

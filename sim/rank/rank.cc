@@ -1,0 +1,96 @@
+#include "sim/rank/rank.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "planner/base/text.h"
+#include "sim/engine/engine.h"
+
+namespace stowage {
+namespace {
+
+constexpr std::int64_t kSampledPasses = 4;  // enough for a ring to reach its steady state
+
+std::string Limit(const Timeline& t) {
+  const ResourceTimeline* busiest = nullptr;
+  for (const ResourceTimeline& r : t.resources) {
+    if (busiest == nullptr || r.busy > busiest->busy) busiest = &r;
+  }
+  if (busiest == nullptr || t.length <= Seconds(0)) return "";
+  const double share = busiest->busy.value() / t.length.value();
+  if (share >= 0.5) return fmt::format("{} busy {:.0f} %", busiest->resource, share * 100);
+  return fmt::format("issuing: {} busy only {:.0f} %", busiest->resource, share * 100);
+}
+
+// Fills what the simulation says of one lowered candidate.
+void Note(const PlanningTask& sample, const std::string& parameters, Timeline timeline, Ranked& out) {
+  out.parameters = parameters;
+  out.timeline = std::move(timeline);
+  out.fits = !out.timeline.out_of_memory;
+  if (!out.fits) {
+    const OutOfMemory& oom = *out.timeline.out_of_memory;
+    out.why_not = fmt::format("out of memory in {} at '{}': {} wanted, {} of {} left", oom.phase, oom.step,
+                              FormatBytes(oom.requested), FormatBytes(oom.available), oom.pool);
+  }
+  if (const PhaseTimeline* prefill = FindPhase(out.timeline, "prefill")) out.first_token = prefill->seconds;
+  const PhaseTimeline* decode = FindPhase(out.timeline, "decode");
+  if (decode != nullptr && decode->iterations > 0) {
+    out.per_token = decode->seconds / static_cast<double>(sample.LoweredPasses());
+  }
+  out.limit = Limit(out.timeline);
+}
+
+Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
+  Ranked best{.name = strategy.name, .runtime = strategy.runtime};
+  std::vector<std::string> candidates = strategy.candidates(sample);
+  if (candidates.empty()) candidates.emplace_back();
+  for (const std::string& parameters : candidates) {
+    const Result<Lowered> lowered = strategy.lower(sample, parameters);
+    if (!lowered) {
+      if (!best.fits) best.why_not = lowered.error().message;
+      continue;
+    }
+    Result<Timeline> timeline = Simulate(lowered->schedule, *sample.machine);
+    if (!timeline) {
+      if (!best.fits) best.why_not = timeline.error().message;
+      continue;
+    }
+    Ranked candidate{.name = strategy.name, .runtime = strategy.runtime};
+    Note(sample, parameters, *std::move(timeline), candidate);
+    const bool better =
+        candidate.fits != best.fits ? candidate.fits : candidate.Total(sample.request) < best.Total(sample.request);
+    if (better || best.timeline.phases.empty()) best = std::move(candidate);
+  }
+  if (!best.fits) {
+    if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
+  }
+  return best;
+}
+
+}  // namespace
+
+Seconds Ranked::Total(const Request& request) const {
+  return first_token + per_token.value_or(Seconds(0)) * static_cast<double>(request.DecodePasses());
+}
+
+std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task) {
+  PlanningTask sample = task;
+  sample.last_decode_passes = kSampledPasses;
+  std::vector<Ranked> out;
+  for (const Strategy& s : strategies) out.push_back(RankOne(s, sample));
+  std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
+    if (a.fits != b.fits) return a.fits;
+    return a.fits && a.Total(task.request) < b.Total(task.request);
+  });
+  return out;
+}
+
+Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, std::string_view parameters) {
+  if (!parameters.empty()) return strategy.lower(task, parameters);
+  PlanningTask sample = task;
+  sample.last_decode_passes = kSampledPasses;
+  return strategy.lower(task, RankOne(strategy, sample).parameters);
+}
+
+}  // namespace stowage

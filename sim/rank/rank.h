@@ -1,0 +1,38 @@
+// Which strategy is best for a task: each one's candidates are lowered, simulated and compared. The executor never asks
+// this.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "planner/strategy/strategy.h"
+#include "sim/timeline/timeline.h"
+
+namespace stowage {
+
+// One strategy with its best parameters.
+struct Ranked {
+  std::string name;
+  std::string runtime;
+  std::string parameters;  // of the best candidate
+  bool fits = false;
+  std::string why_not;  // when it does not fit
+  std::optional<Bytes> smallest_gpu_budget;
+  Timeline timeline;  // of the sample, when it was lowered
+  Seconds first_token;
+  std::optional<Seconds> per_token;  // absent when the request makes one token or none
+  std::string limit;                 // what sets the pace: "gpu0.h2d busy 97 %"
+
+  // The whole request: first token and all others.
+  Seconds Total(const Request& request) const;
+};
+
+// Fitting ones first, fastest request first; the others after them in table order. The task's last_decode_passes is
+// replaced: a sample of a few passes at the end of the context stands for all.
+std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task);
+
+// Lowers one strategy completely. Without parameters the best candidate by simulation is taken.
+Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, std::string_view parameters);
+
+}  // namespace stowage
