@@ -81,7 +81,7 @@ struct Root {
 };
 
 struct PoolState {
-  std::int64_t live = 0;  // in list order
+  __int128 live = 0;  // in list order; wide: a hostile schedule has many large buffers
   struct Freed {
     Issue at;
     std::int64_t bytes;
@@ -341,7 +341,7 @@ class OrderCheck {
   void Charge(const Buffer& b, std::int64_t bytes, Clock clock) {
     PoolState& pool = pools_[b.pool];
     pool.live += bytes;
-    std::int64_t worst = pool.live;
+    __int128 worst = pool.live;
     std::erase_if(pool.unsure, [&](const PoolState::Freed& f) { return KnownToAllIssuers(f.at); });
     for (const PoolState::Freed& f : pool.unsure) worst += Knows(clock, f.at) ? 0 : f.bytes;
     if (!Limited(b.pool) || worst <= s_.pools[b.pool].budget.value()) return;
@@ -545,7 +545,8 @@ class OrderCheck {
       SkipRange(top, std::min(a.first, b.first), std::max(a.second, b.second), write, access);
       return;
     }
-    if (until - from > std::max<std::int64_t>(options_.max_executions, 1'000'000)) {
+    skipped_ranges_ += until - from + 1;
+    if (skipped_ranges_ > std::max<std::int64_t>(options_.max_executions, 1'000'000)) {
       step_ = id;
       return Bad(ErrorCode::kInvalidInput, "touches {} separate ranges of '{}': too many to check", until - from + 1,
                  s_.buffers[slice.buffer].name);
@@ -581,6 +582,7 @@ class OrderCheck {
   std::vector<std::int32_t> slot_;            // by step: its row pair in ends_; -1: nothing refers to it
   std::vector<std::uint32_t> runs_;           // by step: how often it ran
   std::vector<std::uint32_t> last_sequence_;  // by step: in its queue
+  std::int64_t skipped_ranges_ = 0;           // made up for one by one
   std::vector<std::uint32_t> per_iteration_;  // by queue: its steps in the body that is being skipped
   std::vector<BufferId> root_of_;
   std::vector<std::int64_t> base_;  // offset in the root
