@@ -10,7 +10,7 @@
 #include "exec/generate/generate.h"
 #include "planner/families/families.h"
 #include "planner/machine/build_machine.h"
-//CHECK
+#include "planner/schedule/check.h"
 #include "planner/strategy/registry.h"
 #include "planner/zoo/zoo.h"
 #include "tests/golden/golden_file.h"
@@ -34,7 +34,7 @@ std::optional<std::string> GoldenFolder() {
 
 // A machine whose card is so small that a ring must stream; resident gets a large one.
 Result<Answer> RunModel(const std::string& folder, std::optional<DType> dtype, const std::string& strategy,
-                     const std::string& gpu, const GoldenFile& golden) {
+                        const std::string& gpu, const GoldenFile& golden) {
   STOWAGE_TRY(Model model, LoadModel(folder));
   if (dtype) SetDType(model, *dtype);
   STOWAGE_TRY(const Machine machine, BuildMachine({.gpus = {gpu}, .cpu = "1GB"}, {}));
@@ -47,7 +47,7 @@ Result<Answer> RunModel(const std::string& folder, std::optional<DType> dtype, c
   STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, strategy));
   STOWAGE_TRY(const Lowered lowered, choice.strategy->lower({&model, &machine, request}, choice.parameters));
   STOWAGE_RETURN_IF_ERROR(CheckPlan(lowered.plan));
-//CS
+  STOWAGE_RETURN_IF_ERROR(CheckSchedule(lowered.schedule));
   STOWAGE_TRY(DeviceSet devices, MakeHostDevices(lowered.schedule));
   STOWAGE_TRY(Generated out, Generate(model, request, lowered.schedule, devices, {golden.prompt}, {}));
   return Answer{std::move(out.tokens[0]), std::move(out.logits)};

@@ -71,8 +71,10 @@ class Loader {
     if (!fresh) return it->second;
     const Tensor& t = model_.tensors[id];
     const Bytes bytes = SizeOf(FileDType(t), Elements(t.shape));
-    it->second = t.source ? b_.AddFileBuffer(disk_pool_, t.name + "@disk", t.source->file, t.source->offset, bytes)
-                          : b_.AddInitial(disk_pool_, t.name + "@disk", BufferKind::kWeights, bytes);
+    const FileSlice nowhere{.file = 0, .offset = unwritten_};  // a model without a checkpoint: one imagined file
+    if (!t.source) unwritten_ += bytes.value();
+    const FileSlice& at = t.source ? *t.source : nowhere;
+    it->second = b_.AddFileBuffer(disk_pool_, t.name + "@disk", at.file, at.offset, bytes);
     return it->second;
   }
 
@@ -132,6 +134,7 @@ class Loader {
   std::vector<BufferId> raw_, converted_;
   std::vector<StepId> slot_free_;  // the step that last used the slot's bytes
   std::map<TensorId, BufferId> on_disk_;
+  std::int64_t unwritten_ = 0;
   std::int32_t next_slot_ = 0;
   StepId last_straight_ = -1, last_copy_ = -1, last_convert_ = -1;
 };

@@ -57,6 +57,7 @@ class Lowering {
     cpu_ = lane("cpu/0", "host.cores");
     b_.AddIssuer("main", IssuerKind::kNative);
     for (const std::string& file : model_.files) b_.AddFile(file);
+    if (model_.files.empty()) b_.AddFile(model_.name + " (no checkpoint)");
   }
 
   BufferId Arena(std::int32_t pool, const char* name, BufferKind kind, Bytes bytes, bool pinned = false) {
