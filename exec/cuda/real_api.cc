@@ -5,6 +5,9 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include <mutex>
+
+#include "kernels/cublaslt.h"
 #include "kernels/table.h"
 #endif
 
@@ -19,7 +22,7 @@ cudaEvent_t AsEvent(void* event) { return static_cast<cudaEvent_t>(event); }
 
 class RealCuda final : public CudaApi {
  public:
-  RealCuda() : kernels_(kernels::CudaKernels()) {}
+  RealCuda() : kernels_(kernels::CudaKernels()), lt_(kernels::CublasLt::Open(&why_no_lt_)) {}
 
   int DeviceCount(int* count) override { return cudaGetDeviceCount(count); }
   std::string DeviceName(int device) override {
@@ -68,7 +71,10 @@ class RealCuda final : public CudaApi {
     return cudaMemsetAsync(to, value, bytes, AsStream(stream));
   }
   int Launch(const KernelArgs& args, Stream stream) override {
-    return RunKernel(kernels_, args, stream);
+    const auto* linear = std::get_if<kernels::LinearArgs>(&args);
+    if (linear == nullptr || lt_ == nullptr) return RunKernel(kernels_, args, stream);
+    const std::lock_guard lock(mutex_);  // CublasLt is not thread-safe
+    return lt_->Linear(*linear, stream);
   }
 
   std::string ErrorText(int code) override {
@@ -78,11 +84,15 @@ class RealCuda final : public CudaApi {
   std::string Libraries() override {
     int version = 0;
     cudaRuntimeGetVersion(&version);
-    return fmt::format("CUDA runtime {}.{}, own matmuls", version / 1000, version % 1000 / 10);
+    return fmt::format("CUDA runtime {}.{}, {}", version / 1000, version % 1000 / 10,
+                       lt_ == nullptr ? "own matmuls: " + why_no_lt_ : lt_->Library());
   }
 
  private:
   kernels::KernelTable kernels_;
+  std::string why_no_lt_;
+  std::mutex mutex_;
+  std::unique_ptr<kernels::CublasLt> lt_;
 };
 
 }  // namespace
