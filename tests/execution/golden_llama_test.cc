@@ -1,0 +1,171 @@
+// The tiny llamas of STOWAGE_SHARED/data/golden through every native strategy: planner, executor and kernels together,
+// against what transformers computed.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+
+#include "exec/cuda/fake/fake_cuda.h"
+#include "exec/kernel_args.h"
+#include "exec/run/execute.h"
+#include "exec/weights/inputs.h"
+#include "planner/families/attach.h"
+#include "planner/families/families.h"
+#include "planner/formats/checkpoint.h"
+#include "planner/formats/hf_config.h"
+#include "planner/machine/build_machine.h"
+#include "planner/schedule/check.h"
+#include "planner/strategy/registry.h"
+
+namespace stowage {
+namespace {
+
+Result<Model> LoadLlama(const std::string& folder, DType dtype) {
+  STOWAGE_TRY(const HfConfig config, HfConfig::Read(folder + "/config.json"));
+  STOWAGE_TRY(Model model, BuildModel(config, "llama"));
+  STOWAGE_TRY(const Checkpoint checkpoint, ReadCheckpoint(*FindCheckpoint(folder)));
+  STOWAGE_RETURN_IF_ERROR(AttachCheckpoint(model, checkpoint, folder));
+  SetDType(model, dtype);
+  return model;
+}
+
+template <class T>
+std::vector<T> ReadGolden(const std::string& folder, std::string_view name) {
+  const auto golden = ReadCheckpoint(folder + "/golden.safetensors");
+  EXPECT_TRUE(golden);
+  for (const CheckpointTensor& tensor : golden->tensors) {
+    if (tensor.name != name) continue;
+    std::vector<T> out(static_cast<std::size_t>(Elements(tensor.shape)));
+    std::ifstream file(golden->files[tensor.source.file], std::ios::binary);
+    file.seekg(tensor.source.offset);
+    file.read(reinterpret_cast<char*>(out.data()), static_cast<std::streamsize>(out.size() * sizeof(T)));
+    EXPECT_TRUE(file);
+    return out;
+  }
+  ADD_FAILURE() << name << " is not in " << folder;
+  return {};
+}
+
+struct Answer {
+  std::vector<std::int32_t> tokens;  // prompt and new ones
+  std::vector<std::byte> logits;     // of all prompt positions
+};
+
+class GoldenLlama : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    const char* shared = std::getenv("STOWAGE_SHARED");
+    if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+    folder_ = fmt::format("{}/data/golden/{}", shared, GetParam());
+    if (!std::ifstream(folder_ + "/config.json")) GTEST_SKIP() << "there is no " << folder_;
+    for (const std::int64_t id : ReadGolden<std::int64_t>(folder_, "input_ids")) {
+      prompt_.push_back(static_cast<std::int32_t>(id));
+    }
+  }
+
+  Result<Schedule> Lower(const Model& model, const std::string& strategy, const std::string& gpu, bool all_logits) {
+    STOWAGE_TRY(const Machine machine, BuildMachine({.gpus = {"host-device:" + gpu}, .cpu = "1GB"}, {}));
+    const PlanningTask task{.model = &model,
+                            .machine = &machine,
+                            .request = {.prompt_tokens = static_cast<std::int64_t>(prompt_.size()),
+                                        .new_tokens = 16,
+                                        .dtype = model.tensors[0].dtype,
+                                        .all_logits = all_logits}};
+    const std::vector<Strategy> all = AllStrategies();
+    STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, strategy));
+    STOWAGE_TRY(Lowered lowered, choice.strategy->lower(task, choice.parameters));
+    STOWAGE_RETURN_IF_ERROR(CheckSchedule(lowered.schedule));
+    return std::move(lowered.schedule);
+  }
+
+  Result<Answer> Run(const Model& model, const Schedule& schedule, Result<DeviceSet> devices) {
+    if (!devices) return std::move(devices).error();
+    STOWAGE_TRY(const Contents inputs, NativeInputs(model, prompt_));
+    STOWAGE_TRY(Execution run, Execute(schedule, *devices, {inputs}, {}));
+    return Answer{ValuesOf<std::int32_t>(run.outputs.at("tokens_out")), run.outputs.at("logits_out")};
+  }
+
+  std::string folder_;
+  std::vector<std::int32_t> prompt_;
+};
+
+struct Budgeted {
+  const char* strategy;
+  const char* gpu;
+};
+constexpr Budgeted kBudgeted[] = {{"resident", "20MB"},         {"ring", "600KB"},
+                                  {"ring:100KB", "550KB"},      {"ring:131072:tensors", "600KB"},
+                                  {"ring:65536:rows", "500KB"}, {"ring:20KB:rows", "450KB"}};
+
+TEST_P(GoldenLlama, GivesTheLogitsAndTokensOfTransformersInFp32) {
+  const auto model = LoadLlama(folder_, DType::kF32);
+  ASSERT_TRUE(model) << model.error().message;
+  const auto schedule = Lower(*model, "resident", "20MB", true);
+  ASSERT_TRUE(schedule) << schedule.error().message;
+  const auto answer = Run(*model, *schedule, MakeHostDevices(*schedule));
+  ASSERT_TRUE(answer) << answer.error().message;
+  const std::vector<float> expected = ReadGolden<float>(folder_, "logits");
+  const std::vector<float> got = ValuesOf<float>(answer->logits);
+  ASSERT_EQ(got.size(), expected.size());
+  float largest = 0, difference = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    largest = std::max(largest, std::abs(expected[i]));
+    difference = std::max(difference, std::abs(got[i] - expected[i]));
+  }
+  fmt::print("{}: largest logit {:.4g}, largest difference {:.3g}\n", GetParam(), largest, difference);
+  EXPECT_LE(difference, 1e-4f * largest);
+  std::vector<std::int32_t> tokens = prompt_;
+  for (const std::int64_t id : ReadGolden<std::int64_t>(folder_, "generated_ids")) {
+    tokens.push_back(static_cast<std::int32_t>(id));
+  }
+  EXPECT_EQ(answer->tokens, tokens);
+}
+
+TEST_P(GoldenLlama, GivesTheSameBytesThroughEveryStrategyAndDtype) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    const auto model = LoadLlama(folder_, dtype);
+    ASSERT_TRUE(model);
+    std::optional<Answer> first;
+    int ran = 0;
+    for (const Budgeted& b : kBudgeted) {
+      const auto schedule = Lower(*model, b.strategy, b.gpu, true);
+      if (!schedule) {
+        fmt::print("{} {} {}: {}\n", GetParam(), b.strategy, Name(dtype), schedule.error().message);
+        EXPECT_EQ(schedule.error().code, ErrorCode::kInfeasible) << schedule.error().message;
+        continue;
+      }
+      const auto answer = Run(*model, *schedule, MakeHostDevices(*schedule));
+      ASSERT_TRUE(answer) << b.strategy << ": " << answer.error().message;
+      if (!first) first = *answer;
+      EXPECT_EQ(answer->tokens, first->tokens) << b.strategy;
+      EXPECT_TRUE(answer->logits == first->logits) << b.strategy;
+      ++ran;
+    }
+    EXPECT_GE(ran, 4) << Name(dtype);
+  }
+}
+
+TEST_P(GoldenLlama, GivesTheSameBytesOnTheFakeCudaRuntimeInEveryOrder) {
+  const auto model = LoadLlama(folder_, DType::kF32);
+  ASSERT_TRUE(model);
+  for (const Budgeted& b : kBudgeted) {
+    const auto schedule = Lower(*model, b.strategy, b.gpu, true);
+    if (!schedule) continue;
+    std::optional<Answer> first;
+    for (const FakePolicy& policy : AllPolicies(1)) {
+      const auto answer = Run(*model, *schedule, MakeFakeDevices(*schedule, policy, HostKernels()));
+      ASSERT_TRUE(answer) << b.strategy << ": " << answer.error().message << "; " << Describe(policy);
+      if (!first) first = *Run(*model, *schedule, MakeHostDevices(*schedule));
+      ASSERT_EQ(answer->tokens, first->tokens) << b.strategy << ": " << Describe(policy);
+      ASSERT_TRUE(answer->logits == first->logits) << b.strategy << ": " << Describe(policy);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied"),
+                         [](const auto& info) { return info.param == "llama" ? "Llama" : "LlamaTied"; });
+
+}  // namespace
+}  // namespace stowage
