@@ -1,0 +1,115 @@
+// execute: runs a strategy's schedule on devices and puts the prediction beside the measurement.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "exec/devices.h"
+#include "exec/generate/generate.h"
+#include "planner/cost/step_cost.h"
+#include "planner/schedule/check.h"
+#include "planner/strategy/registry.h"
+#include "reports/comparison.h"
+#include "reports/timeline_json.h"
+#include "sim/engine/engine.h"
+#include "sim/rank/rank.h"
+#include "tools/common/command_line.h"
+#include "tools/common/exit.h"
+#include "tools/common/host.h"
+#include "tools/common/options.h"
+#include "tools/common/task.h"
+#include "tools/execute_output.h"
+#include "tools/execute_profile.h"
+
+namespace stowage {
+namespace {
+
+struct ExecuteOptionsOfUser {
+  TaskOptions task;
+  std::string strategy = "ring";
+  std::string tokens;
+  std::string devices = "auto";
+  std::optional<std::string> logits;
+  bool pace = false;
+  bool json = false;
+};
+
+void AddOptions(CommandLine& line, ExecuteOptionsOfUser* o) {
+  AddTaskOptions(line, &o->task);
+  AddStrategyOption(line, &o->strategy);
+  line.Option("--tokens", &o->tokens, "the prompt's token ids: 1,2,3");
+  line.Require("--tokens");
+  line.Option("--devices", &o->devices, "cuda, host, or auto: CUDA where there is a device");
+  line.Option("--logits", &o->logits,
+              "write the prompt's logits, fp32 [batch, tokens, vocab], to this safetensors file");
+  line.Flag("--pace", &o->pace, "host devices: every step lasts at least as long as the machine's model says");
+  AddJsonOption(line, &o->json);
+  line.Example("execute --model DIR --gpu 20MB --strategy ring --tokens 1,2,3 --new 8", "host devices with 20 MB");
+  line.Example("execute --model DIR --gpu 15GB --devices cuda --tokens 1,2,3 --new 64 --json", "a real card");
+}
+
+Result<DeviceKind> KindOf(const std::string& text) {
+  if (text == "auto") return DeviceKind::kAuto;
+  if (text == "cuda") return DeviceKind::kCuda;
+  if (text == "host") return DeviceKind::kHost;
+  return Error{ErrorCode::kInvalidInput, fmt::format("--devices {}: cuda, host or auto", text)};
+}
+
+// The prompt is what --tokens says; every sequence of a batch gets the same.
+Result<std::vector<std::vector<std::int64_t>>> PromptOf(ExecuteOptionsOfUser& o) {
+  STOWAGE_TRY(const std::vector<std::int64_t> ids, ParseTokens(o.tokens));
+  o.task.request.prompt_tokens = static_cast<std::int64_t>(ids.size());
+  o.task.request.all_logits = o.logits.has_value();
+  return std::vector(static_cast<std::size_t>(o.task.request.batch), ids);
+}
+
+Result<Lowered> Prepare(const LoadedTask& loaded, const std::string& strategy) {
+  const std::vector<Strategy> all = AllStrategies();
+  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, strategy));
+  if (choice.strategy->runtime != "native") {
+    return Error{ErrorCode::kInvalidInput, fmt::format("strategy {} belongs to the {} runtime, which is simulated only",
+                                                       strategy, choice.strategy->runtime)};
+  }
+  STOWAGE_TRY(Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
+  STOWAGE_RETURN_IF_ERROR(CheckPlan(lowered.plan));
+  STOWAGE_RETURN_IF_ERROR(CheckSchedule(lowered.schedule));
+  return lowered;
+}
+
+Result<int> ExecuteTool(int argc, char** argv) {
+  CommandLine line("execute", "runs a plan on CUDA or host devices and compares prediction with measurement");
+  ExecuteOptionsOfUser o;
+  AddOptions(line, &o);
+  if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
+  STOWAGE_TRY(const DeviceKind kind, KindOf(o.devices));
+  STOWAGE_TRY(const auto prompt, PromptOf(o));
+  STOWAGE_TRY(const LoadedTask loaded, Load(o.task));
+  if (loaded.model.files.empty()) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} has no weights here; give a folder with safetensors, or make one with fabricate",
+                             o.task.model)};
+  }
+  STOWAGE_TRY(const Lowered lowered, Prepare(loaded, o.strategy));
+  STOWAGE_TRY(ChosenDevices devices, MakeDevices(lowered.schedule, kind));
+  STOWAGE_TRY(const Machine profile, ExecutingMachine(loaded.machine, devices.cuda, o.pace));
+  ExecuteOptions options;
+  if (o.pace) options.pace = PaceOf(lowered.schedule, loaded.machine);
+  STOWAGE_TRY(const Generated out,
+              Generate(loaded.model, loaded.request, lowered.schedule, devices.set, prompt, options));
+  STOWAGE_TRY(const Timeline predicted, Simulate(lowered.schedule, profile));
+  if (o.logits) STOWAGE_RETURN_IF_ERROR(WriteLogits(*o.logits, out.logits, loaded.request, loaded.model.shape.vocab));
+  if (o.json) {
+    STOWAGE_RETURN_IF_ERROR(Print(ExecuteJson(FlatTokens(out.tokens), predicted, out.measured)));
+    return 0;
+  }
+  std::string text = fmt::format("{} on {}\n{}\n", lowered.schedule.name, devices.description, TokensText(out.tokens));
+  STOWAGE_RETURN_IF_ERROR(Print(text + ComparisonText(Compare(predicted, out.measured), StdoutShowsColours())));
+  return 0;
+}
+
+}  // namespace
+}  // namespace stowage
+
+int main(int argc, char** argv) {
+  return stowage::RunTool("execute", [&] { return stowage::ExecuteTool(argc, argv); });
+}
