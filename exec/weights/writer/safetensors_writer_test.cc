@@ -1,8 +1,8 @@
 #include "exec/weights/writer/safetensors_writer.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -24,7 +24,7 @@ TensorToWrite Counting(std::string name, DType dtype, Shape shape, int seed) {
 
 std::string Folder(const char* name) {
   const std::string path = JoinPath(testing::TempDir(), name);
-  ::system(("rm -rf " + path + " && mkdir -p " + path).c_str());
+  EXPECT_EQ(::system(("rm -rf " + path + " && mkdir -p " + path).c_str()), 0);
   return path;
 }
 
