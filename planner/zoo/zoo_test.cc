@@ -70,8 +70,8 @@ TEST(Zoo, SuggestsTheNearestNameForAnUnknownOne) {
   ASSERT_FALSE(model);
   EXPECT_EQ(
       model.error().message,
-      "unknown model 'lama-8b'; did you mean 'llama-8b'? Known: llama-2-7b, llama-2-13b, llama-2-70b, llama-3-8b, "
-      "llama-3-70b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, llama-3.2-1b, llama-3.2-3b");
+      "unknown model 'lama-8b'; did you mean 'llama-8b'? (known: llama-2-7b, llama-2-13b, llama-2-70b, llama-3-8b, "
+      "llama-3-70b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, llama-3.2-1b, llama-3.2-3b)");
   EXPECT_FALSE(ZooModel(""));
 }
 
