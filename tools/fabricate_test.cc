@@ -3,8 +3,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
+#include <vector>
 
+#include "exec/weights/writer/safetensors_writer.h"
+#include "planner/formats/checkpoint_index.h"
 #include "planner/formats/file.h"
 #include "planner/zoo/zoo.h"
 #include "tools/fabricate_model.h"
@@ -111,6 +115,29 @@ TEST(WriteModelFolder, RefusesAFolderThatHoldsAModel) {
   ASSERT_TRUE(WriteModelFolder(model, folder, options));
   EXPECT_EQ(WriteModelFolder(model, folder, options).error().message,
             folder + ": already holds a model; choose another folder");
+}
+
+TEST(SplitIntoShards, CutsLlama8BWhereTheOfficialCheckpointIsCut) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  const Model model = *ZooModel("llama-3.1-8b");
+  std::vector<std::string> names;
+  std::vector<std::int64_t> sizes;
+  for (const Tensor& t : model.tensors) {
+    if (!t.persistent) continue;
+    names.push_back(t.name);
+    sizes.push_back(t.bytes().value());
+  }
+  std::map<std::string, std::size_t> ours;
+  const auto shards = SplitIntoShards(sizes, 5'000'000'000);
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    for (const std::size_t i : shards[s]) ours[names[i]] = s;
+  }
+  const auto index = ReadCheckpointIndex(JoinPath(shared, "data/index/llama-3.1-8b.json"));
+  ASSERT_TRUE(index) << index.error().message;
+  std::map<std::string, std::size_t> official;
+  for (const auto& e : index->entries) official[e.tensor] = static_cast<std::size_t>(e.file);
+  EXPECT_EQ(ours, official);
 }
 
 }  // namespace
