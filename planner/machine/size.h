@@ -5,8 +5,9 @@
 //   GB MB KB      10^9 10^6 10^3    bytes when the last letter is 'B', whatever the first one's case: "15gB"
 //   Gb Mb Kb      the same, divided by 8: bits. "15gb" is 1,875,000,000 bytes
 // The number is read as Python's float() reads it (blanks around it, an exponent, '_' between digits), multiplied and
-// cut to an integer. Ours on top: TiB, TB and Tb by the same rules, and a plain integer is bytes (accelerate takes it
-// only as a number, not as text). Everything else is refused, "512B" and "5T" included.
+// cut to an integer; one too small for a double (1e-999KB) is refused here and 0 there. Ours on top: TiB, TB and Tb by
+// the same rules, and a plain integer is bytes (accelerate takes it only as a number, not as text). Everything else is
+// refused, "512B" and "5T" included.
 #pragma once
 
 #include <string_view>

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <span>
+#include <utility>
+#include <vector>
 
-#include "planner/schedule/byte_map.h"
 #include "planner/schedule/check_parts.h"
+#include "planner/schedule/interval_map.h"
 
 namespace stowage {
 namespace {
@@ -24,6 +26,46 @@ struct Issue {
   std::int64_t iteration = -1;
 };
 
+// One execution of a step in a queue, which touches bytes through a buffer.
+struct Access {
+  std::int32_t queue = -1;     // -1: known to have ended by everything that may still touch these bytes
+  std::uint32_t sequence = 0;  // the how-many-th step of its queue
+  StepId step = -1;
+  std::int64_t iteration = -1;
+  BufferId leaf = -1;  // -1: there before the start, through any buffer
+};
+
+// Who wrote each byte of an allocation last, and who has read it since: per queue the last one.
+struct Contents {
+  IntervalMap<Access> writers;
+  std::vector<std::pair<std::int32_t, IntervalMap<Access>>> readers;  // by queue
+
+  void Clear() {
+    writers.Clear();
+    readers.clear();
+  }
+  void AddReader(std::int64_t begin, std::int64_t end, const Access& reader) {
+    for (auto& [queue, map] : readers) {
+      if (queue == reader.queue) return map.Assign(begin, end, reader);
+    }
+    readers.emplace_back(reader.queue, IntervalMap<Access>()).second.Assign(begin, end, reader);
+  }
+  void SetWriter(std::int64_t begin, std::int64_t end, const Access& writer) {
+    writers.Assign(begin, end, writer);
+    for (auto& [queue, map] : readers) map.Erase(begin, end);
+  }
+};
+
+// Keeps the last access per queue.
+void KeepLast(std::vector<Access>& accesses, const Access& access) {
+  for (Access& a : accesses) {
+    if (a.queue != access.queue) continue;
+    a = access;
+    return;
+  }
+  accesses.push_back(access);
+}
+
 struct Root {
   bool live = false;
   bool initial = false;
@@ -35,11 +77,11 @@ struct Root {
   std::int32_t first_queue = -1;
   std::vector<Access> users;  // the last per queue since allocated
   std::vector<std::int32_t> recorded;
-  ByteMap map;
+  Contents contents;
 };
 
 struct PoolState {
-  std::int64_t live = 0;  // in list order
+  __int128 live = 0;  // in list order; wide: a hostile schedule has many large buffers
   struct Freed {
     Issue at;
     std::int64_t bytes;
@@ -127,7 +169,7 @@ class OrderCheck {
       Root& root = roots_[b];
       root.live = root.initial = true;
       root.bytes = buffer.bytes.base;
-      root.map.Write(0, root.bytes, -1, Access{});
+      root.contents.SetWriter(0, root.bytes, Access{});
       if (buffer.file < 0) pools_[buffer.pool].live += root.bytes;
     }
     for (std::size_t p = 0; p < pools_.size(); ++p) {
@@ -292,14 +334,14 @@ class OrderCheck {
     root.first_queue = -1;
     root.users.clear();
     root.recorded.clear();
-    root.map.Clear();
+    root.contents.Clear();
     Charge(b, root.bytes, clock);
   }
 
   void Charge(const Buffer& b, std::int64_t bytes, Clock clock) {
     PoolState& pool = pools_[b.pool];
     pool.live += bytes;
-    std::int64_t worst = pool.live;
+    __int128 worst = pool.live;
     std::erase_if(pool.unsure, [&](const PoolState::Freed& f) { return KnownToAllIssuers(f.at); });
     for (const PoolState::Freed& f : pool.unsure) worst += Knows(clock, f.at) ? 0 : f.bytes;
     if (!Limited(b.pool) || worst <= s_.pools[b.pool].budget.value()) return;
@@ -375,60 +417,62 @@ class OrderCheck {
       return false;
     }
     if (root.first_queue < 0) root.first_queue = queue;
-    AddReader(root.users, Me(id));
+    KeepLast(root.users, Me(id, slice.buffer));
     return begin < end && (root.ever_written || !root.initial);
   }
 
-  Access Me(StepId id) {
+  Access Me(StepId id, BufferId leaf) {
     const std::int32_t queue = s_.steps[id].queue;
-    return {queue, OfQueue(queue)[queue] + 1, id, iteration_};
+    return {queue, OfQueue(queue)[queue] + 1, id, iteration_, leaf};
   }
 
   void Read(StepId id, const Slice& slice) {
     std::int64_t begin = 0, end = 0;
     if (!Locate(id, slice, "reads", begin, end)) return;
     Root& root = roots_[root_of_[slice.buffer]];
-    const Access me = Me(id);
+    const Access me = Me(id, slice.buffer);
     const Clock clock = OfQueue(me.queue);
-    const std::int64_t missing = root.map.ForEach(begin, end, [&](std::int64_t at, Segment& segment) {
-      if (segment.leaf != -1 && segment.leaf != slice.buffer) {
-        Bad(ErrorCode::kInvalidInput, "reads {}, which {} has overwritten with '{}'",
-            Range(slice.buffer, at, segment.end), Named(segment.writer.step, segment.writer.iteration),
-            s_.buffers[segment.leaf].name);
-      } else if (!Knows(clock, segment.writer)) {
+    const auto check = [&](std::int64_t from, std::int64_t to, const Access& writer) {
+      if (writer.leaf != -1 && writer.leaf != slice.buffer) {
+        Bad(ErrorCode::kInvalidInput, "reads {}, which {} has overwritten with '{}'", Range(slice.buffer, from, to),
+            Named(writer.step, writer.iteration), s_.buffers[writer.leaf].name);
+      } else if (!Knows(clock, writer)) {
         Bad(ErrorCode::kInvalidInput, "reads {}, but nothing orders it after the end of {}, which writes them",
-            Range(slice.buffer, at, segment.end), Named(segment.writer.step, segment.writer.iteration));
+            Range(slice.buffer, from, to), Named(writer.step, writer.iteration));
       }
-      if (root.moves) Settle(root, segment);
-      AddReader(segment.readers, me);
-    });
-    if (root.moves) root.map.Join(begin, end);
+    };
+    const std::int64_t missing = root.contents.writers.ForEach(begin, end, check);
     if (missing < end) {
       Bad(ErrorCode::kInvalidInput, "reads {}, which nothing has written from byte {} on",
           Range(slice.buffer, begin, end), missing - base_[slice.buffer]);
     }
+    root.contents.AddReader(begin, end, me);
+    if (root.moves) Settle(root, begin, end);
   }
 
   void Write(StepId id, const Slice& slice) {
     std::int64_t begin = 0, end = 0;
     if (!Locate(id, slice, "writes", begin, end)) return;
-    Root& root = roots_[root_of_[slice.buffer]];
-    const Access me = Me(id);
+    Contents& contents = roots_[root_of_[slice.buffer]].contents;
+    const Access me = Me(id, slice.buffer);
     const Clock clock = OfQueue(me.queue);
-    const auto self = [&](const Access& a) { return a.queue == me.queue && a.sequence == me.sequence; };
-    root.map.ForEach(begin, end, [&](std::int64_t at, Segment& segment) {
-      if (!self(segment.writer) && !Knows(clock, segment.writer)) {
-        Bad(ErrorCode::kInvalidInput, "writes {}, but nothing orders it after the end of {}, which writes them too",
-            Range(slice.buffer, at, segment.end), Named(segment.writer.step, segment.writer.iteration));
-      }
-      for (const Access& reader : segment.readers) {
-        if (self(reader) || Knows(clock, reader)) continue;
-        Bad(ErrorCode::kInvalidInput, "writes {}, but nothing orders it after the end of {}, which reads '{}' there",
-            Range(slice.buffer, at, segment.end), Named(reader.step, reader.iteration),
-            segment.leaf < 0 ? s_.buffers[root_of_[slice.buffer]].name : s_.buffers[segment.leaf].name);
-      }
+    const auto ordered = [&](const Access& a) {
+      return (a.queue == me.queue && a.sequence == me.sequence) || Knows(clock, a);
+    };
+    contents.writers.ForEach(begin, end, [&](std::int64_t from, std::int64_t to, const Access& writer) {
+      if (ordered(writer)) return;
+      Bad(ErrorCode::kInvalidInput, "writes {}, but nothing orders it after the end of {}, which writes them too",
+          Range(slice.buffer, from, to), Named(writer.step, writer.iteration));
     });
-    root.map.Write(begin, end, slice.buffer, me);
+    for (const auto& [queue, readers] : contents.readers) {
+      if (queue == me.queue) continue;
+      readers.ForEach(begin, end, [&](std::int64_t from, std::int64_t to, const Access& reader) {
+        if (ordered(reader)) return;
+        Bad(ErrorCode::kInvalidInput, "writes {}, but nothing orders it after the end of {}, which reads '{}' there",
+            Range(slice.buffer, from, to), Named(reader.step, reader.iteration), s_.buffers[reader.leaf].name);
+      });
+    }
+    contents.SetWriter(begin, end, me);
   }
 
   // Whether every execution that may still touch the root knows that `a` has ended: each follows the last one on its
@@ -442,9 +486,15 @@ class OrderCheck {
                        [&](std::int32_t q) { return OfQueue(q)[a.queue] >= a.sequence; });
   }
 
-  void Settle(const Root& root, Segment& segment) {
-    if (Settled(root, segment.writer)) segment.writer.queue = -1;
-    std::erase_if(segment.readers, [&](const Access& r) { return Settled(root, r); });
+  // Neighbours that differ only in which of two settled steps wrote them become one, so that a cache that grows by a
+  // slice per iteration stays one range.
+  void Settle(Root& root, std::int64_t begin, std::int64_t end) {
+    root.contents.writers.Join(
+        begin, end,
+        [&](Access& writer) {
+          if (Settled(root, writer)) writer.queue = -1;
+        },
+        [](const Access& a, const Access& b) { return a.queue == -1 && b.queue == -1 && a.leaf == b.leaf; });
   }
 
   // --- loops
@@ -484,23 +534,25 @@ class OrderCheck {
     const std::int32_t q = s_.steps[id].queue;
     const std::int64_t until = last - age;
     const std::int64_t from = age == 2 && !allocated_here[top] ? 0 : until;
-    const Access access = {q, last_sequence_[id] - static_cast<std::uint32_t>(age) * per_iteration_[q], id, until};
+    const Access access = {q, last_sequence_[id] - static_cast<std::uint32_t>(age) * per_iteration_[q], id, until,
+                           slice.buffer};
     const auto range = [&](std::int64_t i) {
       const std::int64_t begin = base_[slice.buffer] + slice.offset.at(i).value();
       return std::pair(begin, begin + slice.bytes.at(i).value());
     };
     if (Touching(slice, from, until)) {  // then the first and the last bound them all: both ends are linear
       const auto a = range(from), b = range(until);
-      SkipRange(top, slice.buffer, std::min(a.first, b.first), std::max(a.second, b.second), write, access);
+      SkipRange(top, std::min(a.first, b.first), std::max(a.second, b.second), write, access);
       return;
     }
-    if (until - from > std::max<std::int64_t>(options_.max_executions, 1'000'000)) {
+    skipped_ranges_ += until - from + 1;
+    if (skipped_ranges_ > std::max<std::int64_t>(options_.max_executions, 1'000'000)) {
       step_ = id;
       return Bad(ErrorCode::kInvalidInput, "touches {} separate ranges of '{}': too many to check", until - from + 1,
                  s_.buffers[slice.buffer].name);
     }
     for (std::int64_t i = from; i <= until; ++i) {
-      SkipRange(top, slice.buffer, range(i).first, range(i).second, write, access);
+      SkipRange(top, range(i).first, range(i).second, write, access);
     }
   }
 
@@ -514,10 +566,9 @@ class OrderCheck {
     return true;
   }
 
-  void SkipRange(BufferId top, BufferId leaf, std::int64_t begin, std::int64_t end, bool write, const Access& access) {
-    ByteMap& map = roots_[top].map;
-    if (write) return map.Write(begin, end, leaf, access);
-    map.ForEach(begin, end, [&](std::int64_t, Segment& segment) { AddReader(segment.readers, access); });
+  void SkipRange(BufferId top, std::int64_t begin, std::int64_t end, bool write, const Access& access) {
+    Contents& contents = roots_[top].contents;
+    write ? contents.SetWriter(begin, end, access) : contents.AddReader(begin, end, access);
   }
 
   const Schedule& s_;
@@ -531,6 +582,7 @@ class OrderCheck {
   std::vector<std::int32_t> slot_;            // by step: its row pair in ends_; -1: nothing refers to it
   std::vector<std::uint32_t> runs_;           // by step: how often it ran
   std::vector<std::uint32_t> last_sequence_;  // by step: in its queue
+  std::int64_t skipped_ranges_ = 0;           // made up for one by one
   std::vector<std::uint32_t> per_iteration_;  // by queue: its steps in the body that is being skipped
   std::vector<BufferId> root_of_;
   std::vector<std::int64_t> base_;  // offset in the root

@@ -116,5 +116,78 @@ TEST(CheckSchedule, RefusesAMissingAndARepeatedInstance) {
             "step 6 'b': computes op 'a' pass 0 rank 0 micro-batch 0 tile 0 a second time (first: step 4)");
 }
 
+// One step on another queue than the weight was first used on.
+constexpr std::string_view kTorch = R"(schedule 1 torch
+pool gpu0 torch_caching budget=8
+queue gpu0/main
+queue gpu0/side
+issuer python torch
+buffer x activations 64 pool=gpu0
+buffer y activations 64 pool=gpu0
+kernel op opaque bf16
+phase p
+prologue
+  @0: allocate x
+  @1: allocate y
+  fill: compute op - -> x on=gpu0/side
+  use: compute op x -> y on=gpu0/main after=fill
+  @4: record_stream x on=gpu0/main
+  @5: free x
+  @6: free y
+)";
+
+TEST(CheckSchedule, AcceptsTorchMemoryBeyondTheBudgetAndFreedWhileRecordedStreamsStillUseIt) {
+  EXPECT_EQ(FirstProblem(kTorch), "");
+}
+
+TEST(CheckSchedule, RefusesTorchMemoryFreedUnderAnotherStream) {
+  EXPECT_EQ(FirstProblem(Replaced(kTorch, "record_stream x on=gpu0/main", "record_stream x on=gpu0/side")),
+            "phase 'p': step 5 'free x' frees 'x', whose user step 3 'use' is on queue 'gpu0/main': not the one it was "
+            "first used on, not recorded, and nothing orders its end before");
+}
+
+TEST(CheckSchedule, RefusesUseAfterFreeAndDoubleAllocation) {
+  EXPECT_EQ(FirstProblem(Replaced(kTorch, "@6: free y", "late: compute op x -> - on=gpu0/main")),
+            "phase 'p': step 6 'late' reads 'x', which step 5 'free x' has freed");
+  EXPECT_EQ(FirstProblem(Replaced(kTorch, "@6: free y", "@6: allocate y")),
+            "phase 'p': step 6 'allocate y' allocates 'y' again; step 1 'allocate y' did and nothing freed it since");
+}
+
+TEST(CheckSchedule, RefusesArenaMemoryFreedUnderItsUser) {
+  const std::string text = Replaced(Replaced(kTorch, "torch_caching", "pageable"), "budget=8", "budget=128");
+  EXPECT_EQ(FirstProblem(Replaced(text, "record_stream x on=gpu0/main", "wait fill")),
+            "phase 'p': step 5 'free x' frees 'x', but nothing orders it after the end of step 3 'use'");
+  EXPECT_EQ(FirstProblem(Replaced(text, "record_stream x on=gpu0/main", "wait use")), "");
+}
+
+TEST(CheckSchedule, RefusesTwoIssuersThatRaceIntoAQueue) {
+  const std::string text = Replaced(kTorch, "issuer python torch\n", "issuer python torch\nissuer loader native\n");
+  EXPECT_EQ(
+      FirstProblem(Replaced(text, "@6: free y", "late: compute op - -> - on=gpu0/main by=loader")),
+      "phase 'p': step 6 'late' enters queue 'gpu0/main' after step 3 'use', which issuer 'python' issues: nothing "
+      "orders the two");
+}
+
+TEST(CheckSchedule, NamesWhatIsWrongWithTheStructure) {
+  EXPECT_EQ(Ring("again: copy h0 -> w0", "again: copy h0 -> w0[32@0]"),
+            "step 5 'again': moves 64 bytes of 'h0' to 32 bytes of 'w0'");
+  EXPECT_EQ(Ring("w1 weights 64 in=ring at=64", "w1 weights 64 in=ring at=65"),
+            "buffer 5 'w1': [65, 129) is not inside its parent 'ring' of 128 bytes");
+  EXPECT_EQ(Ring("after=first,again[-1]", "after=first,again"),
+            "step 4 'a': refers to step 5 'again', which does not come before it");
+  EXPECT_EQ(Ring("after=first,again[-1]", "after=first[-1],again[-1]"),
+            "step 4 'a': refers to step 2 'first' one iteration back, but the two are not in one body");
+  EXPECT_EQ(Ring("mm opaque", "mm rms_norm"),
+            "step 4 'a': kernel 'mm' (rms_norm) reads 2 slices and writes 1, not 1 and 1");
+}
+
+TEST(CheckSchedule, SaysHowManyMoreProblemsThereAre) {
+  const auto status = CheckSchedule(Parsed(Replaced(Replaced(kRing, "op=b", "op=a"), "budget=328", "budget=327")));
+  ASSERT_FALSE(status);
+  EXPECT_EQ(
+      status.error().message,
+      "step 6 'b': computes op 'a' pass 0 rank 0 micro-batch 0 tile 0 a second time (first: step 4) (and 2 more)");
+}
+
 }  // namespace
 }  // namespace stowage

@@ -40,7 +40,10 @@ std::string Schedule::StepName(StepId id) const {
   if (step.buffer >= 0) return out + " " + buffers[step.buffer].name;
   if (!step.writes.empty()) return out + " " + buffers[step.writes[0].buffer].name;
   if (step.pool >= 0) return out + " " + pools[step.pool].name;
-  if (step.target.step >= 0) return out + " " + StepName(step.target.step);
+  // A wait for a wait is not followed: one may wait for itself, an iteration back.
+  if (step.target.step >= 0 && steps[step.target.step].kind != StepKind::kWait) {
+    return out + " " + StepName(step.target.step);
+  }
   return out;
 }
 

@@ -46,7 +46,7 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
   std::vector<std::string> candidates = strategy.candidates(sample);
   if (candidates.empty()) candidates.emplace_back();
   for (const std::string& parameters : candidates) {
-    const Result<Lowered> lowered = strategy.lower(sample, parameters);
+    Result<Lowered> lowered = strategy.lower(sample, parameters);
     if (!lowered) {
       if (!best.fits) best.why_not = lowered.error().message;
       continue;
@@ -58,6 +58,7 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
     }
     Ranked candidate{.name = strategy.name, .runtime = strategy.runtime};
     Note(sample, parameters, *std::move(timeline), candidate);
+    candidate.plan = std::move(lowered->plan);
     const bool better =
         candidate.fits != best.fits ? candidate.fits : candidate.Total(sample.request) < best.Total(sample.request);
     if (better || best.timeline.phases.empty()) best = std::move(candidate);

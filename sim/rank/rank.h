@@ -19,7 +19,8 @@ struct Ranked {
   bool fits = false;
   std::string why_not;  // when it does not fit
   std::optional<Bytes> smallest_gpu_budget;
-  Timeline timeline;  // of the sample, when it was lowered
+  Timeline timeline;         // of the sample, when it was lowered
+  std::optional<Plan> plan;  // likewise; that of the whole run
   Seconds first_token;
   std::optional<Seconds> per_token;  // absent when the request makes one token or none
   std::string limit;                 // what sets the pace: "gpu0.h2d busy 97 %"

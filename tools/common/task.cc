@@ -1,0 +1,48 @@
+#include "tools/common/task.h"
+
+#include <fmt/format.h>
+
+#include "planner/families/families.h"
+#include "planner/zoo/zoo.h"
+#include "tools/common/host.h"
+#include "tools/common/options.h"
+
+namespace stowage {
+namespace {
+
+// The dtypes that kernels compute with; others are for storage.
+bool Computable(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
+
+}  // namespace
+
+void AddTaskOptions(CommandLine& line, TaskOptions* options) {
+  AddModelOption(line, &options->model);
+  AddMachineOptions(line, &options->machine);
+  AddRequestOptions(line, &options->request);
+}
+
+Result<LoadedTask> Load(const TaskOptions& options) {
+  LoadedTask out{.request = options.request};
+  STOWAGE_TRY(out.model, LoadModel(options.model));
+  if (options.request.dtype) {
+    if (!Computable(*options.request.dtype)) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*options.request.dtype))};
+    }
+    SetDType(out.model, *options.request.dtype);
+  }
+  if (out.request.prompt_tokens + out.request.new_tokens > out.model.shape.max_positions) {
+    return Error{
+        ErrorCode::kInvalidInput,
+        fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", out.request.prompt_tokens,
+                    out.request.new_tokens, out.model.shape.max_positions, out.model.name)};
+  }
+  STOWAGE_TRY(out.machine, BuildMachine(options.machine, ReadHostFacts()));
+  if (out.machine.gpus.size() > 1) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} GPUs given, but no strategy uses more than one yet", out.machine.gpus.size())};
+  }
+  return out;
+}
+
+}  // namespace stowage

@@ -1,0 +1,35 @@
+// The task that plan, simulate and execute share: a model on a machine with a request, from the command line.
+#pragma once
+
+#include <string>
+
+#include "planner/machine/build_machine.h"
+#include "planner/model/model.h"
+#include "planner/model/request.h"
+#include "planner/strategy/strategy.h"
+#include "tools/common/command_line.h"
+
+namespace stowage {
+
+struct TaskOptions {
+  std::string model;
+  MachineSpec machine;
+  Request request;
+};
+
+void AddTaskOptions(CommandLine& line,
+                    TaskOptions* options);  // --model, --gpu, --cpu, --disk, --dtype, --batch, --prompt, --new
+
+struct LoadedTask {
+  Model model;
+  Machine machine;
+  Request request;
+
+  PlanningTask task() const { return {.model = &model, .machine = &machine, .request = request}; }
+};
+
+// Reads the model's headers, applies --dtype and builds the machine. Strategies of this version use gpu0; more cards
+// are an error until a strategy can use them.
+Result<LoadedTask> Load(const TaskOptions& options);
+
+}  // namespace stowage

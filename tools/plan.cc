@@ -1,0 +1,66 @@
+// plan: where everything of a model goes on a machine, by which strategy, and how fast that is.
+#include <optional>
+
+#include "planner/families/families.h"
+#include "planner/plan/plan_json.h"
+#include "planner/strategy/registry.h"
+#include "planner/zoo/zoo.h"
+#include "reports/plan_json.h"
+#include "reports/plan_text.h"
+#include "sim/rank/rank.h"
+#include "tools/common/command_line.h"
+#include "tools/common/exit.h"
+#include "tools/common/host.h"
+#include "tools/common/options.h"
+#include "tools/common/task.h"
+#include "tools/common/write_file.h"
+#include "tools/plan_report.h"
+
+namespace stowage {
+namespace {
+
+Result<int> PlanTool(int argc, char** argv) {
+  CommandLine line("plan",
+                   "says where a model's weights, caches and buffers go, by which strategy, and how fast it runs");
+  TaskOptions options;
+  AddTaskOptions(line, &options);
+  std::optional<std::string> strategy;
+  line.Option("--strategy", &strategy, "only this one: NAME[:PARAMETERS], such as resident or ring:256MiB");
+  bool json = false;
+  AddJsonOption(line, &json);
+  std::optional<std::string> out;
+  line.Option("--out", &out, "write the chosen plan to this file");
+  line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");
+  line.Example("plan --gpu t4 --cpu 30GB --model DIR --json", "a folder with config.json, as JSON");
+  if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
+
+  STOWAGE_TRY(const LoadedTask loaded, Load(options));
+  std::vector<Strategy> strategies = AllStrategies();
+  if (strategy) {
+    STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, *strategy));
+    Strategy only = *choice.strategy;
+    if (!choice.parameters.empty()) {
+      only.candidates = [parameters = choice.parameters](const PlanningTask&) { return std::vector{parameters}; };
+    }
+    strategies = {only};
+  }
+  const std::vector<Ranked> ranked = Rank(strategies, loaded.task());
+  const PlanReport report = ReportOf(loaded.task(), ranked);
+  const bool fits = !ranked.empty() && ranked[0].fits;
+  const std::string plan = fits && (json || out) ? WritePlanJson(*ranked[0].plan) : "";
+  if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
+  if (json) {
+    STOWAGE_TRY(const std::string text, PlanJson(report, plan));
+    STOWAGE_RETURN_IF_ERROR(Print(text));
+  } else {
+    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
+  }
+  return fits ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace stowage
+
+int main(int argc, char** argv) {
+  return stowage::RunTool("plan", [&] { return stowage::PlanTool(argc, argv); });
+}
