@@ -167,5 +167,50 @@ TEST(Llama, RefusesAPassThatDoesNotFitTheCache) {
   EXPECT_EQ(graph.error().message, "decode(batch 1, past 4): needs 5 positions, the cache has 4");
 }
 
+std::string ErrorWith(const std::string& from, const std::string& to) {
+  std::string text = kTiny;
+  text.replace(text.find(from), from.size(), to);
+  const Result<Model> model = BuildModel(*HfConfig::Parse(text, "config.json"), "tiny");
+  return model ? "accepted" : model.error().message;
+}
+
+TEST(Llama, RefusesMissingAndAbsurdFields) {
+  EXPECT_EQ(ErrorWith(R"("hidden_size": 8,)", ""), "config.json: hidden_size is missing");
+  EXPECT_EQ(ErrorWith(R"("vocab_size": 10)", R"("vocab_size": -1)"),
+            "config.json: vocab_size is -1, must be in [1, 16777216]");
+  EXPECT_EQ(ErrorWith(R"("num_hidden_layers": 1)", R"("num_hidden_layers": 1000000000000)"),
+            "config.json: num_hidden_layers is 1000000000000, must be in [1, 10000]");
+  EXPECT_EQ(ErrorWith(R"("num_attention_heads": 2)", R"("num_attention_heads": 3)"),
+            "config.json: hidden_size 8 is not a multiple of num_attention_heads 3");
+  EXPECT_EQ(ErrorWith(R"("num_key_value_heads": 1)", R"("num_key_value_heads": 3)"),
+            "config.json: num_attention_heads 2 is not a multiple of num_key_value_heads 3");
+  EXPECT_EQ(ErrorWith(R"("vocab_size")", R"("head_dim": 5, "vocab_size")"),
+            "config.json: head_dim 5 is odd, rotary embedding needs pairs");
+  EXPECT_EQ(ErrorWith("bfloat16", "int8"),
+            "config.json: torch_dtype is \"int8\", not a floating-point type known here");
+  EXPECT_EQ(ErrorWith(R"("model_type": "llama")", R"("model_type": "gpt2")"),
+            "config.json: model_type is \"gpt2\", supported is llama");
+  EXPECT_EQ(ErrorWith("LlamaForCausalLM", "LlamaForTokens"),
+            "config.json: architectures names LlamaForTokens, supported for llama are LlamaForCausalLM and LlamaModel");
+}
+
+TEST(Llama, ReadsEverySpellingOfRope) {
+  const auto rope = [](const std::string& text) {
+    const Model m = Tiny(text);
+    return m.rope.type + " " + std::to_string(m.rope.factor) + " " + std::to_string(m.shape.rope_theta);
+  };
+  EXPECT_EQ(rope(R"("rope_theta": 500000.0, "rope_scaling": null)"), "default 1.000000 500000.000000");
+  EXPECT_EQ(rope(R"("rope_theta": 9, "rope_scaling": {"type": "linear", "factor": 2})"), "linear 2.000000 9.000000");
+  EXPECT_EQ(rope(R"("rope_parameters": {"rope_type": "linear", "factor": 4, "rope_theta": 7})"),
+            "linear 4.000000 7.000000");
+  EXPECT_EQ(
+      rope(R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4})"),
+      "llama3 8.000000 10000.000000");
+  EXPECT_EQ(ErrorWith(R"("vocab_size")", R"("rope_scaling": {"type": "yarn", "factor": 2}, "vocab_size")"),
+            "config.json: rope_scaling.type is \"yarn\", supported are default, linear, llama3");
+  EXPECT_EQ(ErrorWith(R"("vocab_size")", R"("rope_scaling": {"type": "linear"}, "vocab_size")"),
+            "config.json: rope_scaling.factor is missing");
+}
+
 }  // namespace
 }  // namespace stowage

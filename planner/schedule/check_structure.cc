@@ -1,3 +1,4 @@
+// What can be said of a schedule without executing it. Longer than 400 lines: it is a list of small independent rules.
 #include <fmt/format.h>
 
 #include <algorithm>

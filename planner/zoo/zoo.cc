@@ -6,11 +6,10 @@
 #include <array>
 #include <cctype>
 #include <cstdint>
-#include <limits>
-#include <numeric>
 #include <utility>
 
 #include "planner/base/check.h"
+#include "planner/base/nearest.h"
 #include "planner/base/text.h"
 #include "planner/families/llama.h"
 
@@ -85,35 +84,15 @@ const LlamaRow* Find(std::string_view name) {
   return it == kLlamas.end() ? nullptr : &*it;
 }
 
-// Levenshtein distance.
-std::size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
-std::string Nearest(std::string_view name) {
-  const std::string wanted = Canonical(name.substr(0, 256));  // the distance is quadratic
-  std::string best;
-  std::size_t least = std::numeric_limits<std::size_t>::max();
+// "; did you mean 'llama-8b'?", or nothing when no name is near.
+std::string Suggestion(std::string_view name) {
+  std::vector<std::string_view> known;
   for (const LlamaRow& row : kLlamas) {
-    for (const char* known : {row.name, row.alias}) {
-      const std::size_t d = *known == '\0' ? least : Distance(wanted, Canonical(known));
-      if (d < least) {
-        least = d;
-        best = known;
-      }
-    }
+    known.push_back(row.name);
+    if (*row.alias != '\0') known.push_back(row.alias);
   }
-  return best;
+  const std::string_view nearest = Nearest(name, known);
+  return nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest);
 }
 
 }  // namespace
@@ -135,8 +114,8 @@ Result<Model> ZooModel(std::string_view name) {
   if (row == nullptr) {
     std::vector<std::string> names;
     for (const LlamaRow& r : kLlamas) names.push_back(r.name);
-    return Error{ErrorCode::kInvalidInput, fmt::format("unknown model '{}'; did you mean '{}'? Known: {}", name,
-                                                       Nearest(name), Join(names, ", "))};
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("unknown model '{}'{} (known: {})", name, Suggestion(name), Join(names, ", "))};
   }
   const LlamaConfig config = ConfigOf(*row);
   STOWAGE_CHECK(CheckLlamaConfig(config, row->name).ok());

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "planner/families/families.h"
+#include "planner/formats/checkpoint_index.h"
 #include "planner/formats/file.h"
 
 namespace stowage {
@@ -70,8 +71,8 @@ TEST(Zoo, SuggestsTheNearestNameForAnUnknownOne) {
   ASSERT_FALSE(model);
   EXPECT_EQ(
       model.error().message,
-      "unknown model 'lama-8b'; did you mean 'llama-8b'? Known: llama-2-7b, llama-2-13b, llama-2-70b, llama-3-8b, "
-      "llama-3-70b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, llama-3.2-1b, llama-3.2-3b");
+      "unknown model 'lama-8b'; did you mean 'llama-8b'? (known: llama-2-7b, llama-2-13b, llama-2-70b, llama-3-8b, "
+      "llama-3-70b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, llama-3.2-1b, llama-3.2-3b)");
   EXPECT_FALSE(ZooModel(""));
 }
 
@@ -138,6 +139,27 @@ TEST(LoadModel, BothSpellingsOfAConfigGiveTheSameModel) {
     EXPECT_EQ(now.shape.norm_eps, classic.shape.norm_eps);
     EXPECT_EQ(now.tensors[0].dtype, classic.tensors[0].dtype);
     EXPECT_EQ(now.tied_groups, classic.tied_groups);
+  }
+}
+
+TEST(Zoo, RealIndexFilesNameTheSameTensors) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  for (const auto& [file, name] :
+       std::map<std::string, std::string>{{"llama-3.1-8b", "llama-3.1-8b"},
+                                          {"llama-2-7b", "llama-2-7b"},
+                                          {"llama-2-70b-no-total-size", "llama-2-70b"},
+                                          {"llama-3.2-3b-one-tensor-per-shard", "llama-3.2-3b"}}) {
+    const auto index = ReadCheckpointIndex(JoinPath(shared, "data/index/" + file + ".json"));
+    ASSERT_TRUE(index) << index.error().message;
+    std::set<std::string> wanted;
+    for (const auto& e : index->entries) wanted.insert(e.tensor);
+    std::set<std::string> ours;
+    const Model model = *ZooModel(name);
+    for (const Tensor& t : model.tensors) {
+      if (t.persistent && t.tied_to == kNoId) ours.insert(t.name);
+    }
+    EXPECT_EQ(ours, wanted) << name;
   }
 }
 

@@ -1,0 +1,209 @@
+#include "tools/model_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "planner/base/text.h"
+#include "planner/families/families.h"
+
+namespace stowage {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Counts once: neither a buffer nor another tensor's storage.
+bool IsWeight(const Tensor& t) { return !t.buffer && t.tied_to == kNoId; }
+bool IsSaved(const Tensor& t) { return t.persistent && t.tied_to == kNoId; }
+
+// Names come from files: dump() must not throw on any of them.
+std::string Dumped(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+
+// Weight bytes in each module and all below it.
+std::vector<Bytes> ModuleBytes(const Model& model) {
+  std::vector<Bytes> bytes(model.modules.size());
+  for (std::size_t m = model.modules.size(); m-- > 0;) {  // children come after their parents
+    for (const TensorId t : model.modules[m].tensors) {
+      if (IsWeight(model.tensors[t])) bytes[m] += model.tensors[t].bytes();
+    }
+    if (model.modules[m].parent != kNoId) bytes[model.modules[m].parent] += bytes[m];
+  }
+  return bytes;
+}
+
+struct Facts {
+  std::int64_t tensors = 0;
+  const Tensor* largest_tensor = nullptr;  // the first of the largest
+  ModuleId largest_block = kNoId;          // the first of the largest; kNoId: no block
+  Bytes largest_block_bytes;
+  std::map<std::string, Bytes, std::less<>> dtypes;
+};
+
+Facts Collect(const Model& model) {
+  Facts f;
+  for (const Tensor& t : model.tensors) {
+    if (!IsWeight(t)) continue;
+    ++f.tensors;
+    f.dtypes[std::string(Name(t.dtype))] += t.bytes();
+    if (f.largest_tensor == nullptr || t.bytes() > f.largest_tensor->bytes()) f.largest_tensor = &t;
+  }
+  const std::vector<Bytes> bytes = ModuleBytes(model);
+  const std::vector<std::string>& classes = model.no_split_classes;
+  for (std::size_t m = 0; m < model.modules.size(); ++m) {
+    if (std::find(classes.begin(), classes.end(), model.modules[m].class_name) == classes.end()) continue;
+    if (f.largest_block != kNoId && bytes[m] <= f.largest_block_bytes) continue;
+    f.largest_block = static_cast<ModuleId>(m);
+    f.largest_block_bytes = bytes[m];
+  }
+  return f;
+}
+
+std::vector<std::string> NamesOf(const Model& model, const std::vector<TensorId>& ids) {
+  std::vector<std::string> names;
+  for (const TensorId id : ids) names.push_back(model.tensors[id].name);
+  return names;
+}
+
+Json TensorJson(std::string_view name, DType dtype, const Shape& shape, std::int64_t bytes) {
+  Json j;
+  j["name"] = name;
+  j["dtype"] = Name(dtype);
+  j["shape"] = shape;
+  j["bytes"] = bytes;
+  return j;
+}
+
+}  // namespace
+
+std::string SummaryText(const Model& model) {
+  const Facts f = Collect(model);
+  std::vector<std::string> dtypes;
+  for (const auto& [name, bytes] : f.dtypes) dtypes.push_back(fmt::format("{} {}", FormatBytes(bytes), name));
+  std::vector<std::vector<std::string>> rows = {
+      {"model", fmt::format("{} ({})", model.name, model.class_name)},
+      {"parameters", FormatCount(model.Parameters())},
+      {"weights",
+       fmt::format("{} in {} tensors ({})", FormatBytes(model.WeightBytes()), f.tensors, Join(dtypes, ", "))},
+      {"largest tensor", fmt::format("{} {} {}", f.largest_tensor->name, FormatShape(f.largest_tensor->shape),
+                                     FormatBytes(f.largest_tensor->bytes()))}};
+  if (f.largest_block != kNoId) {
+    const Module& block = model.modules[f.largest_block];
+    rows.push_back(
+        {"largest block", fmt::format("{} ({}) {}", block.name, block.class_name, FormatBytes(f.largest_block_bytes))});
+  }
+  for (const auto& group : model.tied_groups) rows.push_back({"tied", Join(NamesOf(model, group), " = ")});
+  rows.push_back({"cache", fmt::format("{} per token", FormatBytes(CacheBytesPerPosition(model)))});
+  rows.push_back({"files", model.files.empty() ? "none: sizes follow from the config"
+                                               : FormatCount(static_cast<std::int64_t>(model.files.size()))});
+  std::string out;
+  for (const auto& row : rows) out += fmt::format("{:<14}  {}\n", row[0], row[1]);
+  return out;
+}
+
+std::string SummaryJson(const Model& model) {
+  const Facts f = Collect(model);
+  Json j;
+  j["name"] = model.name;
+  j["family"] = model.family;
+  j["parameters"] = model.Parameters();
+  j["weights_bytes"] = model.WeightBytes().value();
+  j["tensors"] = f.tensors;
+  j["largest_tensor"] = {{"name", f.largest_tensor->name}, {"bytes", f.largest_tensor->bytes().value()}};
+  j["largest_block"] = nullptr;
+  if (f.largest_block != kNoId) {
+    const Module& block = model.modules[f.largest_block];
+    j["largest_block"] = {{"name", block.name}, {"class", block.class_name}, {"bytes", f.largest_block_bytes.value()}};
+  }
+  j["no_split_classes"] = model.no_split_classes;
+  j["tied_groups"] = Json::array();
+  for (const auto& group : model.tied_groups) j["tied_groups"].push_back(NamesOf(model, group));
+  j["dtypes"] = Json::object();
+  for (const auto& [name, bytes] : f.dtypes) j["dtypes"][name] = bytes.value();
+  j["kv_bytes_per_token"] = CacheBytesPerPosition(model).value();
+  return Dumped(j);
+}
+
+std::string TreeText(const Model& model) {
+  const std::vector<Bytes> bytes = ModuleBytes(model);
+  std::string out;
+  std::vector<int> depth(model.modules.size());
+  for (std::size_t i = 0; i < model.modules.size(); ++i) {
+    const Module& m = model.modules[i];
+    if (m.parent != kNoId) depth[i] = depth[m.parent] + 1;
+    const std::string own = m.name.substr(m.name.rfind('.') + 1);
+    out += fmt::format("{:{}}{}{}{}", "", 2 * depth[i], own, own.empty() ? "" : " ", m.class_name);
+    for (const TensorId id : m.tensors) {
+      const Tensor& t = model.tensors[id];
+      out += fmt::format("  {} {} {}", t.name.substr(t.name.rfind('.') + 1), FormatShape(t.shape), Name(t.dtype));
+      if (t.buffer) out += t.persistent ? " (buffer)" : " (buffer, not saved)";
+      if (t.tied_to != kNoId) out += " = " + model.tensors[t.tied_to].name;
+    }
+    if (!m.children.empty() && bytes[i] > Bytes(0)) out += "  " + FormatBytes(bytes[i]);
+    out += "\n";
+  }
+  return out;
+}
+
+std::string TreeJson(const Model& model) {
+  const std::vector<Bytes> bytes = ModuleBytes(model);
+  Json j = Json::array();
+  for (std::size_t i = 0; i < model.modules.size(); ++i) {
+    const Module& m = model.modules[i];
+    Json row;
+    row["name"] = m.name;
+    row["class"] = m.class_name;
+    row["bytes"] = bytes[i].value();
+    row["tensors"] = NamesOf(model, m.tensors);
+    j.push_back(std::move(row));
+  }
+  return Dumped(j);
+}
+
+std::string TensorsText(const Model& model) {
+  std::vector<std::vector<std::string>> rows = {{"bytes", "dtype", "name", "shape"}};
+  for (const Tensor& t : model.tensors) {
+    if (!IsSaved(t)) continue;
+    rows.push_back({FormatCount(t.bytes().value()), std::string(Name(t.dtype)), t.name, FormatShape(t.shape)});
+  }
+  return AlignTable(rows);
+}
+
+std::string TensorsJson(const Model& model) {
+  Json j = Json::array();
+  for (const Tensor& t : model.tensors) {
+    if (IsSaved(t)) j.push_back(TensorJson(t.name, t.dtype, t.shape, t.bytes().value()));
+  }
+  return Dumped(j);
+}
+
+std::string HeaderText(const SafetensorsHeader& header) {
+  std::vector<std::vector<std::string>> rows = {{"offset", "bytes", "dtype", "name", "shape"}};
+  for (const StoredTensor& t : header.tensors) {
+    rows.push_back(
+        {FormatCount(t.offset), FormatCount(t.bytes), std::string(Name(t.dtype)), t.name, FormatShape(t.shape)});
+  }
+  std::string out = fmt::format("{} tensors, data from byte {}\n", header.tensors.size(), header.data_begin);
+  for (const auto& [key, value] : header.metadata) out += fmt::format("{} = {}\n", key, value);
+  return out + AlignTable(rows);
+}
+
+std::string HeaderJson(const SafetensorsHeader& header) {
+  Json j;
+  j["data_begin"] = header.data_begin;
+  j["metadata"] = Json::object();
+  for (const auto& [key, value] : header.metadata) j["metadata"][key] = value;
+  j["tensors"] = Json::array();
+  for (const StoredTensor& t : header.tensors) {
+    Json row = TensorJson(t.name, t.dtype, t.shape, t.bytes);
+    row["offset"] = t.offset;
+    j["tensors"].push_back(std::move(row));
+  }
+  return Dumped(j);
+}
+
+}  // namespace stowage

@@ -1,0 +1,30 @@
+// What `inspect` says about a model, as text and as JSON.
+#pragma once
+
+#include <string>
+
+#include "planner/formats/safetensors.h"
+#include "planner/model/model.h"
+
+namespace stowage {
+
+// Parameters, bytes by dtype, the largest tensor and block, ties, cache bytes per token. A tied weight counts once.
+std::string SummaryText(const Model& model);
+// {"name","family","parameters","weights_bytes","tensors","largest_tensor":{"name","bytes"},"largest_block":{"name",
+//  "class","bytes"} or null,"no_split_classes","tied_groups":[[owner, others...]],"dtypes":{dtype: bytes},
+//  "kv_bytes_per_token"}
+std::string SummaryJson(const Model& model);
+
+// Modules in registration order, indented, each with its class, its own tensors and the bytes below it.
+std::string TreeText(const Model& model);
+std::string TreeJson(const Model& model);  // [{"name","class","bytes","tensors":[names]}], parents before children
+
+// What a checkpoint of the model holds, in state-dict order: no tied copies, no buffers that are never saved.
+std::string TensorsText(const Model& model);
+std::string TensorsJson(const Model& model);  // [{"name","dtype","shape","bytes"}]
+
+// The header of one safetensors file, in the order of the data.
+std::string HeaderText(const SafetensorsHeader& header);
+std::string HeaderJson(const SafetensorsHeader& header);  // {"data_begin","metadata","tensors":[{..., "offset"}]}
+
+}  // namespace stowage

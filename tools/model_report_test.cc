@@ -1,0 +1,113 @@
+#include "tools/model_report.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "planner/families/families.h"
+#include "planner/formats/hf_config.h"
+#include "planner/zoo/zoo.h"
+
+namespace stowage {
+namespace {
+
+TEST(ModelReport, SummarisesLlama8B) {
+  EXPECT_EQ(SummaryText(*ZooModel("llama-8b")), R"(model           llama-3.1-8b (LlamaForCausalLM)
+parameters      8,030,261,248
+weights         16.06 GB in 291 tensors (16.06 GB bf16)
+largest tensor  model.embed_tokens.weight [128256, 4096] 1.05 GB
+largest block   model.layers.0 (LlamaDecoderLayer) 436.2 MB
+cache           131.1 kB per token
+files           none: sizes follow from the config
+)");
+}
+
+TEST(ModelReport, SummaryJsonOfATiedModel) {
+  EXPECT_EQ(SummaryJson(*ZooModel("llama-1b")), R"({
+  "name": "llama-3.2-1b",
+  "family": "llama",
+  "parameters": 1235814400,
+  "weights_bytes": 2471628800,
+  "tensors": 146,
+  "largest_tensor": {
+    "name": "model.embed_tokens.weight",
+    "bytes": 525336576
+  },
+  "largest_block": {
+    "name": "model.layers.0",
+    "class": "LlamaDecoderLayer",
+    "bytes": 121643008
+  },
+  "no_split_classes": [
+    "LlamaDecoderLayer"
+  ],
+  "tied_groups": [
+    [
+      "model.embed_tokens.weight",
+      "lm_head.weight"
+    ]
+  ],
+  "dtypes": {
+    "bf16": 2471628800
+  },
+  "kv_bytes_per_token": 32768
+}
+)");
+}
+
+Model Tiny() {
+  return *BuildModel(*HfConfig::Parse(R"({"model_type": "llama", "hidden_size": 8, "intermediate_size": 16,
+      "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 10, "tie_word_embeddings": true,
+      "dtype": "float16"})",
+                                      "config.json"),
+                     "tiny");
+}
+
+TEST(ModelReport, DrawsTheTree) {
+  EXPECT_EQ(TreeText(Tiny()), R"(LlamaForCausalLM  1.49 kB
+  model LlamaModel  1.49 kB
+    embed_tokens Embedding  weight [10, 8] fp16
+    layers ModuleList  1.31 kB
+      0 LlamaDecoderLayer  1.31 kB
+        self_attn LlamaAttention  512 B
+          q_proj Linear  weight [8, 8] fp16
+          k_proj Linear  weight [8, 8] fp16
+          v_proj Linear  weight [8, 8] fp16
+          o_proj Linear  weight [8, 8] fp16
+        mlp LlamaMLP  768 B
+          gate_proj Linear  weight [16, 8] fp16
+          up_proj Linear  weight [16, 8] fp16
+          down_proj Linear  weight [8, 16] fp16
+          act_fn SiLUActivation
+        input_layernorm LlamaRMSNorm  weight [8] fp16
+        post_attention_layernorm LlamaRMSNorm  weight [8] fp16
+    norm LlamaRMSNorm  weight [8] fp16
+    rotary_emb LlamaRotaryEmbedding  inv_freq [2] fp32 (buffer, not saved)  original_inv_freq [2] fp32 (buffer, not saved)
+  lm_head Linear  weight [10, 8] fp16 = model.embed_tokens.weight
+)");
+}
+
+TEST(ModelReport, ListsWhatACheckpointHolds) {
+  const std::string text = TensorsText(Tiny());
+  EXPECT_EQ(text.substr(0, text.find('\n', text.find('\n') + 1) + 1),
+            "bytes  dtype  name                                            shape\n"
+            "  160  fp16   model.embed_tokens.weight                       [10, 8]\n");
+  EXPECT_EQ(text.find("lm_head"), std::string::npos);
+  EXPECT_EQ(text.find("inv_freq"), std::string::npos);
+  EXPECT_NE(TensorsJson(Tiny()).find("\"name\": \"model.norm.weight\""), std::string::npos);
+}
+
+TEST(ModelReport, ShowsAHeaderInTheOrderOfTheData) {
+  SafetensorsHeader header;
+  header.data_begin = 80;
+  header.metadata = {{"format", "pt"}};
+  header.tensors = {{"a", DType::kBF16, {2, 3}, 80, 12}};
+  EXPECT_EQ(HeaderText(header),
+            "1 tensors, data from byte 80\n"
+            "format = pt\n"
+            "offset  bytes  dtype  name  shape\n"
+            "    80     12  bf16   a     [2, 3]\n");
+}
+
+}  // namespace
+}  // namespace stowage
