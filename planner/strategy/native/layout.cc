@@ -18,6 +18,8 @@ const Operand* StreamedMatrix(const NativeKernel& kernel, const Model& model, co
 std::int64_t RowsOf(const Tensor& tensor) { return tensor.shape.size() < 2 ? 1 : tensor.shape[0]; }
 Bytes RowBytes(const Tensor& tensor) { return tensor.bytes() / RowsOf(tensor); }
 
+std::int64_t RowStep(const Tensor& tensor) { return RowsOf(tensor) % kTileRows == 0 ? kTileRows : 1; }
+
 PassUnits UnitsOf(const NativeProgram& program, const Model& model, const NativeProposal& proposal) {
   PassUnits out;
   for (std::size_t i = 0; i < program.kernels.size(); ++i) {
@@ -32,14 +34,16 @@ PassUnits UnitsOf(const NativeProgram& program, const Model& model, const Native
     const Tensor& tensor = model.tensors[matrix->id];
     const std::int64_t rows = RowsOf(tensor);
     const std::int64_t resident = proposal.resident_rows[matrix->id];
-    const std::int64_t per_tile = std::max<std::int64_t>(1, proposal.tile.value() / RowBytes(tensor).value());
+    const std::int64_t step = RowStep(tensor);
+    const std::int64_t per_tile = std::max<std::int64_t>(1, proposal.tile.value() / (RowBytes(tensor) * step).value());
     std::int16_t tile = 0;
     if (resident > 0) out.units.push_back({.kernel = index, .tile = tile++, .row_end = resident});
     // Equal tiles rather than full ones and a rest: the ring's offsets then repeat sooner.
-    const std::int64_t count = (rows - resident + per_tile - 1) / per_tile;
+    const std::int64_t groups = (rows - resident) / step;
+    const std::int64_t count = (groups + per_tile - 1) / per_tile;
     for (std::int64_t t = 0; t < count; ++t) {
-      const std::int64_t begin = resident + (rows - resident) * t / count;
-      const std::int64_t end = resident + (rows - resident) * (t + 1) / count;
+      const std::int64_t begin = resident + groups * t / count * step;
+      const std::int64_t end = resident + groups * (t + 1) / count * step;
       out.units.push_back({index, tile++, begin, end, static_cast<std::int32_t>(out.items.size())});
       out.items.push_back({matrix->id, begin, end, RowBytes(tensor) * (end - begin)});
     }

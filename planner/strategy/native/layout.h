@@ -12,6 +12,11 @@ namespace stowage {
 
 inline constexpr Bytes kAlignment{256};  // of every buffer: cudaMalloc's guarantee, and enough for 16-byte loads
 
+// Matrices are cut between groups of this many rows (those whose rows are not a multiple of it: anywhere), so that
+// every tile is one that a matrix library takes: 16-byte aligned columns of the output.
+inline constexpr std::int64_t kTileRows = 8;
+std::int64_t RowStep(const Tensor& tensor);
+
 // A row range of a matrix that passes through the ring once a pass.
 struct StreamItem {
   TensorId tensor = kNoId;

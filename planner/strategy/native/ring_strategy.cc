@@ -46,8 +46,8 @@ std::string Spell(const RingParameters& p) {
 struct Movable {
   std::vector<TensorId> matrices;  // in order of use
   std::vector<TensorId> tables;
-  Bytes fixed;  // weights that always stay
-  Bytes widest_row;
+  Bytes fixed;       // weights that always stay
+  Bytes widest_row;  // of the smallest piece that can pass through the ring: RowStep rows
   Bytes largest;
 };
 
@@ -57,7 +57,7 @@ Movable MovableOf(const NativeModel& native, const Model& model) {
     const Tensor& tensor = model.tensors[t];
     if (native.multiplied[t]) {
       out.matrices.push_back(t);
-      out.widest_row = std::max(out.widest_row, RowBytes(tensor));
+      out.widest_row = std::max(out.widest_row, RowBytes(tensor) * RowStep(tensor));
       out.largest = std::max(out.largest, tensor.bytes());
     } else if (native.gathered[t]) {
       out.tables.push_back(t);
@@ -92,7 +92,8 @@ Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& ta
   Bytes matrices, tables;
   std::vector<SpreadItem> items;
   for (const TensorId t : movable.matrices) {
-    items.push_back({RowBytes(model.tensors[t]), RowsOf(model.tensors[t])});
+    const std::int64_t step = RowStep(model.tensors[t]);
+    items.push_back({RowBytes(model.tensors[t]) * step, RowsOf(model.tensors[t]) / step});
     matrices += RoundUp(model.tensors[t].bytes(), kAlignment);
   }
   for (const TensorId t : movable.tables) tables += RoundUp(model.tensors[t].bytes(), kAlignment);
@@ -115,7 +116,8 @@ Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& ta
   }
   drop_ring_if_all_fits(matrices);
   const std::vector<std::int64_t> rows = SpreadResident(items, left, p.grain, kAlignment);
-  for (std::size_t i = 0; i < items.size(); ++i) out.resident_rows[movable.matrices[i]] = rows[i];
+  for (std::size_t i = 0; i < items.size(); ++i)
+    out.resident_rows[movable.matrices[i]] = rows[i] * RowStep(model.tensors[movable.matrices[i]]);
   return out;
 }
 
