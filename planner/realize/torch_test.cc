@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "planner/realize/library_workspace.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -314,6 +316,13 @@ TEST(TorchProgramTest, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(WhyNot(model, {.batch = 1, .tokens = 4}), HasSubstr("no module 'model.layers.2'"));
   model.family = "gpt2";
   EXPECT_THAT(WhyNot(model, {.batch = 1, .tokens = 4}), HasSubstr("family 'gpt2'"));
+}
+
+TEST(LibraryWorkspaceTest, CublasTakes32MiBOnHopperAndBlackwellAndEightOnOthers) {
+  for (const int capability : {90, 100, 103, 120}) EXPECT_EQ(CublasWorkspace(capability), Bytes(32 << 20)) << capability;
+  for (const int capability : {75, 80, 86, 89, 110})
+    EXPECT_EQ(CublasWorkspace(capability), Bytes(8'519'680)) << capability;
+  EXPECT_EQ(CublasWorkspace(0), Bytes(0));
 }
 
 }  // namespace

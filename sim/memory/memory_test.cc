@@ -7,7 +7,6 @@
 #include <set>
 
 #include "sim/memory/caching_allocator.h"
-#include "sim/memory/library_workspace.h"
 #include "sim/memory/pinned_allocator.h"
 
 namespace stowage {
@@ -387,14 +386,6 @@ TEST(PinnedAllocatorTest, KeepsBlocksAndReusesThemOnlyForTheSamePower) {
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
   EXPECT_THAT(refused.error().message, HasSubstr("takes a block of 134.2 MB, 92.27 MB left of 104.9 MB"));
-}
-
-TEST(LibraryWorkspaceTest, CublasTakes32MiBOnHopperAndBlackwellAndEightOnOthers) {
-  for (const int capability : {90, 100, 103, 120}) EXPECT_EQ(CublasWorkspace(capability), MiB(32)) << capability;
-  for (const int capability : {75, 80, 86, 89, 110})
-    EXPECT_EQ(CublasWorkspace(capability), Bytes(8'519'680)) << capability;
-  EXPECT_EQ(CublasWorkspace(0), Bytes(0));
-  EXPECT_EQ(ReservedFor(CublasWorkspace(75)), MiB(20));
 }
 
 }  // namespace
