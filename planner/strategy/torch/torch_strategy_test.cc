@@ -9,6 +9,7 @@
 #include "planner/machine/build_machine.h"
 #include "planner/plan/plan.h"
 #include "planner/realize/torch.h"
+#include "planner/schedule/check.h"
 #include "planner/strategy/torch/sequential_offload.h"
 #include "planner/strategy/torch/torch_resident.h"
 #include "planner/zoo/zoo.h"
@@ -257,6 +258,16 @@ TEST(TorchStrategyTest, TheSmallestBudgetIsThePeakOfRoundedTensors) {
   const Result<Bytes> budget = SequentialOffloadStrategy().smallest_gpu_budget(c.Task());
   ASSERT_TRUE(budget.ok());
   EXPECT_EQ(*budget, c.Trace(-1, true).peak_rounded + kWorkspace + Bytes(1024) + c.machine.Reserved("gpu0"));
+}
+
+TEST(TorchStrategyTest, TheCheckerAcceptsTheSchedules) {
+  for (const Strategy& strategy : Both()) {
+    for (const std::int64_t passes : {0, 1, 2, 5, 6, 41}) {
+      const Case c{.request = {.batch = 2, .prompt_tokens = 6, .new_tokens = passes + 1}};
+      const Status status = CheckSchedule(c.Lower(strategy).schedule);
+      EXPECT_TRUE(status.ok()) << strategy.name << ", " << passes << " passes: " << status.error().message;
+    }
+  }
 }
 
 TEST(TorchStrategyTest, TakesNoParameters) {
