@@ -14,12 +14,14 @@
 //   kRelease   #5
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "planner/base/check.h"
 #include "planner/base/result.h"
 #include "planner/base/units.h"
 #include "planner/model/model.h"
@@ -28,6 +30,25 @@
 namespace stowage {
 
 using StorageId = std::int32_t;
+
+// A few items in place: an event has so few operands that a heap block for each list would cost more than the rest.
+template <class T, std::size_t N>
+class ShortList {
+ public:
+  void push_back(T item) {
+    STOWAGE_CHECK(size_ < N);
+    items_[size_++] = item;
+  }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const T* begin() const { return items_.data(); }
+  const T* end() const { return items_.data() + size_; }
+  T operator[](std::size_t i) const { return items_[i]; }
+
+ private:
+  std::array<T, N> items_ = {};
+  std::uint8_t size_ = 0;
+};
 
 // What a storage is for, as far as a peak's list of buffers or the next pass needs to know.
 enum class TorchRole : std::uint8_t { kTemporary, kTokenIds, kCache, kLogits, kUpload };
@@ -58,9 +79,10 @@ struct TorchEvent {
   // kCompute only:
   std::string_view op = {};  // static text
   DType dtype = DType::kBF16;
-  std::vector<StorageId> reads = {};
-  std::vector<StorageId> writes = {};
-  std::vector<TensorId> weights = {};  // resident ones and, after AddSequentialOffloadHooks, uploaded ones alike
+  ShortList<StorageId, 6> reads = {};
+  ShortList<StorageId, 2> writes = {};
+  ShortList<TensorId, 2> weights =
+      {};  // parameters and buffers; resident ones and, after AddSequentialOffloadHooks, uploaded ones alike
   AffineFlops flops = {};
   AffineBytes moved = {};  // device memory traffic, each operand once; an embedding reads only the rows it gathers
 };

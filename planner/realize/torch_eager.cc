@@ -42,19 +42,19 @@ Ref Eager::Adopt(std::string_view op, Spec spec, TorchRole role) {
   return Ref(this, id, spec);
 }
 
-Ref Eager::Op(std::string_view op, Spec result, std::initializer_list<const Ref*> inputs, Weights weights,
+Ref Eager::Op(std::string_view op, Spec result, std::initializer_list<const Ref*> inputs, const Weights& weights,
               std::optional<AffineFlops> flops) {
   Ref out = Empty(op, result);
   const AffineFlops one_each = {static_cast<double>(result.elements.base), static_cast<double>(result.elements.step)};
-  Launch(op, inputs, {&out}, std::move(weights), flops.value_or(one_each));
+  Launch(op, inputs, {&out}, weights, flops.value_or(one_each));
   return out;
 }
 
 void Eager::Launch(std::string_view op, std::initializer_list<const Ref*> inputs,
-                   std::initializer_list<const Ref*> outputs, Weights weights, AffineFlops flops) {
+                   std::initializer_list<const Ref*> outputs, const Weights& weights, AffineFlops flops) {
   TorchEvent event{.kind = TorchEventKind::kCompute, .module = Current(), .op = op, .flops = flops};
   event.moved = weights.bytes;
-  event.weights = std::move(weights.tensors);
+  event.weights = weights.tensors;
   for (const Ref* input : inputs) {
     event.reads.push_back(input->id());
     event.moved = Sum(event.moved, input->spec().bytes());

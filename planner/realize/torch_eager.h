@@ -36,8 +36,8 @@ struct Spec {
 
 // What a kernel reads beside its inputs.
 struct Weights {
-  std::vector<TensorId> tensors;
-  Bytes bytes;  // of them, as far as they are read
+  ShortList<TensorId, 2> tensors = {};
+  Bytes bytes = {};  // of them, as far as they are read
 };
 
 class Eager;
@@ -81,11 +81,11 @@ class Eager {
   // A storage that was there before the pass.
   Ref Adopt(std::string_view op, Spec spec, TorchRole role);
   // Allocates the result and launches a kernel that reads `inputs` whole and so many bytes of the weights.
-  Ref Op(std::string_view op, Spec result, std::initializer_list<const Ref*> inputs, Weights weights = {},
+  Ref Op(std::string_view op, Spec result, std::initializer_list<const Ref*> inputs, const Weights& weights = {},
          std::optional<AffineFlops> flops = std::nullopt);  // default: one per element of the result
   // Launches a kernel that writes storages already allocated.
   void Launch(std::string_view op, std::initializer_list<const Ref*> inputs, std::initializer_list<const Ref*> outputs,
-              Weights weights, AffineFlops flops);
+              const Weights& weights, AffineFlops flops);
   void Enter(ModuleId module);  // kNoId: a module that the model's tree does not have; no event
   void Exit(ModuleId module);
 

@@ -93,10 +93,10 @@ Ref LlamaForward::To(const Ref& x, DType dtype) {
 // nn.Linear of a contiguous [batch, tokens, in]: one mm, or one addmm with a bias.
 Ref LlamaForward::Linear(ModuleId module, const Ref& x, std::int64_t in, std::int64_t out) {
   eager_.Enter(module);
-  Weights weights = WeightsOf(module);
+  const Weights weights = WeightsOf(module);
   const std::string_view op = weights.tensors.size() > 1 ? "addmm.default" : "mm.default";
   const AffineFlops flops = {2.0 * static_cast<double>(Rows()) * static_cast<double>(in) * static_cast<double>(out)};
-  Ref y = eager_.Op(op, Of(Rows() * out), {&x}, std::move(weights), flops);
+  Ref y = eager_.Op(op, Of(Rows() * out), {&x}, weights, flops);
   eager_.Exit(module);
   return y;
 }
@@ -138,10 +138,10 @@ LlamaForward::Rotary LlamaForward::RotaryEmbedding(const Ref& position_ids) {
   Ref positions = To(position_ids, DType::kF32);
   Weights inv_freq;  // a buffer: it stays on the device under every offload
   if (m_.rotary != kNoId && !model_.modules[m_.rotary].tensors.empty()) {
-    inv_freq.tensors = {model_.modules[m_.rotary].tensors.front()};
-    inv_freq.bytes = model_.tensors[inv_freq.tensors.front()].bytes();
+    inv_freq.tensors.push_back(model_.modules[m_.rotary].tensors.front());
+    inv_freq.bytes = model_.tensors[inv_freq.tensors[0]].bytes();
   }
-  Ref freqs = eager_.Op("mul.Tensor", {{pass_.tokens * half}, DType::kF32}, {&positions}, std::move(inv_freq));
+  Ref freqs = eager_.Op("mul.Tensor", {{pass_.tokens * half}, DType::kF32}, {&positions}, inv_freq);
   positions.Drop();
   Ref emb = eager_.Op("cat.default", {{pass_.tokens * 2 * half}, DType::kF32}, {&freqs, &freqs});
   Ref raw = eager_.Op("cos.default", emb.spec(), {&emb});
@@ -269,7 +269,7 @@ Ref LlamaForward::Base(const Ref& input_ids) {
   eager_.Enter(m_.embed);
   Weights table = WeightsOf(m_.embed);
   table.bytes = SizeOf(dtype_, Rows() * s_.hidden);
-  Ref inputs_embeds = eager_.Op("embedding.default", Of(Rows() * s_.hidden), {&input_ids}, std::move(table));
+  Ref inputs_embeds = eager_.Op("embedding.default", Of(Rows() * s_.hidden), {&input_ids}, table);
   eager_.Exit(m_.embed);
   Ref position_ids = PositionIds();
   Ref hidden_states = inputs_embeds;
@@ -349,6 +349,7 @@ Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass) {
   TorchProgram program;
   program.pass = pass;
   program.dtype = model.tensors[table.front()].dtype;
+  program.events.reserve(static_cast<std::size_t>(model.shape.layers) * 150 + 64);
   Eager eager(&program);
   LlamaForward(model, modules, pass, program.dtype, eager).Run();
   program.cache.assign(program.kept.begin() + 1, program.kept.end());

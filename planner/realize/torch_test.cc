@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "planner/realize/library_workspace.h"
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -14,6 +12,8 @@
 #include <numeric>
 #include <set>
 #include <sstream>
+
+#include "planner/realize/library_workspace.h"
 
 namespace stowage {
 namespace {
@@ -319,7 +319,8 @@ TEST(TorchProgramTest, RefusesWhatItDoesNotKnow) {
 }
 
 TEST(LibraryWorkspaceTest, CublasTakes32MiBOnHopperAndBlackwellAndEightOnOthers) {
-  for (const int capability : {90, 100, 103, 120}) EXPECT_EQ(CublasWorkspace(capability), Bytes(32 << 20)) << capability;
+  for (const int capability : {90, 100, 103, 120})
+    EXPECT_EQ(CublasWorkspace(capability), Bytes(32 << 20)) << capability;
   for (const int capability : {75, 80, 86, 89, 110})
     EXPECT_EQ(CublasWorkspace(capability), Bytes(8'519'680)) << capability;
   EXPECT_EQ(CublasWorkspace(0), Bytes(0));

@@ -1,6 +1,6 @@
 #include "planner/strategy/torch/torch_pass.h"
 
-#include <fmt/format.h>
+#include <utility>
 
 #include "planner/base/check.h"
 
@@ -40,7 +40,8 @@ TorchPassEmitter::TorchPassEmitter(ScheduleBuilder& b, const Model& model, const
 
 std::string TorchPassEmitter::NameOf(const TorchEvent& event) const {
   if (event.module == kNoId || model_.modules[event.module].name.empty()) return std::string(event.op);
-  return fmt::format("{} {}", model_.modules[event.module].name, event.op);
+  std::string name = model_.modules[event.module].name;
+  return name.append(" ").append(event.op);
 }
 
 std::vector<RequiredOp> TorchPassEmitter::Required() const {
