@@ -32,8 +32,10 @@ Memory::Memory(const Schedule* schedule, const Machine* machine, bool record_cur
     pool.counted = !IsDisk(*machine, use.name);
     pool.limit = use.budget > Bytes(0) ? use.budget.value() : std::numeric_limits<std::int64_t>::max();
     pool.context = machine->Reserved(use.name).value();
-    pool.blocks = MakeExactBlocks(Bytes(pool.limit), schedule->buffers.size());
-    torch_ |= use.allocator == Allocator::kTorchCaching;
+    const bool caching = use.allocator == Allocator::kTorchCaching;
+    pool.blocks = caching ? MakeCachingBlocks(Bytes(pool.limit), schedule->buffers.size())
+                          : MakeExactBlocks(Bytes(pool.limit), schedule->buffers.size());
+    torch_ |= caching;
   }
   for (std::size_t b = 0; b < schedule->buffers.size(); ++b) {
     if (schedule->buffers[b].parent >= 0 && schedule->buffers[b].bytes.base > 0) {

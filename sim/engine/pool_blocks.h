@@ -29,4 +29,9 @@ class PoolBlocks {
 // Exact bytes up to `limit`; nothing is cached.
 std::unique_ptr<PoolBlocks> MakeExactBlocks(Bytes limit, std::size_t buffers);
 
+// PyTorch's caching allocator (sim/memory/caching_allocator.h): `used` are its segments. A block that another queue has
+// used (RecordStream) stays taken after its Free until the cache is flushed: the latest that torch may reuse it, an
+// upper bound of what is reserved.
+std::unique_ptr<PoolBlocks> MakeCachingBlocks(Bytes limit, std::size_t buffers);
+
 }  // namespace stowage::sim
