@@ -1,4 +1,5 @@
-// `inspect trace`: what a pass of a model allocates under eager torch, in the form of ../shared's trace recorder.
+// What `inspect trace` prints: what a pass of a model allocates under eager torch, in the form of ../shared's trace
+// recorder.
 //
 //   inspect trace llama-8b --pass decode:512 --offload sequential --json
 #pragma once
@@ -21,10 +22,7 @@ struct TraceOptions {
   bool json = false;
 };
 
-// What the tool prints. kInvalidInput names the option that is wrong.
-Result<std::string> InspectTrace(const TraceOptions& options);
-
-// The subcommand: argv[0] is "trace". Returns the exit code.
-int InspectTraceMain(int argc, const char* const* argv);
+// kInvalidInput names the option that is wrong.
+Result<std::string> ReportTrace(const TraceOptions& options);
 
 }  // namespace stowage

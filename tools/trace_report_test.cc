@@ -1,4 +1,4 @@
-#include "tools/inspect_trace.h"
+#include "tools/trace_report.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,13 +11,13 @@ namespace {
 using testing::HasSubstr;
 
 std::string WhyNot(const TraceOptions& options) {
-  const Result<std::string> text = InspectTrace(options);
+  const Result<std::string> text = ReportTrace(options);
   return text.ok() ? "it is fine" : text.error().message;
 }
 
 // Figures of ../shared/data/traces/language.json and of the goldens in tests/goldens/torch_traces.
-TEST(InspectTraceTest, PrintsTheRecordersForm) {
-  const Result<std::string> text = InspectTrace({.model = "llama-8b", .json = true});
+TEST(TraceReportTest, PrintsTheRecordersForm) {
+  const Result<std::string> text = ReportTrace({.model = "llama-8b", .json = true});
   ASSERT_TRUE(text.ok()) << text.error().message;
   const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
   ASSERT_TRUE(json.is_object());
@@ -30,17 +30,17 @@ TEST(InspectTraceTest, PrintsTheRecordersForm) {
   EXPECT_EQ(json["events"][0], nlohmann::json::parse(R"(["zeros.default", 4096])"));
 }
 
-TEST(InspectTraceTest, DecodeMeansOneStepOverThatManyPositions) {
+TEST(TraceReportTest, DecodeMeansOneStepOverThatManyPositions) {
   const Result<std::string> text =
-      InspectTrace({.model = "llama-8b", .pass = "decode:512", .offload = "sequential", .json = true});
+      ReportTrace({.model = "llama-8b", .pass = "decode:512", .offload = "sequential", .json = true});
   ASSERT_TRUE(text.ok()) << text.error().message;
   const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
   EXPECT_EQ(json["events"].size(), 3898u);
   EXPECT_EQ(json["request"]["past"], 512);
 }
 
-TEST(InspectTraceTest, TheTextStartsWithASummary) {
-  const Result<std::string> text = InspectTrace({.model = "llama-8b"});
+TEST(TraceReportTest, TheTextStartsWithASummary) {
+  const Result<std::string> text = ReportTrace({.model = "llama-8b"});
   ASSERT_TRUE(text.ok()) << text.error().message;
   EXPECT_EQ(
       text->substr(0, text->find('\n', text->find('\n') + 1)),
@@ -48,7 +48,7 @@ TEST(InspectTraceTest, TheTextStartsWithASummary) {
       "zeros.default 4096");
 }
 
-TEST(InspectTraceTest, NamesTheOptionThatIsWrong) {
+TEST(TraceReportTest, NamesTheOptionThatIsWrong) {
   for (const char* pass : {"", "prefill", "prefill:", "encode:3", "decode:3x", "decode:9999999999999999999"}) {
     EXPECT_THAT(WhyNot({.model = "llama-8b", .pass = pass}), HasSubstr("is neither prefill:TOKENS nor decode:PAST"));
   }
