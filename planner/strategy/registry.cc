@@ -5,10 +5,14 @@
 #include "planner/base/text.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
+#include "planner/strategy/torch/sequential_offload.h"
+#include "planner/strategy/torch/torch_resident.h"
 
 namespace stowage {
 
-std::vector<Strategy> AllStrategies() { return {ResidentStrategy(), RingStrategy()}; }
+std::vector<Strategy> AllStrategies() {
+  return {ResidentStrategy(), RingStrategy(), TorchResidentStrategy(), SequentialOffloadStrategy()};
+}
 
 Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text) {
   const std::size_t colon = text.find(':');

@@ -29,8 +29,9 @@ struct Attempt {
 Result<Attempt> RunOnce(const Program& program, const Machine& machine, const SimulateOptions& options, bool forward) {
   Attempt attempt;
   Accounts accounts(&program, !forward);
-  Memory memory(program.schedule, &machine, options.record_curves);
-  Books books{&accounts, &memory, options.record_spans ? &attempt.timeline.spans : nullptr};
+  Progress progress;
+  Memory memory(program.schedule, &machine, &progress, options.record_curves);
+  Books books{&accounts, &memory, &progress, options.record_spans ? &attempt.timeline.spans : nullptr};
   if (books.spans != nullptr) books.spans->reserve(static_cast<std::size_t>(program.executions));
   if (memory.Start()) {
     STOWAGE_RETURN_IF_ERROR(forward ? RunForward(program, books) : RunEvents(program, books));

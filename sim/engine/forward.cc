@@ -15,7 +15,7 @@ struct Moment {
   std::int64_t seq = -1;  // the execution that ended then
 };
 
-class Forward {
+class Forward final : public QueueProgress {
  public:
   Forward(const Program& program, Books& books)
       : program_(program),
@@ -27,7 +27,11 @@ class Forward {
     std::size_t largest = 0;
     for (const auto& group : program.groups) largest = std::max(largest, group.size());
     ready_.reserve(largest);
+    books.progress->Follow(this);
   }
+
+  double Mark(std::int32_t queue) const override { return queues_[static_cast<std::size_t>(queue)].at; }
+  bool Passed(std::int32_t, double mark, double at) const override { return mark <= at; }
 
   Status Run() {
     for (const auto& run : program_.runs) {

@@ -25,14 +25,16 @@ struct ByParent {
 
 }  // namespace
 
-Memory::Memory(const Schedule* schedule, const Machine* machine, bool record_curves)
+Memory::Memory(const Schedule* schedule, const Machine* machine, const QueueProgress* queues, bool record_curves)
     : schedule_(schedule), machine_(machine), record_curves_(record_curves), place_(schedule->buffers.size(), -1) {
   for (const PoolUse& use : schedule->pools) {
     PoolState& pool = pools_.emplace_back();
     pool.counted = !IsDisk(*machine, use.name);
     pool.limit = use.budget > Bytes(0) ? use.budget.value() : std::numeric_limits<std::int64_t>::max();
     pool.context = machine->Reserved(use.name).value();
-    pool.blocks = MakeExactBlocks(Bytes(pool.limit), schedule->buffers.size());
+    pool.blocks = use.allocator == Allocator::kTorchCaching
+                      ? MakeCachingBlocks(Bytes(pool.limit), schedule->buffers.size(), queues)
+                      : MakeExactBlocks(Bytes(pool.limit), schedule->buffers.size());
     torch_ |= use.allocator == Allocator::kTorchCaching;
   }
   for (std::size_t b = 0; b < schedule->buffers.size(); ++b) {
@@ -54,7 +56,7 @@ bool Memory::Start() {
     PoolState& pool = pools_[static_cast<std::size_t>(buffer.pool)];
     if (!pool.counted) continue;
     const std::int64_t bytes = Rounded(buffer, buffer.bytes.base);
-    if (!pool.blocks->Allocate(static_cast<BufferId>(b), Bytes(bytes), -1).fits) {
+    if (!pool.blocks->Allocate(static_cast<BufferId>(b), Bytes(bytes), -1, -1).fits) {
       OutOfMemoryAt(fmt::format("{} (there from the start)", buffer.name), 0, buffer.pool, bytes);
       return false;
     }
@@ -73,7 +75,7 @@ Memory::Outcome Memory::Act(StepId id, std::int32_t phase, std::int64_t iteratio
     TakeSnapshot(pool);
     const PoolBlocks::Change change = pool.blocks->EmptyCache();
     Sample(pool, at);
-    return {.seconds = change.device_frees * machine_->dispatch.device_free.value(), .synchronises = true};
+    return {.seconds = DriverSeconds(change), .synchronises = change.synchronises};
   }
   if (step.buffer < 0 || step.buffer >= static_cast<BufferId>(schedule_->buffers.size()))
     return Fail(id, "names no buffer");
@@ -99,14 +101,18 @@ Memory::Outcome Memory::Allocate(StepId id, std::int32_t phase, std::int64_t ite
   }
   const std::int64_t bytes = buffer.bytes.at(iteration).value();
   const std::int64_t rounded = Rounded(buffer, bytes);
-  const PoolBlocks::Change change = pool.blocks->Allocate(step.buffer, Bytes(rounded), step.queue);
+  const PoolBlocks::Change change = pool.blocks->Allocate(step.buffer, Bytes(rounded), step.queue, at);
   if (!change.fits) return OutOfMemoryAt(schedule_->StepName(id), phase, buffer.pool, rounded);
   TrackPinned(buffer, rounded);
   Add(pool, step.buffer, bytes, id, phase, at);
   Sample(pool, at);
-  return {.seconds = change.device_mallocs * machine_->dispatch.device_malloc.value() +
-                     change.device_frees * machine_->dispatch.device_free.value(),
-          .synchronises = change.device_frees > 0};
+  return {.seconds = DriverSeconds(change), .synchronises = change.synchronises};
+}
+
+double Memory::DriverSeconds(const PoolBlocks::Change& change) const {
+  const DispatchCost& dispatch = machine_->dispatch;
+  return static_cast<double>(change.device_mallocs) * dispatch.device_malloc.value() +
+         static_cast<double>(change.device_frees) * dispatch.device_free.value();
 }
 
 Memory::Outcome Memory::Free(StepId id, double at) {

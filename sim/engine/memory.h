@@ -30,10 +30,10 @@ namespace stowage::sim {
 
 class Memory {
  public:
-  // *schedule and *machine must outlive this.
-  Memory(const Schedule* schedule, const Machine* machine, bool record_curves);
+  // All must outlive this.
+  Memory(const Schedule* schedule, const Machine* machine, const QueueProgress* queues, bool record_curves);
 
-  // Initial buffers. False: they do not fit, see out_of_memory().
+  // Initial buffers. False: a torch pool cannot hold them.
   bool Start();
 
   struct Outcome {
@@ -71,6 +71,7 @@ class Memory {
   };
 
   Outcome Allocate(StepId step, std::int32_t phase, std::int64_t iteration, double at);
+  double DriverSeconds(const PoolBlocks::Change& change) const;
   Outcome Free(StepId step, double at);
   Outcome Fail(StepId step, std::string what);
   void Add(PoolState& pool, BufferId buffer, std::int64_t bytes, StepId step, std::int32_t phase, double at);

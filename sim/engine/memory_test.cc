@@ -136,6 +136,84 @@ TEST(Memory, WhatDoesNotFitEndsTheRunAndSaysWhere) {
   }
 }
 
+TEST(Memory, ATorchPoolGrowsBySegmentsThatCostTimeAndAreFragmentedWhenHalfUsed) {
+  Toy b;
+  b.schedule.issuers = {{"python", IssuerKind::kTorch}};
+  const auto gpu = b.Pool("gpu0", Bytes(64 << 20), Allocator::kTorchCaching);
+  const auto x = b.Root("x", gpu, BufferKind::kActivations, 3 << 20);
+  const auto y = b.Root("y", gpu, BufferKind::kActivations, 2 << 20);
+  b.dispatch.device_malloc = Seconds(2);
+  b.dispatch.device_free = Seconds(1);
+  b.dispatch.empty_cache = Seconds(0.5);
+  b.Phase("run");
+  b.Act(StepKind::kAllocate, x);  // a segment of 20 MiB: until 2
+  b.Act(StepKind::kAllocate, y);  // beside it
+  b.Compute("gpu0/compute", 5);   // 2 to 7
+  b.Act(StepKind::kFree, x);
+  b.Act(StepKind::kFree, y);
+  const StepId empty = b.Act(StepKind::kEmptyCache, -1);
+  b.At(empty).pool = gpu;         // waits for the kernel, gives the segment back: until 8
+  b.Act(StepKind::kAllocate, x);  // and takes a new one: until 10
+  for (const bool events : {false, true}) {
+    const auto t = Simulate(b.schedule, b.machine(), {.record_curves = true, .force_event_loop = events});
+    ASSERT_TRUE(t);
+    EXPECT_EQ(t->length.value(), 10);
+    EXPECT_EQ(Text(t->pools[0]),
+              "gpu0 20971520 of 67108864 at 2.000000 allocate y (run)\n"
+              "  cached or lost to rounding by the allocator fragmentation 15728640\n"
+              "  x activations 3145728\n"
+              "  y activations 2097152\n");
+    ASSERT_TRUE(t->torch);
+    EXPECT_EQ(t->torch->allocated_peak.value(), 5 << 20);
+    EXPECT_EQ(t->torch->reserved_peak.value(), 20 << 20);
+    ASSERT_EQ(t->pools[0].curve.size(), 4u);  // 0, 20 MiB, 0, 20 MiB
+  }
+}
+
+TEST(Memory, ARecordedBufferIsNotReusedBeforeTheOtherQueueIsDone) {
+  Toy b;
+  b.schedule.issuers = {{"python", IssuerKind::kTorch}};
+  const auto gpu = b.Pool("gpu0", Bytes(1 << 30), Allocator::kTorchCaching);
+  const auto x = b.Root("x", gpu, BufferKind::kWeights, 30 << 20);
+  const auto y = b.Root("y", gpu, BufferKind::kWeights, 30 << 20);
+  const auto z = b.Root("z", gpu, BufferKind::kWeights, 30 << 20);
+  b.Phase("run");
+  b.Act(StepKind::kAllocate, x);
+  const StepId used = b.Compute("gpu0/side", 5);
+  const StepId record = b.Act(StepKind::kRecordStream, x);
+  b.At(record).queue = b.At(used).queue;
+  b.Act(StepKind::kFree, x);
+  b.Act(StepKind::kAllocate, y);  // the side queue still reads x
+  b.Act(StepKind::kFree, y);
+  b.Wait(used);
+  b.Act(StepKind::kAllocate, y);
+  b.Act(StepKind::kAllocate, z);  // x's place and y's
+  for (const bool events : {false, true}) {
+    const auto t = Simulate(b.schedule, b.machine(), {.force_event_loop = events});
+    ASSERT_TRUE(t);
+    EXPECT_EQ(t->torch->reserved_peak.value(), 60 << 20);
+    EXPECT_EQ(t->torch->allocated_peak.value(), 60 << 20);
+    EXPECT_EQ(t->pools[0].peak.step, "allocate z");
+  }
+}
+
+TEST(Memory, PinnedMemoryOfTorchTakesPowersOfTwo) {
+  Toy b;
+  b.Pool("gpu0", Bytes(1 << 30), Allocator::kTorchCaching);
+  const auto host = b.Pool("host", Bytes(0), Allocator::kPageable);
+  b.AddBuffer({.name = "layer",
+               .pool = host,
+               .kind = BufferKind::kWeights,
+               .bytes = 1'210'318'848,
+               .pinned = true,
+               .initial = true});
+  b.Compute("gpu0/compute", 1);
+  const auto t = Simulate(b.schedule, b.machine());
+  ASSERT_TRUE(t);
+  EXPECT_EQ(t->torch->pinned.value(), 2'147'483'648);
+  EXPECT_EQ(t->pools[1].peak.bytes.value(), 2'147'483'648);
+}
+
 TEST(Memory, AllocatingTwiceOrFreeingNothingIsRefused) {
   Toy b;
   const auto x = b.Root("x", b.Pool("gpu0", Bytes(100)), BufferKind::kActivations, 1);

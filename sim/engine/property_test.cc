@@ -73,6 +73,29 @@ void CheckResources(const Schedule& schedule, const Timeline& t) {
   }
 }
 
+// Live bytes, added up along the spans.
+void CheckMemory(const Schedule& schedule, const Timeline& t) {
+  if (schedule.pools.empty()) return;
+  std::int64_t live = 0, peak = 0;
+  Seconds at;
+  for (const StepSpan& span : t.spans) {
+    const Step& step = schedule.steps[static_cast<std::size_t>(span.step)];
+    if (step.kind != StepKind::kAllocate && step.kind != StepKind::kFree) continue;
+    const std::int64_t bytes = schedule.buffers[static_cast<std::size_t>(step.buffer)].bytes.at(span.iteration).value();
+    live += step.kind == StepKind::kAllocate ? bytes : -bytes;
+    if (live <= peak) continue;
+    peak = live;
+    at = span.start;
+  }
+  EXPECT_EQ(live, 0);
+  const Peak& said = t.pools[0].peak;
+  EXPECT_EQ(said.bytes.value(), peak);
+  EXPECT_EQ(said.at, at);
+  Bytes sum;
+  for (const PeakBuffer& buffer : said.buffers) sum += buffer.bytes;
+  EXPECT_EQ(sum, said.bytes);
+}
+
 struct Seen {
   int forward = 0;
   int stuck = 0;
@@ -94,6 +117,7 @@ void CheckCase(std::uint64_t seed, const RandomOptions& options, Seen& seen) {
                                                                       << Text(general->spans) << "referee:\n"
                                                                       << Text(truth.spans);
   CheckResources(b.schedule, *general);
+  CheckMemory(b.schedule, *general);
   const auto program = sim::Compile(b.schedule, machine);
   ASSERT_TRUE(program);
   if (!program->forward) return;
@@ -104,6 +128,7 @@ void CheckCase(std::uint64_t seed, const RandomOptions& options, Seen& seen) {
                                                             << Text(forward->spans) << "referee:\n"
                                                             << Text(truth.spans);
   CheckResources(b.schedule, *forward);
+  CheckMemory(b.schedule, *forward);
   for (std::size_t r = 0; r < b.schedule.resources.size(); ++r) {
     EXPECT_EQ(forward->resources[r].idle_causes, general->resources[r].idle_causes) << b.schedule.resources[r];
   }

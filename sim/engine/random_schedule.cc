@@ -51,8 +51,11 @@ class Writer {
 
   std::string Queue(int q) const { return "q" + std::to_string(q); }
 
+  // What a section allocates it frees: a body runs several times.
   void AddSteps(int count) {
+    std::vector<BufferId> open;
     for (int i = 0; i < count; ++i) {
+      AddMemory(open);
       const auto steps = static_cast<StepId>(b_.schedule.steps.size());
       const int queue = dice_.Below(queues_);
       b_.issuer = options_.compete ? dice_.Below(issuers_) : queue % issuers_;
@@ -63,6 +66,21 @@ class Writer {
       } else {
         AddJob(queue);
       }
+    }
+    b_.issuer = 0;
+    for (const BufferId buffer : open) b_.Act(StepKind::kFree, buffer);
+  }
+
+  void AddMemory(std::vector<BufferId>& open) {
+    b_.issuer = 0;
+    if (dice_.Chance(15)) {
+      if (b_.schedule.pools.empty()) b_.Pool("gpu0", Bytes(0));
+      open.push_back(b_.AddBuffer({.pool = 0, .bytes = AffineBytes(1 + dice_.Below(9), dice_.Below(3))}));
+      b_.Act(StepKind::kAllocate, open.back());
+    }
+    if (!open.empty() && dice_.Chance(15)) {
+      b_.Act(StepKind::kFree, open.back());
+      open.pop_back();
     }
   }
 
@@ -109,7 +127,7 @@ class Writer {
       const StepRef back{body_ + dice_.Below(end - body_), 1};
       if (b_.At(s).kind == StepKind::kWait) {
         if (dice_.Chance(30)) b_.At(s).target = back;
-      } else if (dice_.Chance(30)) {
+      } else if (b_.At(s).buffer < 0 && dice_.Chance(30)) {
         b_.At(s).after.push_back(back);
       }
     }

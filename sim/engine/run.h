@@ -9,9 +9,21 @@
 
 namespace stowage::sim {
 
+// The memory's view of the run's queues: the run makes it follow itself.
+class Progress final : public QueueProgress {
+ public:
+  double Mark(std::int32_t queue) const override { return running_->Mark(queue); }
+  bool Passed(std::int32_t queue, double mark, double at) const override { return running_->Passed(queue, mark, at); }
+  void Follow(const QueueProgress* running) { running_ = running; }
+
+ private:
+  const QueueProgress* running_ = nullptr;
+};
+
 struct Books {
   Accounts* accounts;
   Memory* memory;
+  Progress* progress;
   std::vector<StepSpan>* spans;  // null: not recorded
   bool out_of_memory = false;    // set when the run ended there
 };

@@ -1,0 +1,128 @@
+// Eager PyTorch: what one pass of a Hugging Face model allocates, launches and releases, in order.
+//
+// Eager torch has no plan. Every operator allocates its result when Python calls it, and a result dies when Python
+// drops its last reference: a temporary as soon as the operator that used it returns, a local variable when it is
+// assigned again or its function returns. So the order of events is a property of the Python text. RealizeTorch follows
+// that text (transformers 5.23, LlamaForCausalLM or LlamaModel, scaled_dot_product_attention by a fused kernel,
+// DynamicCache that grows by concatenation) reference by reference; torch_llama.cc reads side by side with
+// modeling_llama.py.
+//
+// Truth: tests/goldens/torch_traces, recorded from the real code under fake tensors; equal event by event.
+//
+//   kAllocate  #7 mm.default 4194304          model.layers.0.self_attn.q_proj
+//   kCompute   mm.default  reads #5, weight   writes #7
+//   kRelease   #5
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "planner/base/check.h"
+#include "planner/base/result.h"
+#include "planner/base/units.h"
+#include "planner/model/model.h"
+#include "planner/model/request.h"
+
+namespace stowage {
+
+using StorageId = std::int32_t;
+
+// A few items in place: an event has so few operands that a heap block for each list would cost more than the rest.
+template <class T, std::size_t N>
+class ShortList {
+ public:
+  void push_back(T item) {
+    STOWAGE_CHECK(size_ < N);
+    items_[size_++] = item;
+  }
+  std::size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const T* begin() const { return items_.data(); }
+  const T* end() const { return items_.data() + size_; }
+  T operator[](std::size_t i) const { return items_[i]; }
+
+ private:
+  std::array<T, N> items_ = {};
+  std::uint8_t size_ = 0;
+};
+
+// What a storage is for, as far as a peak's list of buffers or the next pass needs to know.
+enum class TorchRole : std::uint8_t { kTemporary, kTokenIds, kCache, kLogits, kUpload };
+
+// One torch storage: an allocation of the caching allocator. Views share it. Bytes of iteration i, before rounding.
+struct TorchStorage {
+  std::string_view op = {};  // the operator that made it ("mm.default"), or "past"; static text
+  AffineBytes bytes = {};
+  ModuleId module = kNoId;  // where it was made
+  TorchRole role = TorchRole::kTemporary;
+  TensorId tensor = kNoId;  // kUpload: the weight it is a copy of
+};
+
+enum class TorchEventKind : std::uint8_t {
+  kAllocate,    // storage
+  kRelease,     // storage: its last reference is gone
+  kCompute,     // a kernel is launched on the default stream
+  kUpload,      // a blocking copy of a pageable host tensor into `storage`
+  kEmptyCache,  // torch.cuda.empty_cache()
+  kEnter,       // a module's forward begins (before its hooks)
+  kExit,        // and ends (after its hooks)
+};
+
+struct TorchEvent {
+  TorchEventKind kind = TorchEventKind::kCompute;
+  StorageId storage = kNoId;
+  ModuleId module = kNoId;  // the innermost module that runs; kEnter, kExit: the module itself
+  // kCompute only:
+  std::string_view op = {};  // static text
+  DType dtype = DType::kBF16;
+  ShortList<StorageId, 6> reads = {};
+  ShortList<StorageId, 2> writes = {};
+  ShortList<TensorId, 2> weights =
+      {};  // parameters and buffers; resident ones and, after AddSequentialOffloadHooks, uploaded ones alike
+  AffineFlops flops = {};
+  AffineBytes moved = {};  // device memory traffic, each operand once; an embedding reads only the rows it gathers
+};
+
+struct TorchProgram {
+  Pass pass;
+  DType dtype = DType::kBF16;
+  std::vector<TorchStorage> storages;
+  std::vector<TorchEvent> events;
+  std::vector<StorageId> past;   // alive before the pass: per layer keys, values. A decode pass releases them
+  std::vector<StorageId> kept;   // alive after it: what the caller holds, in the order in which it would let go: the
+                                 // logits (hidden states without a head), then per layer keys, values
+  std::vector<StorageId> cache;  // of `kept`, the keys and values: the `past` of the next pass, index by index
+  bool offloaded = false;        // AddSequentialOffloadHooks was applied
+  std::int64_t buffers = 0;      // offloaded: buffers that the hooks moved to the device when they were attached
+};
+
+// Iteration i of a decode pass has pass.past + i * pass.past_step positions in its cache; all sizes are affine in i.
+// kInvalidInput: a family other than llama, a rope that recomputes its frequencies, more than one new token over a
+// cache (a causal mask would be made), a module or weight that the Python class has and the model lacks.
+Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass);
+
+// accelerate's cpu_offload: each module that owns parameters uploads them, one blocking copy and one flush of the cache
+// each, before its forward, and drops them after it. Buffers stay on the device. A tied weight is uploaded by each of
+// its users: cpu_offload passes no map of tied weights.
+TorchProgram AddSequentialOffloadHooks(TorchProgram program, const Model& model);
+
+// A program in the form of the trace recorder: [name, bytes], positive for an allocation, negative for a release.
+struct TorchTrace {
+  Bytes parameters;  // and buffers, a tied weight once
+  Bytes peak_live;
+  Bytes peak_rounded;  // each storage rounded up to 512 bytes
+  Bytes kept;
+  std::vector<std::pair<std::string, std::int64_t>> events;
+};
+
+// The recorder's view of one iteration. It sees the caller drop its results at the end; of a decode pass it sees the
+// cache appear first ("past"); and flushes even while it is not recording: those of attaching hooks, one per buffer,
+// and of the prefill that fills the cache for a decode pass. `modules` adds "> path" and "< path".
+TorchTrace RecorderForm(const TorchProgram& program, const Model& model, std::int64_t iteration = 0,
+                        bool modules = false);
+
+}  // namespace stowage

@@ -1,0 +1,31 @@
+#include "planner/strategy/torch/sequential_offload.h"
+
+#include <fmt/format.h>
+
+#include "planner/strategy/torch/torch_lowering.h"
+
+namespace stowage {
+namespace {
+
+constexpr std::string_view kName = "sequential-offload";
+
+Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
+  if (!parameters.empty()) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("{} takes no parameters, not '{}'", kName, parameters)};
+  }
+  return LowerTorch(task, TorchPlacement::kSequentialOffload, kName);
+}
+
+}  // namespace
+
+Strategy SequentialOffloadStrategy() {
+  return {.name = std::string(kName),
+          .runtime = "torch",
+          .summary = "accelerate's cpu_offload: each module's weights come when it runs",
+          .lower = Lower,
+          .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
+          .smallest_gpu_budget =
+              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kSequentialOffload); }};
+}
+
+}  // namespace stowage

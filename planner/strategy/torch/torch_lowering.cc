@@ -1,0 +1,335 @@
+#include "planner/strategy/torch/torch_lowering.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "planner/base/check.h"
+#include "planner/realize/library_workspace.h"
+#include "planner/schedule/builder.h"
+#include "planner/strategy/torch/torch_pass.h"
+
+namespace stowage {
+namespace {
+
+constexpr Bytes kRounding(512);
+constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of the device are left alone
+
+struct Programs {
+  TorchProgram prefill;
+  TorchProgram decode;  // iteration 0: the first pass that is lowered
+};
+
+Result<TorchProgram> Realize(const Model& model, const Pass& pass, TorchPlacement placement) {
+  STOWAGE_TRY(TorchProgram program, RealizeTorch(model, pass));
+  if (placement == TorchPlacement::kResident) return program;
+  return AddSequentialOffloadHooks(std::move(program), model);
+}
+
+Result<Programs> RealizePasses(const PlanningTask& task, TorchPlacement placement) {
+  Programs programs;
+  STOWAGE_TRY(programs.prefill, Realize(*task.model, PrefillOf(task.request), placement));
+  if (task.LoweredPasses() == 0) return programs;
+  Pass decode = DecodeOf(task.request);
+  decode.past += task.FirstPass();
+  STOWAGE_TRY(programs.decode, Realize(*task.model, decode, placement));
+  return programs;
+}
+
+DType FileDType(const Tensor& t) { return t.source ? t.source->dtype : t.dtype; }
+bool HasOwnStorage(const Tensor& t) { return t.tied_to == kNoId; }
+
+class Lowering {
+ public:
+  Lowering(const PlanningTask& task, TorchPlacement placement, const Programs& programs, std::string_view strategy)
+      : task_(task),
+        model_(*task.model),
+        machine_(*task.machine),
+        offload_(placement == TorchPlacement::kSequentialOffload),
+        programs_(programs),
+        b_(fmt::format("{} {}", strategy, task.model->name)) {}
+
+  Schedule Run() {
+    AddMachine();
+    weights_.device.assign(model_.tensors.size(), -1);
+    weights_.host.assign(model_.tensors.size(), -1);
+    b_.BeginPhase("load", {});
+    b_.BeginPrologue(0);
+    Load();
+    EmitPrefill();
+    if (task_.LoweredPasses() > 0) EmitDecode();
+    return std::move(b_).Take();
+  }
+
+ private:
+  void AddMachine() {
+    const auto budget = [&](std::string_view pool) {
+      return machine_.pools[machine_.FindPool(pool)].budget - machine_.Reserved(pool);
+    };
+    lanes_.gpu = b_.AddPool("gpu0", Allocator::kTorchCaching, budget("gpu0"));
+    lanes_.host = b_.AddPool("host", Allocator::kPageable, budget("host"));
+    disk_ = b_.AddPool("disk", Allocator::kPageable, Bytes(0));
+    const std::int32_t stream = b_.AddQueue("gpu0/default");
+    lanes_.compute = {stream, {b_.AddResource("gpu0.sm")}};
+    lanes_.in = {stream, {b_.AddResource("gpu0.h2d")}};
+    lanes_.out = {stream, {b_.AddResource("gpu0.d2h")}};
+    lanes_.python = {b_.AddQueue("python"), {}};
+    read_ = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
+    convert_ = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
+    // A hook is host work of its issuer; issuing a step already costs it one operator's dispatch.
+    lanes_.hook = std::max(Seconds(0), machine_.dispatch.torch_hook - machine_.dispatch.torch_operator);
+    b_.AddIssuer("python", IssuerKind::kTorch);
+    for (const std::string& file : model_.files) b_.AddFile(file);
+    if (model_.files.empty()) b_.AddFile("model.safetensors");  // not there: it would be read if it were
+  }
+
+  // ---- load ----
+
+  void Load() {
+    std::vector<TensorId> parameters, buffers;
+    for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
+      if (!HasOwnStorage(model_.tensors[i])) continue;
+      (model_.tensors[i].buffer ? buffers : parameters).push_back(static_cast<TensorId>(i));
+    }
+    if (!offload_) WarmUp(parameters);
+    for (const TensorId id : parameters) {
+      weights_.host[id] = ReadToHost(id);
+      if (!offload_) MoveToDevice(id);
+    }
+    for (const TensorId id : buffers) {
+      const Tensor& t = model_.tensors[id];
+      weights_.host[id] = b_.AddInitial(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
+      CopyToDevice(id);
+      if (offload_) b_.EmptyCache(lanes_.gpu);  // as the hooks are attached
+    }
+    prompt_ = b_.AddInitial(lanes_.host, "prompt", BufferKind::kTokens, IdsBytes(task_.request.prompt_tokens));
+    tokens_out_ = b_.AddBuffer(lanes_.host, "tokens_out", BufferKind::kTokens, IdsBytes(1));
+    b_.Allocate(tokens_out_);
+    next_ids_ = b_.AddBuffer(lanes_.gpu, "next_ids", BufferKind::kTokens, IdsBytes(1));
+  }
+
+  Bytes IdsBytes(std::int64_t tokens) const { return SizeOf(DType::kI64, tokens * task_.request.batch); }
+
+  // transformers' caching_allocator_warmup: one allocation of all parameters, dropped at once, so that they come out of
+  // one segment.
+  void WarmUp(const std::vector<TensorId>& parameters) {
+    Bytes bytes;
+    for (const TensorId id : parameters) bytes += model_.tensors[id].bytes();
+    const Bytes total = machine_.pools[machine_.FindPool("gpu0")].budget;
+    bytes = std::min(bytes, total - kWarmupKeepsFree);
+    if (bytes <= Bytes(0)) return;
+    const BufferId warmup = b_.AddBuffer(lanes_.gpu, "allocator warm-up", BufferKind::kWeights, bytes);
+    b_.Allocate(warmup);
+    b_.Free(warmup);
+  }
+
+  // Safetensors are mapped and each tensor materialised, then cast where the file holds another dtype.
+  BufferId ReadToHost(TensorId id) {
+    const Tensor& t = model_.tensors[id];
+    const Bytes raw_bytes = SizeOf(FileDType(t), Elements(t.shape));
+    const BufferId file = b_.AddFileBuffer(disk_, t.name + "@disk", t.source ? t.source->file : 0,
+                                           t.source ? t.source->offset : 0, raw_bytes);
+    const bool casts = FileDType(t) != t.dtype;
+    const BufferId raw = b_.AddBuffer(lanes_.host, t.name + (casts ? "@file" : "@host"),
+                                      casts ? BufferKind::kStaging : BufferKind::kWeights, raw_bytes);
+    b_.Allocate(raw);
+    const StepId read = b_.Read(read_, b_.Whole(file), b_.Whole(raw));
+    b_.step(read).blocking = true;
+    if (!casts) return raw;
+    const BufferId cast = b_.AddBuffer(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
+    b_.Allocate(cast);
+    Kernel kernel{.kind = KernelKind::kConvert,
+                  .name = "convert " + t.name,
+                  .dtype = t.dtype,
+                  .from_dtype = FileDType(t),
+                  .rows = 1,
+                  .n = Elements(t.shape)};
+    kernel.bytes = AffineBytes(raw_bytes + t.bytes());
+    const StepId convert = b_.Compute(convert_, b_.AddKernel(std::move(kernel)), {b_.Whole(raw)}, {b_.Whole(cast)});
+    b_.step(convert).blocking = true;
+    b_.Free(raw);
+    return cast;
+  }
+
+  void CopyToDevice(TensorId id) {
+    const Tensor& t = model_.tensors[id];
+    weights_.device[id] = b_.AddBuffer(lanes_.gpu, t.name, BufferKind::kWeights, t.bytes());
+    b_.Allocate(weights_.device[id]);
+    CopyAndWait(lanes_.in, b_.Whole(weights_.host[id]), b_.Whole(weights_.device[id]));
+  }
+
+  void MoveToDevice(TensorId id) {
+    CopyToDevice(id);
+    b_.Free(weights_.host[id]);
+  }
+
+  void CopyAndWait(const Lane& lane, Slice from, Slice to) {
+    const StepId copy = b_.Copy(lane, from, to);
+    b_.step(copy).blocking = true;
+    b_.step(copy).pageable = true;
+  }
+
+  // ---- passes ----
+
+  // torch.argmax(logits[:, -1]), and the ids to the host: generate() asks there whether to stop.
+  void ChooseNext(BufferId logits, bool last) {
+    b_.Allocate(next_ids_);
+    const std::int64_t choices = task_.request.batch * model_.shape.vocab;
+    Kernel kernel{.kind = KernelKind::kOpaque, .name = "argmax.default", .dtype = programs_.prefill.dtype};
+    kernel.flops = {static_cast<double>(choices)};
+    kernel.bytes = AffineBytes(SizeOf(programs_.prefill.dtype, choices));
+    b_.Compute(lanes_.compute, b_.AddKernel(std::move(kernel)), {b_.Whole(logits)}, {b_.Whole(next_ids_)});
+    b_.Free(logits);
+    CopyAndWait(lanes_.out, b_.Whole(next_ids_), b_.Whole(tokens_out_));
+    if (last) b_.Free(next_ids_);
+  }
+
+  // Buffers for what a pass makes of the cache; a growing one gets its sizes of a body whose iteration i runs pass
+  // first + i * stride.
+  std::vector<BufferId> CacheBuffers(const TorchProgram& program, const std::vector<StorageId>& storages,
+                                     std::int64_t first, std::int64_t stride, std::string_view prefix) {
+    std::vector<BufferId> buffers;
+    for (std::size_t i = 0; i < storages.size(); ++i) {
+      const AffineBytes bytes = program.storages[storages[i]].bytes;
+      buffers.push_back(b_.AddBuffer(lanes_.gpu,
+                                     fmt::format("{}layers.{}.{}", prefix, i / 2, i % 2 ? "values" : "keys"),
+                                     BufferKind::kKv, {bytes.at(first).value(), bytes.step * stride}));
+    }
+    return buffers;
+  }
+
+  void EmitPrefill() {
+    const TorchProgram& program = programs_.prefill;
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "prefill/");
+    b_.BeginPhase("prefill", pass.Required());
+    b_.BeginPrologue(1);
+    const Bytes workspace_bytes = CublasWorkspace(machine_.gpus.empty() ? 0 : machine_.gpus[0].compute_capability);
+    BufferId workspace = -1;
+    if (workspace_bytes > Bytes(0)) {
+      workspace = b_.AddBuffer(lanes_.gpu, "cublas workspace", BufferKind::kWorkspace, workspace_bytes);
+    }
+    cache_ = CacheBuffers(program, program.cache, 0, 0, "cache/prefill/");
+    const BufferId logits = pass.Emit({.prompt = prompt_, .new_cache = cache_, .workspace = workspace});
+    ChooseNext(logits, task_.request.DecodePasses() == 0);
+  }
+
+  void EmitDecode() {
+    const TorchProgram& program = programs_.decode;
+    const std::int64_t passes = task_.LoweredPasses();
+    const std::int64_t alone = passes <= 4 ? passes : 2 - passes % 2;  // in the prologue
+    const std::int64_t iterations = (passes - alone) / 2;
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "decode/");
+    b_.BeginPhase("decode", pass.Required());
+    b_.BeginPrologue(static_cast<std::int32_t>(alone));
+    if (task_.FirstPass() > 0) SkipTo(program);
+    std::vector<BufferId> even;
+    if (iterations > 0) even = CacheBuffers(program, program.cache, alone + 1, 2, "cache/even/");
+    for (std::int64_t p = 0; p < alone; ++p) {
+      const bool to_body = iterations > 0 && p == alone - 1;
+      std::vector<BufferId> next =
+          to_body ? even : CacheBuffers(program, program.cache, p, 0, fmt::format("cache/decode{}/", p));
+      EmitPass(pass, cache_, next, p, 0, static_cast<std::int32_t>(p), p + 1 == passes);
+      cache_ = std::move(next);
+    }
+    if (iterations == 0) return;
+    b_.BeginBody(iterations, 2);
+    const std::vector<BufferId> odd = CacheBuffers(program, program.cache, alone, 2, "cache/odd/");
+    EmitPass(pass, even, odd, alone, 2, 0, false);
+    EmitPass(pass, odd, even, alone + 1, 2, 1, false);
+  }
+
+  void EmitPass(TorchPassEmitter& pass, const std::vector<BufferId>& past, const std::vector<BufferId>& next,
+                std::int64_t first, std::int64_t stride, std::int32_t number, bool last) {
+    const BufferId logits = pass.Emit(
+        {.ids = next_ids_, .past = past, .new_cache = next, .first = first, .stride = stride, .pass = number});
+    ChooseNext(logits, last);
+  }
+
+  // A schedule for ranking: the cache as the skipped passes would have left it, in place of the prefill's.
+  void SkipTo(const TorchProgram& program) {
+    const std::vector<BufferId> grown = CacheBuffers(program, program.past, 0, 0, "cache/skipped/");
+    for (std::size_t i = 0; i < grown.size(); ++i) {
+      b_.Allocate(grown[i]);
+      b_.Free(cache_[i]);
+    }
+    cache_ = grown;
+  }
+
+  const PlanningTask& task_;
+  const Model& model_;
+  const Machine& machine_;
+  const bool offload_;
+  const Programs& programs_;
+  ScheduleBuilder b_;
+  TorchLanes lanes_;
+  TorchWeights weights_;
+  Lane read_, convert_;
+  std::int32_t disk_ = -1;
+  BufferId prompt_ = -1, tokens_out_ = -1, next_ids_ = -1;
+  std::vector<BufferId> cache_;
+};
+
+Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
+  const Model& model = *task.model;
+  Plan plan;
+  plan.model = model.name;
+  plan.strategy = strategy;
+  plan.runtime = "torch";
+  plan.request = task.request;
+  for (const Pool& p : task.machine->pools) {
+    if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
+  }
+  for (const Reservation& r : task.machine->reservations) plan.reservations.emplace_back(r.pool, r.bytes);
+  for (const Tensor& t : model.tensors) {
+    TensorPlan tensor;
+    tensor.name = t.name;
+    tensor.dtype = t.dtype;
+    tensor.shape = t.shape;
+    tensor.device = "gpu0";
+    const ModuleId block = model.BlockOf(t.module);
+    if (block != kNoId) tensor.block = model.modules[block].name;
+    if (t.tied_to != kNoId) {
+      tensor.tied_to = model.tensors[t.tied_to].name;
+    } else {
+      Residency home;  // no arena: torch's allocators decide where it lies
+      const bool stays = t.buffer || placement == TorchPlacement::kResident;
+      home.where = stays ? Where::kResident : Where::kStreamed;
+      home.pool = stays ? "gpu0" : "host";
+      home.row_end = tensor.Rows();
+      tensor.parts.push_back(std::move(home));
+    }
+    plan.tensors.push_back(std::move(tensor));
+  }
+  return plan;
+}
+
+// Rounded bytes of storages alive at once in one pass.
+Bytes PeakOf(const TorchProgram& program, const Model& model, std::int64_t iteration) {
+  return RecorderForm(program, model, iteration).peak_rounded;
+}
+
+}  // namespace
+
+Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
+  STOWAGE_TRY(const Programs programs, RealizePasses(task, placement));
+  Lowered lowered;
+  lowered.schedule = Lowering(task, placement, programs, strategy).Run();
+  lowered.plan = Describe(task, placement, strategy);
+  return lowered;
+}
+
+Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement) {
+  STOWAGE_TRY(const Programs programs, RealizePasses(task, placement));
+  Bytes peak = PeakOf(programs.prefill, *task.model, 0);
+  if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
+    peak = std::max(peak, PeakOf(programs.decode, *task.model, passes - 1));
+  }
+  for (const Tensor& t : task.model->tensors) {
+    if (HasOwnStorage(t) && (t.buffer || placement == TorchPlacement::kResident)) peak += RoundUp(t.bytes(), kRounding);
+  }
+  const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
+  return peak + CublasWorkspace(capability) + task.machine->Reserved("gpu0");
+}
+
+}  // namespace stowage

@@ -1,0 +1,33 @@
+// What a Hugging Face program does, as a schedule: one issuer "python", one queue "gpu0/default", memory from the
+// caching allocator, sizes and order from planner/realize/torch.h.
+//
+//   load      resident: each tensor read into host memory, copied (pageable, blocking), its host copy dropped
+//             sequential-offload: all tensors into host memory; attaching the hooks copies the buffers
+//   prefill   the pass; greedy choice; the ids come to the host
+//   decode    the same per token
+//
+// A DynamicCache replaces each layer's keys and values by longer ones in each pass, so old and new overlap in time and
+// the passes alternate between two buffers: a body of two passes. Its last pass grows buffers that the next iteration
+// frees; those of iteration 0 come from the prologue, where a growing buffer has its size of iteration 0: two positions
+// more than they hold (of the whole decode, one pass holds that much too much; the peak is at the end and exact).
+//
+//   prologue  1 or 2 passes   cache of the prefill -> even
+//   body      2 passes        even -> odd, odd -> even
+#pragma once
+
+#include "planner/base/result.h"
+#include "planner/realize/torch.h"
+#include "planner/strategy/strategy.h"
+
+namespace stowage {
+
+enum class TorchPlacement : std::uint8_t { kResident, kSequentialOffload };
+
+// Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names.
+Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy);
+
+// The budget of gpu0 below which the program certainly runs out of memory: rounded tensors alive at once, the cuBLAS
+// workspace and the machine's reservations. Fragmentation may need more.
+Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement);
+
+}  // namespace stowage

@@ -1,0 +1,162 @@
+#include "planner/strategy/torch/torch_pass.h"
+
+#include <utility>
+
+#include "planner/base/check.h"
+
+namespace stowage {
+namespace {
+
+BufferKind KindOf(TorchRole role) {
+  switch (role) {
+    case TorchRole::kCache:
+      return BufferKind::kKv;
+    case TorchRole::kUpload:
+      return BufferKind::kWeights;
+    case TorchRole::kTokenIds:
+      return BufferKind::kTokens;
+    case TorchRole::kTemporary:
+    case TorchRole::kLogits:
+      return BufferKind::kActivations;
+  }
+  return BufferKind::kActivations;
+}
+
+bool IsMatrixProduct(std::string_view op) { return op == "mm.default" || op == "addmm.default"; }
+
+}  // namespace
+
+TorchPassEmitter::TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program,
+                                   const TorchLanes& lanes, const TorchWeights& weights, std::string prefix)
+    : b_(b),
+      model_(model),
+      program_(program),
+      lanes_(lanes),
+      weights_(weights),
+      prefix_(std::move(prefix)),
+      buffers_(program.storages.size(), -1) {
+  if (program.offloaded) hook_kernel_ = b.AddKernel({.kind = KernelKind::kOpaque, .name = "accelerate hook"});
+}
+
+std::string TorchPassEmitter::NameOf(const TorchEvent& event) const {
+  if (event.module == kNoId || model_.modules[event.module].name.empty()) return std::string(event.op);
+  std::string name = model_.modules[event.module].name;
+  return name.append(" ").append(event.op);
+}
+
+std::vector<RequiredOp> TorchPassEmitter::Required() const {
+  std::vector<RequiredOp> required;
+  for (const TorchEvent& event : program_.events) {
+    if (event.kind == TorchEventKind::kCompute) required.push_back({.name = NameOf(event)});
+  }
+  return required;
+}
+
+AffineBytes TorchPassEmitter::At(AffineBytes bytes, const PassInput& input) const {
+  return {bytes.at(input.first).value(), bytes.step * input.stride};
+}
+
+AffineFlops TorchPassEmitter::At(AffineFlops flops, const PassInput& input) const {
+  return {flops.at(input.first).value(), flops.step * static_cast<double>(input.stride)};
+}
+
+BufferId TorchPassEmitter::BufferOf(StorageId id) {
+  if (buffers_[id] >= 0) return buffers_[id];
+  const TorchStorage& s = program_.storages[id];
+  STOWAGE_CHECK(s.bytes.constant());
+  std::string name = prefix_;
+  if (s.tensor != kNoId) {
+    name += model_.tensors[s.tensor].name;
+  } else {
+    if (s.module != kNoId) name += model_.modules[s.module].name + " ";
+    name += s.op;
+  }
+  return buffers_[id] = b_.AddBuffer(lanes_.gpu, std::move(name), KindOf(s.role), s.bytes);
+}
+
+// An empty tensor has no bytes to read, and the allocator gives it none.
+void TorchPassEmitter::AddSlice(StorageId id, const PassInput& input, std::vector<Slice>& slices) {
+  const AffineBytes bytes = At(program_.storages[id].bytes, input);
+  if (bytes == AffineBytes(0)) return;
+  slices.push_back({BufferOf(id), AffineBytes(0), bytes});
+}
+
+bool TorchPassEmitter::Hooked(ModuleId module) const {
+  return program_.offloaded && !model_.modules[module].tensors.empty();
+}
+
+void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op) {
+  std::vector<Slice> reads, writes;
+  for (const StorageId id : event.reads) AddSlice(id, input, reads);
+  for (const StorageId id : event.writes) AddSlice(id, input, writes);
+  for (const TensorId id : event.weights) {
+    const TensorId owner = model_.tensors[id].tied_to == kNoId ? id : model_.tensors[id].tied_to;
+    if (weights_.device[owner] >= 0) reads.push_back(b_.Whole(weights_.device[owner]));
+  }
+  if (event.op == "zeros.default") {  // the recorder's stand-in for ids
+    if (input.ids < 0) {
+      b_.step(b_.Copy(lanes_.in, b_.Whole(input.prompt), writes[0])).pageable = true;
+      b_.step(b_.next() - 1).blocking = true;
+    } else {
+      reads.push_back(b_.Whole(input.ids));
+    }
+  }
+  Kernel kernel{.kind = KernelKind::kOpaque, .name = NameOf(event), .dtype = event.dtype};
+  kernel.flops = At(event.flops, input);
+  kernel.bytes = At(event.moved, input);
+  b_.Compute(lanes_.compute, b_.AddKernel(std::move(kernel)), std::move(reads), std::move(writes),
+             {.op = op, .pass = input.pass});
+}
+
+void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
+  const TensorId id = program_.storages[event.storage].tensor;
+  const TensorId owner = model_.tensors[id].tied_to == kNoId ? id : model_.tensors[id].tied_to;
+  const StepId copy = b_.Copy(lanes_.in, b_.Whole(weights_.host[owner]), b_.Whole(BufferOf(event.storage)));
+  b_.step(copy).blocking = true;
+  b_.step(copy).pageable = true;
+}
+
+BufferId TorchPassEmitter::Emit(const PassInput& input) {
+  STOWAGE_CHECK(input.past.size() == program_.past.size() && input.new_cache.size() == program_.cache.size());
+  for (std::size_t i = 0; i < input.past.size(); ++i) buffers_[program_.past[i]] = input.past[i];
+  for (std::size_t i = 0; i < input.new_cache.size(); ++i) buffers_[program_.cache[i]] = input.new_cache[i];
+  BufferId workspace = input.workspace;
+  std::int32_t op = 0;
+  for (const TorchEvent& event : program_.events) {
+    const bool empty = event.storage != kNoId && program_.storages[event.storage].bytes == AffineBytes(0);
+    switch (event.kind) {
+      case TorchEventKind::kAllocate:
+        if (!empty) b_.Allocate(BufferOf(event.storage));
+        break;
+      case TorchEventKind::kRelease:
+        if (!empty) b_.Free(BufferOf(event.storage));
+        break;
+      case TorchEventKind::kEmptyCache:
+        b_.EmptyCache(lanes_.gpu);
+        break;
+      case TorchEventKind::kUpload:
+        EmitUpload(event);
+        break;
+      case TorchEventKind::kCompute:
+        if (workspace >= 0 && IsMatrixProduct(event.op)) {
+          b_.Allocate(workspace);
+          workspace = -1;
+        }
+        EmitCompute(event, input, op++);
+        if (event.op == "zeros.default" && input.ids >= 0) b_.Free(input.ids);
+        break;
+      case TorchEventKind::kEnter:
+        if (Hooked(event.module)) {
+          const StepId hook = b_.Compute(lanes_.python, hook_kernel_, {}, {});
+          b_.step(hook).blocking = true;
+          b_.step(hook).fixed = lanes_.hook;
+        }
+        break;
+      case TorchEventKind::kExit:
+        break;
+    }
+  }
+  return BufferOf(program_.kept.front());
+}
+
+}  // namespace stowage

@@ -1,0 +1,71 @@
+// The steps of one pass of a TorchProgram. Internal to planner/strategy/torch.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "planner/machine/machine.h"
+#include "planner/realize/torch.h"
+#include "planner/schedule/builder.h"
+
+namespace stowage {
+
+// What all passes share.
+struct TorchLanes {
+  std::int32_t gpu = -1, host = -1;  // pools
+  Lane compute;                      // gpu0/default on gpu0.sm
+  Lane in, out;                      // gpu0/default on the links
+  Lane python;                       // host work
+  Seconds hook;                      // beyond what issuing a step costs
+};
+
+struct TorchWeights {
+  std::vector<BufferId> device;  // by TensorId: resident parameters and buffers; -1: uploaded when used
+  std::vector<BufferId> host;    // by TensorId: the pageable copy that uploads come from; -1: none
+};
+
+// Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches.
+class TorchPassEmitter {
+ public:
+  // All must outlive the emitter. `prefix` names the buffers: "prefill/".
+  TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program, const TorchLanes& lanes,
+                   const TorchWeights& weights, std::string prefix);
+
+  // The phase's required ops: one per kernel of the program.
+  std::vector<RequiredOp> Required() const;
+
+  struct PassInput {
+    BufferId ids = -1;  // "gpu0" ids to feed, freed once they are; -1: `prompt` is copied from the host
+    BufferId prompt = -1;
+    std::vector<BufferId> past;       // as TorchProgram::past
+    std::vector<BufferId> new_cache;  // as TorchProgram::cache
+    // Iteration i of the section runs pass first + i * stride of the program; outside a body stride is 0.
+    std::int64_t first = 0;
+    std::int64_t stride = 0;
+    std::int32_t pass = 0;    // of the section: Instance::pass
+    BufferId workspace = -1;  // allocated before the first matrix product; -1: it is there
+  };
+  // Emits one pass. Returns the buffer of the logits, which is still alive; so are the new caches.
+  BufferId Emit(const PassInput& input);
+
+ private:
+  BufferId BufferOf(StorageId storage);
+  AffineBytes At(AffineBytes bytes, const PassInput& input) const;
+  AffineFlops At(AffineFlops flops, const PassInput& input) const;
+  void AddSlice(StorageId storage, const PassInput& input, std::vector<Slice>& slices);
+  void EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op);
+  void EmitUpload(const TorchEvent& event);
+  bool Hooked(ModuleId module) const;
+  std::string NameOf(const TorchEvent& event) const;
+
+  ScheduleBuilder& b_;
+  const Model& model_;
+  const TorchProgram& program_;
+  const TorchLanes& lanes_;
+  const TorchWeights& weights_;
+  std::string prefix_;
+  std::vector<BufferId> buffers_;  // by StorageId; -1: not made yet
+  std::int32_t hook_kernel_ = -1;
+};
+
+}  // namespace stowage

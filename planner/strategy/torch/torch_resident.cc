@@ -1,0 +1,31 @@
+#include "planner/strategy/torch/torch_resident.h"
+
+#include <fmt/format.h>
+
+#include "planner/strategy/torch/torch_lowering.h"
+
+namespace stowage {
+namespace {
+
+constexpr std::string_view kName = "torch-resident";
+
+Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
+  if (!parameters.empty()) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("{} takes no parameters, not '{}'", kName, parameters)};
+  }
+  return LowerTorch(task, TorchPlacement::kResident, kName);
+}
+
+}  // namespace
+
+Strategy TorchResidentStrategy() {
+  return {.name = std::string(kName),
+          .runtime = "torch",
+          .summary = "transformers with device_map=\"cuda\": all weights on the GPU",
+          .lower = Lower,
+          .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
+          .smallest_gpu_budget =
+              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kResident); }};
+}
+
+}  // namespace stowage

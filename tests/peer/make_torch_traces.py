@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Makes the goldens of tests/goldens/torch_traces: what transformers' Llama and accelerate's hooks really allocate.
+
+    make_torch_traces.py RECORDER CONFIGS OUT [NAME ...]
+
+RECORDER is record_torch_trace.py (needs torch 2.15, transformers 5.23, accelerate 1.15; run this script with their python), CONFIGS a folder with
+<model>.json (config.json of public models), OUT the folder to write to. With NAMEs only those goldens are made.
+
+A golden is text: header lines (key and values; the facts our own model is built from), then one event a line, "name bytes" as the recorder
+prints them. "* N M" says that the M lines after it occur N times in a row.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+TINY = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 192,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "num_hidden_layers": 3, "vocab_size": 320, "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False, "pad_token_id": 0,
+}
+SYNTHETIC = {
+    "tiny": TINY,
+    "tied": TINY | {"num_hidden_layers": 2, "num_key_value_heads": 4, "head_dim": 24, "intermediate_size": 160, "tie_word_embeddings": True},
+    "biased": TINY | {"attention_bias": True, "mlp_bias": True, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 22, "hidden_size": 72},
+    "attention-bias": TINY | {"attention_bias": True, "num_key_value_heads": 1},
+    "one-layer": TINY | {"num_hidden_layers": 1, "mlp_bias": True, "hidden_size": 100, "num_attention_heads": 5, "num_key_value_heads": 5, "head_dim": 20},
+    "headless": TINY | {"architectures": ["LlamaModel"], "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+}
+# name: model, tokens, then what differs from batch 1, past 0, bfloat16, no offload, no module marks
+GOLDENS = {
+    "llama-2-7b.prefill": ("llama-2-7b", 512, {}),
+    "llama-2-7b.decode": ("llama-2-7b", 1, {"past": 512}),
+    "llama-2-70b.prefill": ("llama-2-70b", 512, {}),
+    "llama-2-70b.decode.sequential": ("llama-2-70b", 1, {"past": 512, "offload": "sequential"}),
+    "llama-3.1-8b.prefill": ("llama-3.1-8b", 512, {}),
+    "llama-3.1-8b.prefill.batch2": ("llama-3.1-8b", 512, {"batch": 2}),
+    "llama-3.1-8b.prefill.fp32": ("llama-3.1-8b", 512, {"dtype": "float32"}),
+    "llama-3.1-8b.decode": ("llama-3.1-8b", 1, {"past": 512}),
+    "llama-3.1-8b.decode.past1": ("llama-3.1-8b", 1, {"past": 1, "dtype": "float16"}),
+    "llama-3.1-8b.prefill.sequential": ("llama-3.1-8b", 512, {"offload": "sequential"}),
+    "llama-3.1-8b.decode.sequential": ("llama-3.1-8b", 1, {"past": 512, "offload": "sequential"}),
+    "llama-3.2-1b.prefill.sequential": ("llama-3.2-1b", 512, {"offload": "sequential"}),
+    "llama-3.2-1b.decode.sequential": ("llama-3.2-1b", 1, {"past": 512, "offload": "sequential"}),
+    "llama-3.2-3b.prefill": ("llama-3.2-3b", 512, {}),
+    "tiny.prefill.modules": ("tiny", 32, {"modules": True}),
+    "tiny.decode.sequential.modules": ("tiny", 1, {"past": 31, "offload": "sequential", "modules": True}),
+    "tiny.decode.fp32": ("tiny", 1, {"past": 7, "dtype": "float32", "batch": 3}),
+    "tied.prefill.sequential.fp32": ("tied", 33, {"offload": "sequential", "dtype": "float32"}),
+    "tied.prefill.one-token": ("tied", 1, {"dtype": "float16"}),
+    "biased.prefill.batch3": ("biased", 17, {"batch": 3}),
+    "biased.decode.sequential": ("biased", 1, {"past": 5, "batch": 2, "offload": "sequential"}),
+    "biased.prefill.one-token.sequential": ("biased", 1, {"offload": "sequential"}),
+    "attention-bias.decode": ("attention-bias", 1, {"past": 9}),
+    "one-layer.prefill.sequential": ("one-layer", 8, {"offload": "sequential"}),
+    "headless.prefill": ("headless", 12, {"modules": True}),
+    "headless.decode.sequential": ("headless", 1, {"past": 12, "offload": "sequential"}),
+}
+
+
+def packed(lines, longest=400):
+    """Runs of equal blocks become one block with a count, the run that saves the most lines first met."""
+    out, at = [], 0
+    while at < len(lines):
+        best = (0, 0, 0)
+        for period in range(1, min(longest, (len(lines) - at) // 2) + 1):
+            times = 1
+            while lines[at + times * period : at + (times + 1) * period] == lines[at : at + period]:
+                times += 1
+            best = max(best, ((times - 1) * period - 1, times, period))
+        if best[0] > 1:
+            _, times, period = best
+            out += [f"* {times} {period}", *lines[at : at + period]]
+            at += times * period
+        else:
+            out.append(lines[at])
+            at += 1
+    return out
+
+
+def header(config, trace, request):
+    heads = config["num_attention_heads"]
+    facts = {
+        "class": config["architectures"][0], "layers": config["num_hidden_layers"], "hidden": config["hidden_size"],
+        "intermediate": config["intermediate_size"], "heads": heads, "kv_heads": config.get("num_key_value_heads") or heads,
+        "head_dim": config.get("head_dim") or config["hidden_size"] // heads, "vocab": config["vocab_size"],
+        "tied": int(config.get("tie_word_embeddings", False)), "attention_bias": int(config.get("attention_bias", False)),
+        "mlp_bias": int(config.get("mlp_bias", False)),
+    }
+    facts |= {key: request[key] for key in ("dtype", "batch", "tokens", "past", "offload")} | {"modules": int(request["modules"])}
+    facts |= {key: trace[key] for key in ("parameters_bytes", "kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
+    versions = " ".join(f"{name} {version}" for name, version in trace["versions"].items())
+    return [f"# recorded with {versions}", *(f"{key} {value}" for key, value in facts.items()), f"events {len(trace['events'])}"]
+
+
+def make(recorder, configs, out, name):
+    model, tokens, changes = GOLDENS[name]
+    config = SYNTHETIC.get(model) or json.load(open(os.path.join(configs, model + ".json")))
+    with tempfile.TemporaryDirectory() as folder:
+        json.dump(config, open(os.path.join(folder, "config.json"), "w"))
+        command = [sys.executable, recorder, folder, "--tokens", str(tokens), "--out", os.path.join(folder, "trace.json")]
+        for key, value in changes.items():
+            command += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+        subprocess.run(command, check=True)
+        trace = json.load(open(os.path.join(folder, "trace.json")))
+    lines = header(config, trace, trace["request"]) + packed([f"{event} {size}" for event, size in trace["events"]])
+    with open(os.path.join(out, name + ".txt"), "w") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def main():
+    recorder, configs, out, *names = sys.argv[1:]
+    for name in names or GOLDENS:
+        print(name, file=sys.stderr)
+        make(recorder, configs, out, name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+// What `inspect trace` prints: what a pass of a model allocates under eager torch, in the form of ../shared's trace
+// recorder.
+//
+//   inspect trace llama-8b --pass decode:512 --offload sequential --json
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "planner/base/result.h"
+
+namespace stowage {
+
+struct TraceOptions {
+  std::string model;                 // what LoadModel takes
+  std::string pass = "prefill:512";  // prefill:TOKENS, or decode:PAST: one step over a cache of PAST positions
+  std::int64_t batch = 1;
+  std::string dtype = "bfloat16";  // of weights and activations, as the recorder's default; "" keeps the checkpoint's
+  std::string offload = "none";    // "sequential": accelerate's cpu_offload
+  std::string runtime = "torch";   // the only one that has traces
+  bool modules = false;            // with marks where modules are entered ("> path") and left ("< path")
+  bool json = false;
+};
+
+// kInvalidInput names the option that is wrong.
+Result<std::string> ReportTrace(const TraceOptions& options);
+
+}  // namespace stowage
