@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "exec/weights/writer/safetensors_writer.h"
@@ -117,23 +118,41 @@ TEST(WriteModelFolder, RefusesAFolderThatHoldsAModel) {
             folder + ": already holds a model; choose another folder");
 }
 
-TEST(SplitIntoShards, CutsLlama8BWhereTheOfficialCheckpointIsCut) {
+// Names and sizes of what a checkpoint holds, in state-dict order.
+std::pair<std::vector<std::string>, std::vector<std::int64_t>> Saved(const char* name) {
+  std::pair<std::vector<std::string>, std::vector<std::int64_t>> out;
+  const Model model = *ZooModel(name);
+  for (const Tensor& t : model.tensors) {
+    if (!t.persistent || t.tied_to != kNoId) continue;
+    out.first.push_back(t.name);
+    out.second.push_back(t.bytes().value());
+  }
+  return out;
+}
+
+TEST(SplitIntoShards, CutsLlama8BIntoShardsOfTheOfficialSizes) {
+  const auto [names, sizes] = Saved("llama-3.1-8b");
+  const std::int64_t official[] = {4976698672, 4999802720, 4915916176, 1168138808};  // bytes of the published files
+  const auto shards = SplitIntoShards(sizes, 5'000'000'000);
+  ASSERT_EQ(shards.size(), 4u);
+  for (std::size_t s = 0; s < 4; ++s) {
+    std::int64_t header = official[s];
+    for (const std::size_t i : shards[s]) header -= sizes[i];
+    EXPECT_GT(header, 0) << s;
+    EXPECT_LT(header, 160 * static_cast<std::int64_t>(shards[s].size()) + 64) << s;  // about 110 bytes a tensor
+  }
+}
+
+TEST(SplitIntoShards, CutsLlama2WhereARealIndexCutsIt) {
   const char* shared = std::getenv("STOWAGE_SHARED");
   if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
-  const Model model = *ZooModel("llama-3.1-8b");
-  std::vector<std::string> names;
-  std::vector<std::int64_t> sizes;
-  for (const Tensor& t : model.tensors) {
-    if (!t.persistent) continue;
-    names.push_back(t.name);
-    sizes.push_back(t.bytes().value());
-  }
+  const auto [names, sizes] = Saved("llama-2-7b");
   std::map<std::string, std::size_t> ours;
-  const auto shards = SplitIntoShards(sizes, 5'000'000'000);
+  const auto shards = SplitIntoShards(sizes, 10'000'000'000);  // the default before 2023
   for (std::size_t s = 0; s < shards.size(); ++s) {
     for (const std::size_t i : shards[s]) ours[names[i]] = s;
   }
-  const auto index = ReadCheckpointIndex(JoinPath(shared, "data/index/llama-3.1-8b.json"));
+  const auto index = ReadCheckpointIndex(JoinPath(shared, "data/index/llama-2-7b.json"));
   ASSERT_TRUE(index) << index.error().message;
   std::map<std::string, std::size_t> official;
   for (const auto& e : index->entries) official[e.tensor] = static_cast<std::size_t>(e.file);

@@ -26,7 +26,7 @@ Ran RunOnHost(const TinyLlama& llama, const TinyLowering& lowering, const std::s
     ADD_FAILURE() << run.error().message;
     return {};
   }
-  TinyAnswer answer{ValuesOf<std::int32_t>(run->outputs.at("tokens")), run->captured.at("logits")};
+  TinyAnswer answer{ValuesOf<std::int32_t>(run->outputs.at("tokens")), run->captured.at("logits"), {}};
   return {std::move(answer), *std::move(run)};
 }
 

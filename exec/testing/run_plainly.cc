@@ -119,11 +119,12 @@ class PlainRun {
 
 TinyAnswer RunPlainly(const TinyLlama& m, const std::string& file, const kernels::KernelTable& kernels) {
   PlainRun run(m, file, kernels);
-  TinyAnswer out{.tokens = m.prompt, .logits = run.Pass(m.prompt, 0)};
+  TinyAnswer out{.tokens = m.prompt, .logits = run.Pass(m.prompt, 0), .last_logits = {}};
   out.tokens.push_back(run.Argmax(out.logits));
   while (out.tokens.size() < m.prompt.size() + static_cast<std::size_t>(m.new_tokens)) {
     const int past = static_cast<int>(out.tokens.size()) - 1;
-    out.tokens.push_back(run.Argmax(run.Pass({out.tokens.back()}, past)));
+    out.last_logits = run.Pass({out.tokens.back()}, past);
+    out.tokens.push_back(run.Argmax(out.last_logits));
   }
   return out;
 }

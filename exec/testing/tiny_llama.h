@@ -49,8 +49,9 @@ struct TinyLowering {
 Schedule LowerTiny(const TinyLlama& llama, const TinyLowering& lowering, const std::string& weights_file);
 
 struct TinyAnswer {
-  std::vector<std::int32_t> tokens;  // prompt and answer
-  std::vector<std::byte> logits;     // of the prompt's last position
+  std::vector<std::int32_t> tokens;    // prompt and answer
+  std::vector<std::byte> logits;       // of the prompt's last position
+  std::vector<std::byte> last_logits;  // of the last decode pass
 };
 // The kernels called one after the other on plain vectors: no schedule, no device.
 TinyAnswer RunPlainly(const TinyLlama& llama, const std::string& weights_file, const kernels::KernelTable& kernels);
