@@ -4,6 +4,7 @@ import os
 import tempfile
 import unittest
 
+import bazel_unittest
 import layering_check
 
 
@@ -129,4 +130,4 @@ class TheCheck(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main()
+    bazel_unittest.main()

@@ -4,6 +4,7 @@ import os
 import sys
 import unittest
 
+import bazel_unittest
 import readme_check
 from readme_check import matches, run_page, snippets_of
 
@@ -88,4 +89,4 @@ class TheReadme(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    bazel_unittest.main()
