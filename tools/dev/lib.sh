@@ -92,8 +92,6 @@ need() { # need WHY PACKAGE...: installs what is missing
   die 3 "could not install: ${missing[*]}"
 }
 
-need_build() { need "build" "${build_packages[@]}"; }
-
 # ---- bazel ----------------------------------------------------------------------------------------------------------
 
 bazel() { # Debian's, even when another one (bazelisk) comes first in PATH
