@@ -86,16 +86,15 @@ run_tests() {
   done
 }
 
-run_benchmarks() {
+run_benchmarks() { # each prints JSON
   local bench name
   for bench in "$pack"/bench/*_bench; do
     [ -x "$bench" ] || continue
     name=$(basename "$bench")
-    if LD_LIBRARY_PATH=$pack/bench timeout 300 "$bench" --benchmark_out_format=json \
-      --benchmark_out="$out/bench/$name.json" >"$out/bench/$name.log" 2>&1; then
+    if timeout 300 "$bench" >"$out/bench/$name.json" 2>"$out/bench/$name.log"; then
       result passed "bench $name"
     else
-      result failed "bench $name: $(tail -n 1 "$out/bench/$name.log")"
+      result failed "bench $name (exit code $?): $(tail -n 1 "$out/bench/$name.log")"
     fi
   done
 }
