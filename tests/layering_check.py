@@ -87,7 +87,8 @@ def folder_of(path, arrows=ARROWS):
 
 
 def is_test(path):
-    return path.startswith("tests/") or bool(re.search(r"_(test|bench|fuzz)\.(cc|cu)$|/testing/", path))
+    """Tests, benchmarks, fuzz targets, and what only they use: folders named testing, generators named random_*."""
+    return path.startswith("tests/") or bool(re.search(r"_(test|bench|fuzz)\.(cc|cu)$|/testing/|/random_\w+\.(cc|h)$", path))
 
 
 def read_tree(root):
