@@ -1,3 +1,4 @@
+// Long because: a whole small model and its lowering, written out.
 #include "exec/testing/tiny_llama.h"
 
 #include <fmt/format.h>

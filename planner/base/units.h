@@ -56,8 +56,9 @@ struct AffineBytes {
   std::int64_t step = 0;
 
   constexpr AffineBytes() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): a constant is affine
   constexpr AffineBytes(std::int64_t base_bytes, std::int64_t step_bytes = 0) : base(base_bytes), step(step_bytes) {}
-  constexpr AffineBytes(Bytes b) : base(b.value()) {}  // NOLINT(google-explicit-constructor): a constant is affine
+  constexpr AffineBytes(Bytes b) : base(b.value()) {}  // NOLINT(google-explicit-constructor): the same
   constexpr Bytes at(std::int64_t iteration) const { return Bytes(base + iteration * step); }
   constexpr bool constant() const { return step == 0; }
   friend constexpr auto operator<=>(AffineBytes, AffineBytes) = default;

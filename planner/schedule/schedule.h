@@ -17,6 +17,8 @@
 // runtime. A buffer with a parent is a named part of it at a fixed offset: a weight in its arena, an activation, a
 // tensor passing through a ring. Parts may overlap in space when they do not in time; CheckSchedule proves it by
 // happens-before.
+//
+// Long because: the contract is one page, and its parts are read together.
 #pragma once
 
 #include <array>

@@ -8,12 +8,12 @@ fed to the target once (replay_main.cc). Under --config=fuzz it is a libFuzzer b
 A crash that libFuzzer finds goes into `corpus`, so that it stays fixed.
 """
 
-def fuzz_target(name, srcs, corpus = [], deps = [], size = "small", **kwargs):
+def fuzz_target(name, srcs = [], corpus = [], deps = [], size = "small", **kwargs):
     native.cc_test(
         name = name,
         size = size,
         srcs = srcs,
-        args = ["$(rootpath %s)" % file for file in corpus],
+        args = ["$(rootpaths %s)" % file for file in corpus],
         data = corpus,
         tags = ["fuzz"],
         linkopts = select({
