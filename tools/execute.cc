@@ -91,7 +91,7 @@ Result<int> ExecuteTool(int argc, char** argv) {
   }
   STOWAGE_TRY(const Lowered lowered, Prepare(loaded, o.strategy));
   STOWAGE_TRY(ChosenDevices devices, MakeDevices(lowered.schedule, kind));
-  STOWAGE_TRY(const Machine profile, ExecutingMachine(loaded.machine, devices.cuda, o.pace));
+  STOWAGE_TRY(const Machine profile, ExecutingMachine(loaded.machine, devices.cuda, o.pace, loaded.model.files[0]));
   ExecuteOptions options;
   if (o.pace) options.pace = PaceOf(lowered.schedule, loaded.machine);
   STOWAGE_TRY(const Generated out,

@@ -1,14 +1,15 @@
 #include "tools/execute_profile.h"
 
+#include "exec/measure/calibrate.h"
 #include "planner/base/check.h"
 #include "planner/cost/step_cost.h"
 
 namespace stowage {
 
-Result<Machine> ExecutingMachine(const Machine& planned, bool cuda, bool paced) {
-  (void)cuda;
-  (void)paced;
-  return planned;
+Result<Machine> ExecutingMachine(const Machine& planned, bool cuda, bool paced, const std::string& probe_file) {
+  if (cuda || paced) return planned;
+  STOWAGE_TRY(const HostRates rates, CalibrateHost(probe_file));
+  return WithHostRates(planned, rates);
 }
 
 std::function<Seconds(StepId, std::int64_t)> PaceOf(const Schedule& schedule, const Machine& machine) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "planner/base/result.h"
 #include "planner/machine/machine.h"
@@ -9,9 +10,9 @@
 
 namespace stowage {
 
-// `planned` with the rates of what executes: as planned when paced to it, else as measured here and now (under a
-// second).
-Result<Machine> ExecutingMachine(const Machine& planned, bool cuda, bool paced);
+// `planned` with the rates of what executes. Host devices: as measured here and now, in at most a second, reading `probe_file`
+// (a checkpoint file); paced ones: as planned, since the pace makes them so. CUDA: as planned, the card's own row.
+Result<Machine> ExecutingMachine(const Machine& planned, bool cuda, bool paced, const std::string& probe_file);
 
 // How long each step takes on `machine`, for ExecuteOptions::pace. Both must outlive the function.
 std::function<Seconds(StepId, std::int64_t)> PaceOf(const Schedule& schedule, const Machine& machine);

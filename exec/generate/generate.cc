@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "exec/weights/inputs.h"
 #include "kernels/float16.h"
-#include "kernels/rope_frequencies.h"
 
 namespace stowage {
 namespace {
@@ -33,23 +33,6 @@ std::vector<std::int32_t> Interleave(const std::vector<std::vector<std::int64_t>
     for (const auto& ids : prompt) out.push_back(static_cast<std::int32_t>(ids[t]));
   }
   return out;
-}
-
-Result<std::vector<float>> RopeFrequencies(const Model& model) {
-  kernels::RopeScaling scaling;
-  if (model.rope.type == "linear") {
-    scaling.kind = kernels::RopeScaling::Kind::kLinear;
-  } else if (model.rope.type == "llama3") {
-    scaling.kind = kernels::RopeScaling::Kind::kLlama3;
-  } else if (model.rope.type != "default") {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("rope scaling '{}' cannot be executed; default, linear and llama3 can", model.rope.type)};
-  }
-  scaling.factor = model.rope.factor;
-  scaling.low_freq_factor = model.rope.low_freq_factor;
-  scaling.high_freq_factor = model.rope.high_freq_factor;
-  scaling.original_max_position_embeddings = static_cast<double>(model.rope.original_max_positions);
-  return kernels::ComputeInvFreq(model.shape.rope_theta, static_cast<int>(model.shape.head_dim), scaling);
 }
 
 kernels::Dtype KernelDtype(DType dtype) {
@@ -83,13 +66,8 @@ DType LogitsDType(const Schedule& schedule) {
 Result<Generated> Generate(const Model& model, const Request& request, const Schedule& schedule, DeviceSet& devices,
                            const std::vector<std::vector<std::int64_t>>& prompt, const ExecuteOptions& options) {
   STOWAGE_RETURN_IF_ERROR(CheckPrompt(model, request, prompt));
-  STOWAGE_TRY(const std::vector<float> frequencies, RopeFrequencies(model));
-  ExecuteInputs inputs;
-  inputs.contents["prompt"] = BytesOf(Interleave(prompt, request.prompt_tokens));
-  for (const Buffer& b : schedule.buffers) {
-    if (b.initial && b.file < 0 && b.name.ends_with("inv_freq@host")) inputs.contents[b.name] = BytesOf(frequencies);
-  }
-  STOWAGE_TRY(Execution run, Execute(schedule, devices, inputs, options));
+  STOWAGE_TRY(const Contents inputs, NativeInputs(model, Interleave(prompt, request.prompt_tokens)));
+  STOWAGE_TRY(Execution run, Execute(schedule, devices, {inputs}, options));
   Generated out{.measured = std::move(run.measured)};
   const auto ids = ValuesOf<std::int32_t>(run.outputs.at("tokens_out"));
   out.tokens.resize(static_cast<std::size_t>(request.batch));

@@ -117,11 +117,15 @@ Machine WithHostRates(Machine machine, const HostRates& rates) {
   for (Resource& resource : machine.resources) {
     const bool disk = resource.name.starts_with("disk");
     if (disk && rates.disk.pinned.value() == 0) continue;
-    if (resource.compute) resource.compute = rates.compute;
+    if (resource.compute) {
+      resource.compute = rates.compute;
+      resource.compute->in_place = rates.compute.memory;  // host memory is as near as a host device's own
+    }
     if (resource.transfer) resource.transfer = disk ? rates.disk : rates.copy;
     if (resource.compute || resource.transfer) resource.origin = Origin::kMeasured;
   }
   machine.dispatch.native_launch = rates.step;
+  machine.reservations.clear();
   return machine;
 }
 

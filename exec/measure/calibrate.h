@@ -20,7 +20,7 @@ struct HostRates {
 Result<HostRates> CalibrateHost(const std::string& probe_file);
 
 // `machine` with the measured rates on every resource that host devices stand in for (gpuN.sm, gpuN.h2d, gpuN.d2h,
-// host.cores, disk0), Origin::kMeasured, and the measured dispatch cost.
+// host.cores, disk0), Origin::kMeasured, the measured dispatch cost, and no reservations: host devices have no context.
 Machine WithHostRates(Machine machine, const HostRates& rates);
 
 }  // namespace stowage
