@@ -27,7 +27,7 @@ namespace {
 struct ExecuteOptionsOfUser {
   TaskOptions task;
   std::string strategy = "ring";
-  std::string tokens;
+  std::optional<std::string> tokens;
   std::string devices = "auto";
   std::optional<std::string> logits;
   bool pace = false;
@@ -37,8 +37,7 @@ struct ExecuteOptionsOfUser {
 void AddOptions(CommandLine& line, ExecuteOptionsOfUser* o) {
   AddTaskOptions(line, &o->task);
   AddStrategyOption(line, &o->strategy);
-  line.Option("--tokens", &o->tokens, "the prompt's token ids: 1,2,3");
-  line.Require("--tokens");
+  line.Option("--tokens", &o->tokens, "the prompt's token ids: 1,2,3; without them, --prompt ids are made up");
   line.Option("--devices", &o->devices, "cuda, host, or auto: CUDA where there is a device");
   line.Option("--logits", &o->logits,
               "write the prompt's logits, fp32 [batch, tokens, vocab], to this safetensors file");
@@ -55,12 +54,25 @@ Result<DeviceKind> KindOf(const std::string& text) {
   return Error{ErrorCode::kInvalidInput, fmt::format("--devices {}: cuda, host or auto", text)};
 }
 
-// The prompt is what --tokens says; every sequence of a batch gets the same.
-Result<std::vector<std::vector<std::int64_t>>> PromptOf(ExecuteOptionsOfUser& o) {
-  STOWAGE_TRY(const std::vector<std::int64_t> ids, ParseTokens(o.tokens));
-  o.task.request.prompt_tokens = static_cast<std::int64_t>(ids.size());
+// --tokens sets the length of the prompt; without it --prompt does.
+Result<std::optional<std::vector<std::int64_t>>> GivenTokens(ExecuteOptionsOfUser& o) {
   o.task.request.all_logits = o.logits.has_value();
-  return std::vector(static_cast<std::size_t>(o.task.request.batch), ids);
+  std::optional<std::vector<std::int64_t>> ids;
+  if (!o.tokens) return ids;
+  STOWAGE_TRY(ids, ParseTokens(*o.tokens));
+  o.task.request.prompt_tokens = static_cast<std::int64_t>(ids->size());
+  return ids;
+}
+
+// Every sequence of a batch gets the same. Ids made up for --prompt are spread over the vocabulary, the same every time.
+std::vector<std::vector<std::int64_t>> PromptOf(const LoadedTask& loaded,
+                                                std::optional<std::vector<std::int64_t>> ids) {
+  if (!ids) {
+    ids.emplace();
+    for (std::int64_t i = 0; i < loaded.request.prompt_tokens; ++i)
+      ids->push_back((i * 7919 + 1) % loaded.model.shape.vocab);
+  }
+  return std::vector(static_cast<std::size_t>(loaded.request.batch), *ids);
 }
 
 Result<Lowered> Prepare(const LoadedTask& loaded, const std::string& strategy) {
@@ -82,7 +94,7 @@ Result<int> ExecuteTool(int argc, char** argv) {
   AddOptions(line, &o);
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
   STOWAGE_TRY(const DeviceKind kind, KindOf(o.devices));
-  STOWAGE_TRY(const auto prompt, PromptOf(o));
+  STOWAGE_TRY(auto ids, GivenTokens(o));
   STOWAGE_TRY(const LoadedTask loaded, Load(o.task));
   if (loaded.model.files.empty()) {
     return Error{ErrorCode::kInvalidInput,
@@ -94,8 +106,8 @@ Result<int> ExecuteTool(int argc, char** argv) {
   STOWAGE_TRY(const Machine profile, ExecutingMachine(loaded.machine, devices.cuda, o.pace, loaded.model.files[0]));
   ExecuteOptions options;
   if (o.pace) options.pace = PaceOf(lowered.schedule, loaded.machine);
-  STOWAGE_TRY(const Generated out,
-              Generate(loaded.model, loaded.request, lowered.schedule, devices.set, prompt, options));
+  STOWAGE_TRY(const Generated out, Generate(loaded.model, loaded.request, lowered.schedule, devices.set,
+                                            PromptOf(loaded, std::move(ids)), options));
   STOWAGE_TRY(const Timeline predicted, Simulate(lowered.schedule, profile));
   if (o.logits) STOWAGE_RETURN_IF_ERROR(WriteLogits(*o.logits, out.logits, loaded.request, loaded.model.shape.vocab));
   if (o.json) {

@@ -21,10 +21,25 @@ closed_loop() {
   model medium --model llama-8b --layers 8
   run small-resident small --gpu 200MB --strategy resident --tokens 1,2,3 --new 32
   run small-ring small --gpu 20MB --strategy ring --tokens 1,2,3 --new 32
-  run medium-resident medium --gpu 8GB --strategy resident --prompt 512 --new 64
-  run medium-ring-half medium --gpu 3GB --strategy ring --prompt 512 --new 64
-  run medium-ring-tight medium --gpu 2GB --strategy ring --prompt 512 --new 32
+  run medium-resident medium --gpu 12GB --cpu 16GB --strategy resident --prompt 512 --new 64
+  run medium-ring-half medium --gpu 4GB --cpu 16GB --strategy ring --prompt 512 --new 64
+  run medium-ring-tight medium --gpu 3GB --cpu 16GB --strategy ring --prompt 512 --new 64
+  same_tokens small-resident small-ring
+  same_tokens medium-resident medium-ring-half
+  same_tokens medium-resident medium-ring-tight
 }
+
+# What is streamed must not change what is computed.
+same_tokens() {
+  local a=$out/runs/$1.json b=$out/runs/$2.json
+  [ -s "$a" ] && [ -s "$b" ] || return 0
+  if [ "$(tokens_of "$a")" = "$(tokens_of "$b")" ]; then
+    result passed "tokens of $1 and $2 are the same"
+  else
+    result failed "tokens of $1 and $2 differ"
+  fi
+}
+tokens_of() { sed -n '/"tokens"/,/\]/p' "$1"; }
 
 model() {
   local name=$1 log=$out/runs/fabricate-$1.log
