@@ -24,6 +24,7 @@ constexpr Subcommand kSubcommands[] = {
     {"tree", InspectTree, "inspect tree DIR", "modules with their tensors"},
     {"tensors", InspectTensors, "inspect tensors DIR --json", "names, dtypes, shapes, bytes of a checkpoint"},
     {"header", InspectHeader, "inspect header FILE", "the header of one safetensors file"},
+    {"trace", InspectTrace, "inspect trace llama-8b --pass decode:512", "what eager torch allocates in a pass"},
 };
 
 Result<int> Inspect(int argc, char** argv) {

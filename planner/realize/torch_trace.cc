@@ -18,7 +18,7 @@ class Recorder {
     for (const Tensor& tensor : model_.tensors) {
       if (tensor.tied_to == kNoId) trace_.parameters += tensor.bytes();
     }
-    if (program_.offloaded) BeforeRecording();
+    BeforeRecording();
     for (const StorageId id : program_.past) Allocate(id);
     for (const TorchEvent& event : program_.events) {
       Mark(event);

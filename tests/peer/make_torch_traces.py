@@ -46,6 +46,7 @@ GOLDENS = {
     "llama-3.2-3b.prefill": ("llama-3.2-3b", 512, {}),
     "tiny.prefill.modules": ("tiny", 32, {"modules": True}),
     "tiny.decode.sequential.modules": ("tiny", 1, {"past": 31, "offload": "sequential", "modules": True}),
+    "tied.decode.modules": ("tied", 1, {"past": 3, "modules": True}),
     "tiny.decode.fp32": ("tiny", 1, {"past": 7, "dtype": "float32", "batch": 3}),
     "tied.prefill.sequential.fp32": ("tied", 33, {"offload": "sequential", "dtype": "float32"}),
     "tied.prefill.one-token": ("tied", 1, {"dtype": "float16"}),

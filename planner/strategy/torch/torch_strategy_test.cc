@@ -270,6 +270,28 @@ TEST(TorchStrategyTest, TheCheckerAcceptsTheSchedules) {
   }
 }
 
+TEST(TorchStrategyTest, TensorsThatTheFileHoldsInAnotherTypeAreCastInHostMemory) {
+  Case c{.request = {.batch = 1, .prompt_tokens = 4, .new_tokens = 1}};
+  c.model.files = {"model.safetensors"};
+  std::int64_t offset = 0;
+  for (Tensor& t : c.model.tensors) {
+    if (t.tied_to != kNoId || t.buffer) continue;
+    t.source = FileSlice{.file = 0, .offset = offset, .dtype = DType::kF32};
+    offset += SizeOf(DType::kF32, Elements(t.shape)).value();
+  }
+  const Schedule s = c.Lower(SequentialOffloadStrategy()).schedule;
+  const Status status = CheckSchedule(s);
+  EXPECT_TRUE(status.ok()) << status.error().message;
+  std::int64_t read = 0, casts = 0;
+  for (const Step& step : s.steps) {
+    if (step.kind == StepKind::kRead) read += step.writes[0].bytes.base;
+    if (step.kind == StepKind::kCompute && s.kernels[step.kernel].kind == KernelKind::kConvert) ++casts;
+  }
+  EXPECT_EQ(read, offset);
+  EXPECT_EQ(casts, 9 * c.model.shape.layers + 2);
+  EXPECT_EQ(Walk(s).host_live, c.model.WeightBytes() + Bytes(8));  // the wide copies are gone
+}
+
 TEST(TorchStrategyTest, TakesNoParameters) {
   const Case c;
   const Result<Lowered> lowered = SequentialOffloadStrategy().lower(c.Task(), "2");
