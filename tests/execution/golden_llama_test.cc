@@ -12,6 +12,7 @@
 #include "exec/generate/generate.h"
 #include "exec/kernel_args.h"
 #include "exec/run/execute.h"
+#include "kernels/table.h"
 #include "planner/families/attach.h"
 #include "planner/families/families.h"
 #include "planner/formats/checkpoint.h"
@@ -161,6 +162,54 @@ TEST_P(GoldenLlama, GivesTheSameBytesOnTheFakeCudaRuntimeInEveryOrder) {
       ASSERT_TRUE(answer->logits == first->logits) << b.strategy << ": " << Describe(policy);
     }
   }
+}
+
+// The .cu sources themselves, emulated: row tiles and residency change no bit of theirs either.
+TEST_P(GoldenLlama, GivesTheSameBytesThroughTheEmulatedCudaKernels) {
+  const auto model = LoadLlama(folder_, DType::kF32);
+  ASSERT_TRUE(model);
+  std::optional<Generated> first;
+  for (const Budgeted& b : kBudgeted) {
+    if (std::string_view(b.strategy) != "resident" && std::string_view(b.strategy) != "ring:65536:rows") continue;
+    const auto schedule = Lower(*model, b.strategy, b.Gpu(*model));
+    ASSERT_TRUE(schedule) << schedule.error().message;
+    const auto answer = Run(*model, *schedule, MakeFakeDevices(*schedule, {.early = 1}, kernels::EmulatedKernels()));
+    ASSERT_TRUE(answer) << answer.error().message;
+    if (!first) first = *answer;
+    EXPECT_EQ(answer->tokens[0], ReadGolden<std::int64_t>(folder_, "generated_ids"));
+    EXPECT_TRUE(answer->logits == first->logits) << b.strategy;
+  }
+}
+
+// As in exec/cuda/fake, on the planner's own ring.
+TEST_P(GoldenLlama, NoticesEachNeededDependencyOfTheRingThatIsRemoved) {
+  const auto model = LoadLlama(folder_, DType::kBF16);
+  ASSERT_TRUE(model);
+  const auto schedule = Lower(*model, "ring:65536:rows", kBudgeted[4].Gpu(*model));
+  ASSERT_TRUE(schedule) << schedule.error().message;
+  const auto expected = Run(*model, *schedule, MakeHostDevices(*schedule));
+  ASSERT_TRUE(expected);
+  int needed = 0;
+  std::vector<std::string> missed;
+  const auto end = static_cast<StepId>(schedule->steps.size());
+  for (StepId step = 0; step < end; ++step) {
+    for (std::size_t i = 0; i < schedule->steps[step].after.size(); ++i) {
+      Schedule mutated = *schedule;
+      mutated.steps[step].after.erase(mutated.steps[step].after.begin() + static_cast<std::ptrdiff_t>(i));
+      if (FindProblems(mutated, {.max_problems = 1}).empty()) continue;
+      ++needed;
+      bool noticed = false;
+      for (const FakePolicy& policy : AllPolicies(16)) {
+        const auto answer = Run(*model, mutated, MakeFakeDevices(mutated, policy, HostKernels()));
+        noticed = !answer || answer->tokens != expected->tokens || answer->logits != expected->logits;
+        if (noticed) break;
+      }
+      if (!noticed) missed.push_back(fmt::format("{}: {}", schedule->StepName(step), i));
+    }
+  }
+  fmt::print("{}: {} needed dependencies removed one at a time, {} missed\n", GetParam(), needed, missed.size());
+  EXPECT_GT(needed, 0);
+  EXPECT_EQ(missed, std::vector<std::string>{});
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied"),

@@ -171,7 +171,7 @@ class FakeWorkers final : public Workers {
   void Run(int queue, Work work) override {
     const auto status = queues_[queue].status;
     const auto start = std::make_shared<std::int64_t>(0);
-    scheduler_->Post(queues_[queue].id, {.kind = FakeClass::kHost,
+    scheduler_->Post(queues_[queue].id, {.kind = work.compute ? FakeClass::kKernel : FakeClass::kHost,
                                          .begin =
                                              [this, start, to = work.undefined] {
                                                *start = scheduler_->Tick();
