@@ -99,14 +99,22 @@ class Causes {
       : schedule_(schedule), located_(located) {
     std::vector<const StepSpan*> last(schedule.queues.size(), nullptr);
     std::vector<const StepSpan*> waited(schedule.issuers.size(), nullptr);
-    for (const StepSpan& span : spans) {  // in issue order, so also in queue order
+    for (const StepSpan& span : spans) {  // in issue order
       by_step_[{span.step, span.iteration}] = &span;
       const Step& step = schedule.steps[span.step];
       if (waited[step.issuer] != nullptr) waited_[&span] = waited[step.issuer];
       if (step.kind == StepKind::kWait || step.blocking) waited[step.issuer] = &span;
-      if (step.queue < 0) continue;
-      if (last[step.queue] != nullptr) before_[&span] = last[step.queue];
-      last[step.queue] = &span;
+    }
+    // Two issuers of one queue may have been held up between issue and queue: what counts is who ran first.
+    std::vector<const StepSpan*> started;
+    for (const StepSpan& span : spans) started.push_back(&span);
+    std::stable_sort(started.begin(), started.end(),
+                     [](const StepSpan* a, const StepSpan* b) { return a->start < b->start; });
+    for (const StepSpan* span : started) {
+      const std::int32_t queue = schedule.steps[span->step].queue;
+      if (queue < 0) continue;
+      if (last[queue] != nullptr) before_[span] = last[queue];
+      last[queue] = span;
     }
   }
 
@@ -119,10 +127,13 @@ class Causes {
       const StepSpan* binding = Binding(*at);
       const bool issued_last = binding == nullptr || binding->end <= at->issued;
       if (issued_last) binding = WaitedBefore(*at);
-      const Seconds end = binding == nullptr ? from : std::clamp(binding->end, from, until);
-      if (issued_last) (*causes)["waiting for the issuer"] += until - end;
-      const Seconds noticed = issued_last ? end : until;
-      if (binding == nullptr) return;
+      // Clocks of two devices may disagree; then there is no way back from here.
+      if (binding == nullptr || binding->start >= at->start) {
+        (*causes)["waiting for the issuer"] += until - from;
+        return;
+      }
+      const Seconds noticed = issued_last ? std::clamp(binding->end, from, until) : until;
+      if (until > noticed) (*causes)["waiting for the issuer"] += until - noticed;
       const Seconds start = std::clamp(binding->start, from, noticed);
       if (noticed > start) (*causes)[WaitingFor(schedule_.steps[binding->step].kind)] += noticed - start;
       until = start;
