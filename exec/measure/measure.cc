@@ -32,7 +32,9 @@ std::vector<PhaseTimeline> Phases(const Schedule& schedule, const std::vector<St
                                   const std::vector<Located>& located) {
   std::vector<PhaseTimeline> out;
   std::vector<Seconds> ends(schedule.phases.size());
+  const std::vector<bool> ends_phase = schedule.EndsPhase();
   for (const StepSpan& span : spans) {
+    if (!ends_phase[span.step]) continue;
     Seconds& end = ends[located[span.step].phase];
     end = std::max(end, span.end);
   }

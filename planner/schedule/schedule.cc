@@ -32,6 +32,18 @@ Bytes Schedule::OffsetInRoot(BufferId buffer) const {
   return offset;
 }
 
+std::vector<bool> Schedule::EndsPhase() const {
+  std::vector<bool> out(steps.size(), true);
+  const auto transfer = [](const Step& s) { return s.kind == StepKind::kRead || s.kind == StepKind::kCopy; };
+  for (const Phase& phase : phases) {
+    if (phase.required.empty()) continue;
+    for (const Section* section : {&phase.prologue, &phase.body, &phase.epilogue}) {
+      for (StepId s = section->begin; s < section->end; ++s) out[s] = !transfer(steps[s]) || steps[s].blocking;
+    }
+  }
+  return out;
+}
+
 std::string Schedule::StepName(StepId id) const {
   const Step& step = steps[id];
   if (!step.name.empty()) return step.name;

@@ -182,6 +182,9 @@ struct Schedule {
 
   BufferId RootOf(BufferId buffer) const;
   Bytes OffsetInRoot(BufferId buffer) const;
+  // By step: whether its end is part of its phase's time. In a phase that computes, transfers nobody waits for are not: a
+  // ring's copies for the next phase run ahead in this one. In a phase that only moves data (loading) every step counts.
+  std::vector<bool> EndsPhase() const;
   std::string StepName(StepId step) const;  // name, or what it does to what: "compute model.norm", "allocate weights"
 
   friend bool operator==(const Schedule&, const Schedule&) = default;

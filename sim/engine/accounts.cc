@@ -88,6 +88,7 @@ void Accounts::Finish(Timeline& timeline) const {
     timeline.phases.push_back({program_->schedule->phases[p].name, passes_[p], Seconds(at), Seconds(end - at)});
     at = end;
   }
+  at = std::max(at, length_);
   timeline.length = Seconds(at);
   for (std::size_t r = 0; r < uses_.size(); ++r) {
     ResourceTimeline line{program_->schedule->resources[r], Seconds(uses_[r].busy), Seconds(at - uses_[r].busy), {}};

@@ -67,7 +67,9 @@ class Accounts {
     }
   }
 
-  void Reached(std::int32_t phase, double at) {
+  void Ended(double at) { length_ = std::max(length_, at); }  // any step
+  void Reached(std::int32_t phase, double at) {               // one that counts for its phase's end
+    Ended(at);
     double& end = phase_end_[static_cast<std::size_t>(phase)];
     end = std::max(end, at);
   }
@@ -93,6 +95,7 @@ class Accounts {
   std::vector<Use> uses_;
   std::int32_t causes_ = 0;
   std::vector<double> idle_;  // [resource][cause]
+  double length_ = 0;
   std::vector<double> phase_end_;
   std::vector<std::int64_t> passes_;
 };

@@ -17,9 +17,9 @@
 // Shared resources. With n_r jobs on a resource r that divides its bandwidth equally, a job proceeds at the rate
 // 1 / max_r(own_r + n_r * divided_r), see ResourceCost; re-evaluated whenever a job starts or ends.
 //
-// Phases. A phase ends when its last step has ended (not before the previous phase's end), and starts where the
-// previous one ended: durations add up to the length although steps of neighbouring phases may overlap. Iterations are
-// the passes that its sections completed.
+// Phases. A phase ends when the last step that counts (Schedule::EndsPhase) has ended (not before the previous phase's
+// end), and starts where the previous one ended: durations add up to the length (unless a transfer that nobody waits for
+// ends last) although steps of neighbouring phases may overlap. Iterations are the passes that its sections completed.
 //
 // Idle time. Where a resource idles before job J, J's binding predecessor is the one whose end let it start (a step of
 // `after`, the step before it in its queue, the holder of a resource it needed, else its issuer). While that

@@ -84,7 +84,8 @@ void Events::Note(StepId s, std::int64_t seq, std::int64_t iteration, double iss
   record.step = s;
   record.start = start;
   record.end = end;
-  accounts_.Reached(RunOf(s).phase, end);
+  accounts_.Ended(end);
+  if (program_.ops[static_cast<std::size_t>(s)].ends_phase) accounts_.Reached(RunOf(s).phase, end);
   if (books_.spans != nullptr) {
     books_.spans->push_back({s, iteration, Seconds(issued), Seconds(start), Seconds(end)});
   }

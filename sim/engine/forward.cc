@@ -85,7 +85,8 @@ class Forward final : public QueueProgress {
     Moment& latest = ends_[2 * static_cast<std::size_t>(s)];
     ends_[2 * static_cast<std::size_t>(s) + 1] = latest;
     latest = {end, seq};
-    accounts_.Reached(phase, end);
+    accounts_.Ended(end);
+    if (program_.ops[static_cast<std::size_t>(s)].ends_phase) accounts_.Reached(phase, end);
     if (books_.spans != nullptr) {
       books_.spans->push_back({s, iteration, Seconds(issued), Seconds(start.at), Seconds(end)});
     }

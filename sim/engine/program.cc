@@ -49,6 +49,8 @@ class Compiler {
     STOWAGE_RETURN_IF_ERROR(AddRuns());
     STOWAGE_RETURN_IF_ERROR(AddGroups());
     program_.ops.resize(schedule_.steps.size());
+    const std::vector<bool> ends_phase = schedule_.EndsPhase();
+    for (std::size_t s = 0; s < ends_phase.size(); ++s) program_.ops[s].ends_phase = ends_phase[s];
     for (const Run& run : program_.runs) {
       for (StepId s = run.begin; s < run.end; ++s) STOWAGE_RETURN_IF_ERROR(AddOp(s, run));
       if (schedule_.phases[run.phase].captured && run.body) Capture(run);

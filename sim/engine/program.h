@@ -39,6 +39,7 @@ struct Op {
   bool varies = false;      // the duration depends on the iteration
   bool group_last = false;  // kReduce: the last of its group in list order
   bool shares = false;      // uses a shared resource
+  bool ends_phase = true;   // Schedule::EndsPhase
 };
 
 struct Run {  // one section of one phase
