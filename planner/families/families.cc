@@ -98,7 +98,7 @@ void SetDType(Model& model, DType dtype) {
 Bytes CacheBytesPerPosition(const Model& model) {
   const TransformerShape& s = model.shape;
   DType dtype = model.tensors.empty() ? DType::kF32 : model.tensors[0].dtype;
-  if (IsPacked(dtype)) dtype = DType::kF16;  // llama.cpp's default (-ctk, -ctv)
+  if (model.family.starts_with("gguf/")) dtype = DType::kF16;  // llama.cpp's default (-ctk, -ctv)
   return 2 * s.layers * SizeOf(dtype, s.kv_heads * s.head_dim);
 }
 
