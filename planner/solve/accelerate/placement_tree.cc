@@ -13,17 +13,14 @@ namespace {
 
 class TreeBuilder {
  public:
-  explicit TreeBuilder(const Model& model) : model_(model), copied_(model.modules.size()) {}
+  explicit TreeBuilder(const Model& model) : model_(model), original_(model.modules.size()) {}
 
   PlacementTree Build() && {
     if (model_.modules.empty()) {
       tree_.nodes.push_back({.end = 1});
       return std::move(tree_);
     }
-    for (ModuleId m = 0; m < static_cast<ModuleId>(model_.modules.size()); ++m) {
-      const ModuleId parent = model_.modules[m].parent;
-      copied_[m] = model_.modules[m].same_as != kNoId || (parent != kNoId && copied_[parent]);
-    }
+    FindOriginals();
     AddModule(0);
     for (std::vector<NodeId>& group : groups_) {
       if (group.size() < 2) continue;
@@ -35,10 +32,23 @@ class TreeBuilder {
   }
 
  private:
-  // The module that was registered first for the same object.
-  ModuleId Original(ModuleId module) const {
-    while (model_.modules[module].same_as != kNoId) module = model_.modules[module].same_as;
-    return module;
+  // For each module the one that was registered first for the same object: what same_as says, or the same place in the
+  // original of the module around it.
+  void FindOriginals() {
+    for (ModuleId m = 0; m < static_cast<ModuleId>(model_.modules.size()); ++m) {
+      const Module& module = model_.modules[m];
+      ModuleId& original = original_[m] = m;
+      if (module.same_as != kNoId) {
+        original = original_[module.same_as];
+      } else if (module.parent != kNoId && original_[module.parent] != module.parent) {
+        const std::string_view own = std::string_view(module.name).substr(model_.modules[module.parent].name.size());
+        const Module& around = model_.modules[original_[module.parent]];
+        for (const ModuleId child : around.children) {
+          const std::string_view name = std::string_view(model_.modules[child].name).substr(around.name.size());
+          if (name == own) original = original_[child];
+        }
+      }
+    }
   }
 
   TensorId Storage(TensorId tensor) const {
@@ -48,7 +58,7 @@ class TreeBuilder {
 
   NodeId AddModule(ModuleId id) {
     const Module& module = model_.modules[id];
-    const NodeId node = Push({.name = module.name, .class_name = module.class_name, .copy = copied_[id]});
+    const NodeId node = Push({.name = module.name, .class_name = module.class_name, .copy = original_[id] != id});
     for (const bool buffers : {false, true}) {
       std::unordered_set<TensorId> seen;
       for (const TensorId t : module.tensors) {
@@ -58,7 +68,7 @@ class TreeBuilder {
     std::unordered_set<ModuleId> seen;
     for (const ModuleId child : module.children) {
       const NodeId added = AddModule(child);
-      if (seen.insert(Original(child)).second) tree_.nodes[node].children.push_back(added);
+      if (seen.insert(original_[child]).second) tree_.nodes[node].children.push_back(added);
     }
     tree_.nodes[node].end = static_cast<NodeId>(tree_.nodes.size());
     return node;
@@ -91,7 +101,7 @@ class TreeBuilder {
   }
 
   const Model& model_;
-  std::vector<bool> copied_;
+  std::vector<ModuleId> original_;
   PlacementTree tree_;
   std::vector<std::vector<NodeId>> groups_;
   std::unordered_map<TensorId, std::size_t> group_of_;

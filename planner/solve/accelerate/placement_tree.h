@@ -38,7 +38,7 @@ struct Node {
   std::vector<NodeId> tensors;   // own parameters, then own buffers, the same object included
   std::int32_t storage = kNoId;  // of a tensor: its number; equal numbers are one object
   bool again = false;            // a tensor whose object its own module has registered before, under another name
-  bool copy = false;             // a module object seen before on the walk, or inside one
+  bool copy = false;             // a module object seen before on the walk
   bool owner = false;            // of a tensor: the one the others of its group are tied to
   bool persistent = true;        // of a buffer
   DType dtype = DType::kF32;     // of a tensor
