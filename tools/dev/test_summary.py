@@ -30,7 +30,7 @@ def skip_reason(case):
     if skipped is None:
         return "disabled"
     text = skipped.get("message") or skipped.text or ""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not re.match(r".*\.cc:\d+$", line.strip())]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not re.match(r".*\.(cc|h):\d+$", line.strip())]
     return lines[0] if lines else "no reason given"
 
 
