@@ -65,6 +65,9 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
   }
   if (!best.fits) {
     if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
+    if (strategy.smallest_host_budget) {
+      if (const Result<Bytes> smallest = strategy.smallest_host_budget(sample)) best.smallest_host_budget = *smallest;
+    }
   }
   return best;
 }
@@ -76,8 +79,10 @@ Seconds Ranked::Total(const Request& request) const {
 }
 
 std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task) {
+  TaskCache cache;
   PlanningTask sample = task;
   sample.last_decode_passes = kSampledPasses;
+  sample.cache = &cache;
   std::vector<Ranked> out;
   for (const Strategy& s : strategies) out.push_back(RankOne(s, sample));
   std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
@@ -89,9 +94,12 @@ std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const Planning
 
 Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, std::string_view parameters) {
   if (!parameters.empty()) return strategy.lower(task, parameters);
-  PlanningTask sample = task;
+  TaskCache cache;
+  PlanningTask shared = task;
+  shared.cache = &cache;
+  PlanningTask sample = shared;
   sample.last_decode_passes = kSampledPasses;
-  return strategy.lower(task, RankOne(strategy, sample).parameters);
+  return strategy.lower(shared, RankOne(strategy, sample).parameters);
 }
 
 }  // namespace stowage
