@@ -163,7 +163,7 @@ Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
 }
 
 // Ring sizes worth simulating: a ring of whole matrices hides one behind another, a small one leaves more room for
-// residents.
+// residents. A sweep over sizes finds none that is 3 % better (sim/rank/ring_quality_test).
 std::vector<RingParameters> Ring::Sizes() const {
   std::vector<RingParameters> out;
   const auto add = [&](Bytes ring, Grain grain) {
@@ -171,7 +171,7 @@ std::vector<RingParameters> Ring::Sizes() const {
     const auto same = [&](const RingParameters& p) { return p.ring == ring && p.grain == grain; };
     if (std::none_of(out.begin(), out.end(), same)) out.push_back({ring, grain});
   };
-  for (const int eighths : {4, 8, 16}) {
+  for (const int eighths : {4, 8}) {
     add(movable_.largest * eighths / 8, Grain::kTensors);
     add(movable_.largest * eighths / 16, Grain::kRows);
   }
