@@ -129,7 +129,7 @@ Status CheckCase(const NativeCase& c) {
   const Bytes limit = std::min(host.budget, host.pinned_limit.value_or(host.budget));
   if (host_need <= limit) return OkStatus();
   return Error{ErrorCode::kInfeasible,
-               fmt::format("{} needs {} of host, {} of it for weights, whose {} is {}", c.proposal.strategy,
+               fmt::format("{} needs {} of host ({} for weights), whose {} is {}", c.proposal.strategy,
                            FormatBytes(host_need), FormatBytes(l.masters),
                            limit < host.budget ? "limit of pinned memory" : "budget", FormatBytes(limit))};
 }

@@ -93,6 +93,7 @@ class Ring {
   const NativeModel& native() const { return *native_; }
   Bytes SmallestBudget() const { return fixed_ + std::min(least_, movable_.matrix_bytes + movable_.table_bytes); }
   Bytes ResidentBudget() const { return fixed_ + movable_.matrix_bytes + movable_.table_bytes; }
+  bool NothingStreams() const { return ResidentBudget() <= budget(); }
 
   Result<NativeProposal> Propose(const RingParameters& p) const;
   Result<NativeProposal> Feasible(const RingParameters& p) const {
@@ -121,7 +122,7 @@ Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
   NativeProposal out{.strategy = "ring:" + Spell(p), .ring = p.ring};
   out.tile = Bytes(p.ring.value() / 2 / kAlignment.value() * kAlignment.value());
   for (const Tensor& t : tensors) out.resident_rows.push_back(RowsOf(t));
-  if (ResidentBudget() <= budget()) {
+  if (NothingStreams()) {
     out.ring = Bytes(0);
     return out;
   }
@@ -180,7 +181,6 @@ std::vector<RingParameters> Ring::Sizes() const {
 
 std::vector<RingParameters> Ring::Candidates() const {
   std::vector<RingParameters> out = Sizes();
-  if (ResidentBudget() <= budget()) out.resize(1);  // no ring at all, whatever its size
   const auto impossible = [&](const RingParameters& p) { return !Feasible(p).ok(); };
   std::erase_if(out, impossible);
   if (out.empty()) {
@@ -206,6 +206,7 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
 std::vector<std::string> CandidateStrings(const PlanningTask& task) {
   const Result<Ring> ring = Ring::Of(task);
   if (!ring) return {};
+  if (ring->NothingStreams()) return {""};  // whatever the ring's size would be
   std::vector<std::string> out;
   for (const RingParameters& p : ring->Candidates()) out.push_back(Spell(p));
   return out;
