@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <iterator>
+#include <optional>
 #include <set>
 
 #include "planner/base/text.h"
@@ -60,19 +61,51 @@ PoolContents ContentsOf(const std::string& pool, Bytes budget, const Plan& plan,
   return out;
 }
 
+Bytes BudgetOf(const Machine& machine, std::string_view pool) { return machine.pools[machine.FindPool(pool)].budget; }
+
+// What more of one pool, the others as they are, would make fit.
+struct Remedy {
+  std::string pool;
+  Bytes bytes;  // the budget
+  Bytes more;   // than now
+  std::string strategy;
+};
+
+std::vector<Remedy> RemediesOf(const Machine& machine, const std::vector<Ranked>& ranked) {
+  std::vector<Remedy> out;
+  for (const Ranked& r : ranked) {
+    if (r.fits) continue;
+    const auto add = [&](const char* pool, std::optional<Bytes> bytes) {
+      if (!bytes || *bytes <= BudgetOf(machine, pool)) return;
+      out.push_back({pool, *bytes, *bytes - BudgetOf(machine, pool), r.name});
+    };
+    add("gpu0", r.smallest_gpu_budget);
+    add("host", r.smallest_host_budget);
+  }
+  return out;
+}
+
+// Sentences, the smallest change first. A strategy of the torch runtime is what the user may have today: more memory
+// for it is no advice.
 std::vector<std::string> WouldHelp(const PlanningTask& task, const std::vector<Ranked>& ranked) {
   std::vector<std::string> out;
-  const auto gpu = task.machine->pools[task.machine->FindPool("gpu0")].budget;
-  for (const Ranked& r : ranked) {
-    if (r.fits || r.runtime != "native" || !r.smallest_gpu_budget || *r.smallest_gpu_budget <= gpu) continue;
-    out.push_back(fmt::format("{} more on gpu0 ({} in all) and '{}' fits.", FormatBytes(*r.smallest_gpu_budget - gpu),
-                              FormatBytes(*r.smallest_gpu_budget), r.name));
+  std::vector<Ranked> native;
+  std::copy_if(ranked.begin(), ranked.end(), std::back_inserter(native),
+               [](const Ranked& r) { return r.runtime == "native"; });
+  std::vector<Remedy> remedies = RemediesOf(*task.machine, native);
+  std::stable_sort(remedies.begin(), remedies.end(), [](const Remedy& a, const Remedy& b) { return a.more < b.more; });
+  for (const Remedy& r : remedies) {
+    out.push_back(fmt::format("{} more of {} ({} in all) and '{}' fits.", FormatBytes(r.more), r.pool,
+                              FormatBytes(r.bytes), r.strategy));
   }
-  const bool wide = std::any_of(task.model->tensors.begin(), task.model->tensors.end(),
-                                [](const Tensor& t) { return !t.buffer && !IsPacked(t.dtype) && Bits(t.dtype) > 16; });
-  if (wide) {
-    out.push_back(fmt::format("--dtype bf16 halves the fp32 weights: {} instead of {}.",
-                              FormatBytes(task.model->WeightBytes() / 2), FormatBytes(task.model->WeightBytes())));
+  Bytes narrow;  // all weights at two bytes a parameter
+  for (const Tensor& t : task.model->tensors) {
+    if (t.buffer || t.tied_to != kNoId) continue;
+    narrow += std::min(t.bytes(), SizeOf(DType::kBF16, Elements(t.shape)));
+  }
+  if (narrow < task.model->WeightBytes()) {
+    out.push_back(fmt::format("--dtype bf16: {} of weights instead of {}, at bf16's precision.", FormatBytes(narrow),
+                              FormatBytes(task.model->WeightBytes())));
   }
   return out;
 }
@@ -84,12 +117,10 @@ PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked)
   for (const Ranked& r : ranked) report.strategies.push_back(LineOf(r));
   report.would_help = WouldHelp(task, ranked);
   if (ranked.empty() || !ranked[0].fits) {
-    for (const Ranked& r : ranked) {
-      if (!r.smallest_gpu_budget) continue;
-      if (!report.smallest_budget || *r.smallest_gpu_budget < report.smallest_budget->bytes) {
-        report.smallest_budget = SmallestBudget{"gpu0", *r.smallest_gpu_budget, r.name};
-      }
-    }
+    const std::vector<Remedy> remedies = RemediesOf(*task.machine, ranked);
+    const auto least = std::min_element(remedies.begin(), remedies.end(),
+                                        [](const Remedy& a, const Remedy& b) { return a.more < b.more; });
+    if (least != remedies.end()) report.smallest_budget = SmallestBudget{least->pool, least->bytes, least->strategy};
     return report;
   }
   const Ranked& best = ranked[0];

@@ -61,7 +61,7 @@ struct Kernel {
   bool has_bias = false;
   std::int64_t batch = 1;
   std::int64_t tokens = 0;     // new positions per sequence
-  std::int64_t past = 0;       // positions cached before iteration 0
+  std::int64_t past = 0;       // positions cached before iteration 0 (kRopeCache, kAttention)
   std::int64_t past_step = 0;  // growth per iteration
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;

@@ -88,8 +88,10 @@ class Realizer {
   Kernel Describe(KernelKind kind, const Op& op) const {
     const TransformerShape& s = model_.shape;
     Kernel k{.kind = kind, .name = op.name, .batch = graph_.pass.batch, .tokens = graph_.pass.tokens};
-    k.past = graph_.pass.past;
-    k.past_step = graph_.pass.past_step;
+    if (kind == KernelKind::kRopeCache || kind == KernelKind::kAttention) {
+      k.past = graph_.pass.past;
+      k.past_step = graph_.pass.past_step;
+    }
     k.heads = s.heads;
     k.kv_heads = s.kv_heads;
     k.head_dim = s.head_dim;
@@ -338,25 +340,22 @@ std::string OperandText(const Operand& o, const NativeProgram& program, const Mo
 
 Result<NativeProgram> RealizeNative(const Model& model, const OpGraph& graph) { return Realizer(model, graph).Run(); }
 
-NativeProgram AtPasses(const NativeProgram& program, std::int64_t first, std::int64_t stride) {
-  NativeProgram out = program;
-  if (program.pass.past_step == 0) return out;
-  out.pass.past += first;
-  out.pass.past_step = stride;
-  for (NativeKernel& k : out.kernels) {
-    k.kernel.past = out.pass.past;
-    k.kernel.past_step = stride;
-    k.kernel.flops = {k.kernel.flops.base + static_cast<double>(first) * k.kernel.flops.step,
-                      static_cast<double>(stride) * k.kernel.flops.step};
-    k.kernel.bytes = Shift(k.kernel.bytes, first, stride);
-    for (std::vector<Operand>* operands : {&k.reads, &k.writes}) {
-      for (Operand& o : *operands) {
-        o.offset = Shift(o.offset, first, stride);
-        o.bytes = Shift(o.bytes, first, stride);
-      }
-    }
-  }
-  return out;
+bool DependsOnPass(const Kernel& kernel) {
+  return kernel.past_step != 0 || kernel.flops.step != 0 || kernel.bytes.step != 0;
+}
+
+Kernel AtPasses(const Kernel& kernel, std::int64_t first, std::int64_t stride) {
+  Kernel k = kernel;
+  k.past = kernel.past + first * kernel.past_step;
+  k.past_step = stride * kernel.past_step;
+  k.flops = {kernel.flops.base + static_cast<double>(first) * kernel.flops.step,
+             static_cast<double>(stride) * kernel.flops.step};
+  k.bytes = Shift(kernel.bytes, first, stride);
+  return k;
+}
+
+Operand AtPasses(const Operand& operand, std::int64_t first, std::int64_t stride) {
+  return {operand.source, operand.id, Shift(operand.offset, first, stride), Shift(operand.bytes, first, stride)};
 }
 
 NativeKernel RowTile(const NativeKernel& linear, std::int64_t row_begin, std::int64_t row_end) {

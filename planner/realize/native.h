@@ -27,6 +27,8 @@ struct Operand {
   std::int32_t id = kNoId;
   AffineBytes offset;  // within what it names
   AffineBytes bytes;
+
+  friend bool operator==(const Operand&, const Operand&) = default;
 };
 
 struct NativeKernel {
@@ -56,9 +58,12 @@ struct NativeProgram {
 // Fails (kInternal) on an op pattern it does not know. graph and model must belong together.
 Result<NativeProgram> RealizeNative(const Model& model, const OpGraph& graph);
 
-// The kernels of pass `first + i * stride` of the phase that `program` describes, i being the body's iteration.
-// program must have pass.past_step 1 (or 0: returned as it is).
-NativeProgram AtPasses(const NativeProgram& program, std::int64_t first, std::int64_t stride);
+// A kernel and an operand of pass `first + i * stride` of the phase whose program they are from, i being the body's
+// iteration. The program must have pass.past_step 1, or 0: then they stay as they are.
+Kernel AtPasses(const Kernel& kernel, std::int64_t first, std::int64_t stride);
+Operand AtPasses(const Operand& operand, std::int64_t first, std::int64_t stride);
+// Whether AtPasses changes the kernel.
+bool DependsOnPass(const Kernel& kernel);
 
 // The part of a linear kernel that multiplies by rows [row_begin, row_end) of its matrix: those output columns, those
 // bytes.

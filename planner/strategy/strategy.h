@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,14 +19,22 @@
 
 namespace stowage {
 
+struct NativeModel;
+
+// What strategies work out from a task alone and share between calls: its candidates differ in parameters only.
+struct TaskCache {
+  std::shared_ptr<const NativeModel> native;
+};
+
 struct PlanningTask {
   const Model* model = nullptr;      // not owned
   const Machine* machine = nullptr;  // not owned
   Request request;
-  // 0: lower everything. n > 0: a sample for ranking candidates by simulation. Its load phase only allocates, and of
-  // the decode passes only the last n are there: their time is that at the end of the context, the peak that of the
-  // whole run. Such a schedule never reads its weights nor fills its cache, so it is simulated but neither checked nor
-  // executed.
+  TaskCache* cache = nullptr;  // not owned; of this model and request only. nullptr: nothing is shared
+  // 0: lower everything. n > 0: a sample for ranking candidates by simulation. Its load phase only allocates and
+  // frees, and of the decode passes only the last n are there: their time is that at the end of the context, the peak
+  // that of the whole run. Such a schedule never reads its weights nor fills its cache, so it is simulated but neither
+  // checked nor executed.
   std::int64_t last_decode_passes = 0;
 
   std::int64_t LoweredPasses() const {
@@ -49,8 +58,11 @@ struct Strategy {
   std::function<Result<Lowered>(const PlanningTask&, std::string_view parameters)> lower;
   // Parameter strings worth simulating for this task, best guess first; {""} for a strategy without parameters.
   std::function<std::vector<std::string>(const PlanningTask&)> candidates;
-  // The smallest budget of gpu0 with which lower() succeeds for some parameters, other pools as they are.
+  // The smallest budget of gpu0 with which lower() succeeds for some parameters, other pools as they are. kInfeasible
+  // when none does.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget;
+  // Likewise of the host, gpu0 as it is. Empty: the strategy does not know.
+  std::function<Result<Bytes>(const PlanningTask&)> smallest_host_budget = {};
 };
 
 }  // namespace stowage

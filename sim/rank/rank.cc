@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "planner/base/text.h"
 #include "sim/engine/engine.h"
@@ -10,7 +11,8 @@
 namespace stowage {
 namespace {
 
-constexpr std::int64_t kSampledPasses = 4;  // enough for a ring to reach its steady state
+// The first one finds a ring that the prefill filled; the others show the steady state.
+constexpr std::int64_t kSampledPasses = 3;
 
 std::string Limit(const Timeline& t) {
   const ResourceTimeline* busiest = nullptr;
@@ -23,9 +25,39 @@ std::string Limit(const Timeline& t) {
   return fmt::format("issuing: {} busy only {:.0f} %", busiest->resource, share * 100);
 }
 
+// When each decode pass of the sample ended: its last kernel.
+std::vector<Seconds> PassEnds(const Schedule& schedule, const Timeline& timeline, const Phase& decode,
+                              std::int64_t passes) {
+  std::vector<Seconds> ends(static_cast<std::size_t>(passes));
+  for (const StepSpan& span : timeline.spans) {
+    const Step& step = schedule.steps[span.step];
+    if (step.kind != StepKind::kCompute || span.step < decode.prologue.begin || span.step >= decode.epilogue.end) {
+      continue;
+    }
+    std::int64_t pass = step.instance.pass;
+    if (span.step >= decode.body.begin) pass += decode.prologue.passes + span.iteration * decode.body.passes;
+    if (span.step >= decode.epilogue.begin) pass += decode.iterations * decode.body.passes;
+    if (pass < passes) ends[pass] = std::max(ends[pass], span.end);
+  }
+  return ends;
+}
+
+// The mean time of the sample's passes after the first one.
+std::optional<Seconds> PerToken(const PlanningTask& sample, const Schedule& schedule, const Timeline& timeline) {
+  const PhaseTimeline* run = FindPhase(timeline, "decode");
+  if (run == nullptr || run->iterations == 0) return std::nullopt;
+  const std::int64_t passes = sample.LoweredPasses();
+  if (passes < kSampledPasses) return run->seconds / static_cast<double>(passes);
+  for (const Phase& phase : schedule.phases) {
+    if (phase.name != "decode") continue;
+    const std::vector<Seconds> ends = PassEnds(schedule, timeline, phase, passes);
+    return (ends.back() - ends.front()) / static_cast<double>(passes - 1);
+  }
+  return std::nullopt;
+}
+
 // Fills what the simulation says of one lowered candidate.
-void Note(const PlanningTask& sample, const std::string& parameters, Timeline timeline, Ranked& out) {
-  out.parameters = parameters;
+void Note(const PlanningTask& sample, const Schedule& schedule, Timeline timeline, Ranked& out) {
   out.timeline = std::move(timeline);
   out.fits = !out.timeline.out_of_memory;
   if (!out.fits) {
@@ -34,10 +66,7 @@ void Note(const PlanningTask& sample, const std::string& parameters, Timeline ti
                               FormatBytes(oom.requested), FormatBytes(oom.available), oom.pool);
   }
   if (const PhaseTimeline* prefill = FindPhase(out.timeline, "prefill")) out.first_token = prefill->seconds;
-  const PhaseTimeline* decode = FindPhase(out.timeline, "decode");
-  if (decode != nullptr && decode->iterations > 0) {
-    out.per_token = decode->seconds / static_cast<double>(sample.LoweredPasses());
-  }
+  out.per_token = PerToken(sample, schedule, out.timeline);
   out.limit = Limit(out.timeline);
 }
 
@@ -51,13 +80,13 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
       if (!best.fits) best.why_not = lowered.error().message;
       continue;
     }
-    Result<Timeline> timeline = Simulate(lowered->schedule, *sample.machine);
+    Result<Timeline> timeline = Simulate(lowered->schedule, *sample.machine, {.record_spans = true});
     if (!timeline) {
       if (!best.fits) best.why_not = timeline.error().message;
       continue;
     }
-    Ranked candidate{.name = strategy.name, .runtime = strategy.runtime};
-    Note(sample, parameters, *std::move(timeline), candidate);
+    Ranked candidate{.name = strategy.name, .runtime = strategy.runtime, .parameters = parameters};
+    Note(sample, lowered->schedule, *std::move(timeline), candidate);
     candidate.plan = std::move(lowered->plan);
     const bool better =
         candidate.fits != best.fits ? candidate.fits : candidate.Total(sample.request) < best.Total(sample.request);
@@ -65,6 +94,9 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
   }
   if (!best.fits) {
     if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
+    if (strategy.smallest_host_budget) {
+      if (const Result<Bytes> smallest = strategy.smallest_host_budget(sample)) best.smallest_host_budget = *smallest;
+    }
   }
   return best;
 }
@@ -76,8 +108,10 @@ Seconds Ranked::Total(const Request& request) const {
 }
 
 std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task) {
+  TaskCache cache;
   PlanningTask sample = task;
   sample.last_decode_passes = kSampledPasses;
+  sample.cache = &cache;
   std::vector<Ranked> out;
   for (const Strategy& s : strategies) out.push_back(RankOne(s, sample));
   std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
@@ -89,9 +123,12 @@ std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const Planning
 
 Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, std::string_view parameters) {
   if (!parameters.empty()) return strategy.lower(task, parameters);
-  PlanningTask sample = task;
+  TaskCache cache;
+  PlanningTask shared = task;
+  shared.cache = &cache;
+  PlanningTask sample = shared;
   sample.last_decode_passes = kSampledPasses;
-  return strategy.lower(task, RankOne(strategy, sample).parameters);
+  return strategy.lower(shared, RankOne(strategy, sample).parameters);
 }
 
 }  // namespace stowage

@@ -17,10 +17,11 @@ struct Ranked {
   std::string runtime;
   std::string parameters;  // of the best candidate
   bool fits = false;
-  std::string why_not;  // when it does not fit
-  std::optional<Bytes> smallest_gpu_budget;
-  Timeline timeline;         // of the sample, when it was lowered
-  std::optional<Plan> plan;  // likewise; that of the whole run
+  std::string why_not;                        // when it does not fit
+  std::optional<Bytes> smallest_gpu_budget;   // when it does not fit: with the other pools as they are
+  std::optional<Bytes> smallest_host_budget;  // likewise
+  Timeline timeline;                          // of the sample, when it was lowered
+  std::optional<Plan> plan;                   // likewise; that of the whole run
   Seconds first_token;
   std::optional<Seconds> per_token;  // absent when the request makes one token or none
   std::string limit;                 // what sets the pace: "gpu0.h2d busy 97 %"

@@ -8,13 +8,14 @@
 namespace stowage {
 namespace {
 
-std::vector<ArenaPlan> Arenas(const Schedule& schedule, const NativeLayout& layout) {
+std::vector<ArenaPlan> Arenas(const Schedule& schedule, const NativeModel& native) {
   std::vector<ArenaPlan> out;
   for (const Buffer& b : schedule.buffers) {
-    if (b.parent >= 0 || b.initial || b.name == "staging") continue;  // staging is freed when loading ends
+    if (b.parent >= 0 || b.file >= 0) continue;
     const Bytes bytes = b.bytes.at(0);
-    const Bytes bound =
-        b.kind == BufferKind::kActivations ? std::max(layout.prefill.lower_bound, layout.decode.lower_bound) : bytes;
+    const Bytes bound = b.kind == BufferKind::kActivations
+                            ? std::max(native.prefill_packing.lower_bound, native.decode_packing.lower_bound)
+                            : bytes;
     out.push_back({b.name, schedule.pools[b.pool].name, std::string(Name(b.kind)), bytes, bound});
   }
   return out;
@@ -64,7 +65,7 @@ Plan DescribePlan(const NativeModel& native, const PlanningTask& task, const Nat
     if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
   }
   for (const Reservation& r : task.machine->reservations) plan.reservations.emplace_back(r.pool, r.bytes);
-  plan.arenas = Arenas(schedule, layout);
+  plan.arenas = Arenas(schedule, native);
   std::vector<bool> placed(model.tensors.size());
   for (const TensorId t : native.used) placed[t] = true;
   for (std::size_t t = 0; t < model.tensors.size(); ++t) {
@@ -81,8 +82,8 @@ Plan DescribePlan(const NativeModel& native, const PlanningTask& task, const Nat
     plan.placements.push_back({fmt::format("layers.{}.keys", l), "kv", layout.kv_side * (2 * l), side, "*"});
     plan.placements.push_back({fmt::format("layers.{}.values", l), "kv", layout.kv_side * (2 * l + 1), side, "*"});
   }
-  PlaceActivations(native.prefill, layout.prefill, "prefill", plan.placements);
-  PlaceActivations(native.decode, layout.decode, "decode", plan.placements);
+  PlaceActivations(native.prefill, native.prefill_packing, "prefill", plan.placements);
+  PlaceActivations(native.decode, native.decode_packing, "decode", plan.placements);
   return plan;
 }
 

@@ -52,12 +52,6 @@ PassUnits UnitsOf(const NativeProgram& program, const Model& model, const Native
   return out;
 }
 
-Packing PackActivations(const NativeProgram& program) {
-  std::vector<PackItem> items;
-  for (const Activation& a : program.activations) items.push_back({a.bytes, a.first, a.last});
-  return Pack(items, kAlignment);
-}
-
 NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
   const Model& model = *task.model;
   NativeLayout out;
@@ -77,11 +71,14 @@ NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const N
   }
   out.kv_side = RoundUp(native.prefill.cache_bytes_per_layer, kAlignment);
   out.kv = out.kv_side * (2 * model.shape.layers);
-  out.prefill = PackActivations(native.prefill);
-  out.decode = PackActivations(native.decode);
-  out.activations = std::max(out.prefill.size, out.decode.size);
+  out.activations = std::max(native.prefill_packing.size, native.decode_packing.size);
   out.tokens = Bytes((task.request.prompt_tokens + std::max<std::int64_t>(task.request.new_tokens, 1)) *
                      task.request.batch * kIdBytes);
+  out.host_buffers = out.tokens + Bytes(task.request.prompt_tokens * task.request.batch * kIdBytes);
+  if (task.request.all_logits) out.host_buffers += native.prefill.activations[native.prefill.logits].bytes;
+  for (const TensorId t : native.used) {
+    if (model.tensors[t].buffer) out.host_buffers += model.tensors[t].bytes();
+  }
   return out;
 }
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "planner/base/result.h"
-#include "planner/solve/pack.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -50,13 +49,11 @@ struct NativeLayout {
   Bytes masters;
   Bytes kv;       // keys of layer 0, values of layer 0, keys of layer 1, …
   Bytes kv_side;  // one layer's keys, aligned
-  Packing prefill;
-  Packing decode;
   Bytes activations;
   Bytes tokens;
+  Bytes host_buffers;  // prompt, answer, logits and computed tables in host memory
 };
 
 NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);
-Packing PackActivations(const NativeProgram& program);
 
 }  // namespace stowage

@@ -22,6 +22,7 @@ std::int64_t ChunkElements(const Tensor& t, const StagingSize& size) {
 // One chunk of an item: elements [first, first + count) of the tensor.
 struct Chunk {
   const LoadItem* item = nullptr;
+  BufferId to = -1;
   std::int64_t first = 0, count = 0;
 };
 
@@ -80,7 +81,7 @@ class Loader {
 
   Slice Destination(const Chunk& c) const {
     const Tensor& t = model_.tensors[c.item->tensor];
-    return Of(c.item->to, SizeOf(t.dtype, c.first - c.item->first_element).value(), SizeOf(t.dtype, c.count).value());
+    return Of(c.to, SizeOf(t.dtype, c.first - c.item->first_element).value(), SizeOf(t.dtype, c.count).value());
   }
 
   Pending Start(const Chunk& c) {
@@ -141,8 +142,21 @@ class Loader {
 
 }  // namespace
 
+std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model, const NativeProposal& proposal,
+                                  const NativeLayout& layout) {
+  std::vector<LoadItem> items;
+  for (const TensorId t : native.used) {
+    const Tensor& tensor = model.tensors[t];
+    if (tensor.buffer) continue;  // computed, in no file
+    const std::int64_t rows = RowsOf(tensor), row_elements = Elements(tensor.shape) / rows;
+    const std::int64_t resident = proposal.resident_rows[t], begin = layout.master_begin[t];
+    if (resident > 0) items.push_back({t, false, 0, resident * row_elements});
+    if (begin < rows) items.push_back({t, true, begin * row_elements, (rows - begin) * row_elements});
+  }
+  return items;
+}
+
 StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, Bytes limit) {
-  StagingSize size;
   Bytes largest_raw, largest_converted;
   for (const LoadItem& item : items) {
     const Tensor& t = model.tensors[item.tensor];
@@ -150,28 +164,26 @@ StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, B
     largest_raw = std::max(largest_raw, SizeOf(FileDType(t), item.elements));
     if (Converts(t) && !item.to_host) largest_converted = std::max(largest_converted, SizeOf(t.dtype, item.elements));
   }
-  if (largest_raw == Bytes(0)) return size;
-  size.slot = RoundUp(std::min(largest_raw, kStagingChunk), kAlignment);
-  if (largest_converted > Bytes(0)) size.converted = RoundUp(std::min(largest_converted, kStagingChunk), kAlignment);
-  size.slots = static_cast<std::int32_t>(std::min(limit, kStagingRing).value() / (size.slot + size.converted).value());
-  while (size.slots < 2 && size.slot > kAlignment) {  // a small host: smaller chunks
-    size.slot = RoundUp(size.slot / 2, kAlignment);
-    if (size.converted > Bytes(0)) size.converted = RoundUp(size.converted / 2, kAlignment);
-    size.slots =
-        static_cast<std::int32_t>(std::min(limit, kStagingRing).value() / (size.slot + size.converted).value());
+  if (largest_raw == Bytes(0)) return {};
+  StagingSize size;
+  for (Bytes chunk = kStagingChunk;; chunk = chunk / 2) {
+    size.slot = RoundUp(std::min(largest_raw, chunk), kAlignment);
+    size.converted = RoundUp(std::min(largest_converted, chunk), kAlignment);
+    const std::int64_t slots = std::min(limit, kStagingRing).value() / (size.slot + size.converted).value();
+    size.slots = static_cast<std::int32_t>(std::clamp<std::int64_t>(slots, 2, 8));
+    if (slots >= 2 || chunk == kLeastStagingChunk) return size;
   }
-  size.slots = std::clamp(size.slots, 1, 8);
-  return size;
 }
 
-void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem>& items, const LoadLanes& lanes,
-              std::int32_t disk_pool, BufferId staging, const StagingSize& size) {
+void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem>& items, const LoadTargets& targets,
+              const LoadLanes& lanes, std::int32_t disk_pool, BufferId staging, const StagingSize& size) {
   std::vector<Chunk> chunks;
   for (const LoadItem& item : items) {
     const Tensor& t = model.tensors[item.tensor];
     const std::int64_t per_chunk = Staged(t, item) ? ChunkElements(t, size) : kStagingChunk.value() * 8 / Bits(t.dtype);
     for (std::int64_t done = 0; done < item.elements; done += per_chunk) {
-      chunks.push_back({&item, item.first_element + done, std::min(per_chunk, item.elements - done)});
+      const BufferId to = (item.to_host ? targets.host : targets.device)[item.tensor];
+      chunks.push_back({&item, to, item.first_element + done, std::min(per_chunk, item.elements - done)});
     }
   }
   Loader(b, model, lanes, disk_pool, staging, size).Run(chunks);

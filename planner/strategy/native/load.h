@@ -16,14 +16,24 @@ namespace stowage {
 
 inline constexpr Bytes kStagingRing{std::int64_t{256} << 20};
 inline constexpr Bytes kStagingChunk{std::int64_t{32} << 20};
+inline constexpr Bytes kLeastStagingChunk{std::int64_t{1} << 20};  // smaller ones would cost steps, not save memory
 
 // A tensor's rows on their way from a file to one destination.
 struct LoadItem {
   TensorId tensor = kNoId;
-  BufferId to = -1;  // part of "weights" on the device, or of "host_weights"
   bool to_host = false;
   std::int64_t first_element = 0;  // of the tensor
   std::int64_t elements = 0;
+};
+
+// Everything that comes from files, in the order of the model's use.
+std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model, const NativeProposal& proposal,
+                                  const NativeLayout& layout);
+
+// Where items go, by TensorId: parts of "weights" on the device and of "host_weights".
+struct LoadTargets {
+  const std::vector<BufferId>& device;
+  const std::vector<BufferId>& host;
 };
 
 struct LoadLanes {
@@ -39,11 +49,13 @@ struct StagingSize {
   std::int32_t slots = 0;
   Bytes total() const { return (slot + converted) * slots; }
 };
+// The largest that `limit` and kStagingRing allow, but at least two slots of kLeastStagingChunk (or of the largest
+// item, if that is less): what StagingFor(…, Bytes(0)) gives.
 StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, Bytes limit);
 
 // Emits the steps into the builder's open section: allocations are the caller's. Ends with the issuer waiting for all
 // of it.
-void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem>& items, const LoadLanes& lanes,
-              std::int32_t disk_pool, BufferId staging, const StagingSize& size);
+void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem>& items, const LoadTargets& targets,
+              const LoadLanes& lanes, std::int32_t disk_pool, BufferId staging, const StagingSize& size);
 
 }  // namespace stowage

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "planner/base/result.h"
 #include "planner/base/units.h"
 #include "planner/realize/native.h"
+#include "planner/solve/pack.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {
@@ -15,14 +17,17 @@ namespace stowage {
 // A model's passes as the native runtime runs them; made once per task and shared by all candidates.
 struct NativeModel {
   NativeProgram prefill;
-  NativeProgram decode;            // at past = prompt tokens, growing by one; empty without decode passes
+  NativeProgram decode;     // at past = prompt tokens, growing by one; empty without decode passes
+  Packing prefill_packing;  // of the activations, by index
+  Packing decode_packing;
   std::vector<TensorId> used;      // tensors that some kernel reads (owners), in order of first use
   std::vector<bool> gathered;      // by TensorId: read by an embedding
   std::vector<bool> multiplied;    // by TensorId: the matrix of a linear kernel, so its rows can be split
   std::vector<std::int32_t> uses;  // by TensorId: linear kernels of one pass that read it
 };
 
-Result<NativeModel> RealizeModel(const PlanningTask& task);
+// Never null; taken from the task's cache where there is one. kInvalidInput for a model without a head.
+Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task);
 
 // Where one tensor's rows live: rows [0, resident_rows) in the device's weights arena, the others in pinned host
 // memory, streamed through the ring when a linear kernel multiplies by them, gathered in place when an embedding reads
@@ -47,6 +52,12 @@ struct FixedBytes {
   Bytes total() const { return kv + activations + tokens + reserved; }
 };
 FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task);
+
+// kInfeasible when gpu0 or the host cannot hold it; names the pool, the need and the budget.
+Status CheckFits(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);
+
+// The budget of host memory that the proposal needs, reservations included.
+Bytes HostBudgetFor(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);
 
 // Lowers a proposal. kInfeasible when gpu0 or the host cannot hold it, kInvalidInput when the ring is smaller than two
 // tiles.

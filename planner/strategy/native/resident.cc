@@ -18,13 +18,31 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   if (!parameters.empty()) {
     return Error{ErrorCode::kInvalidInput, fmt::format("resident takes no parameters, not '{}'", parameters)};
   }
-  STOWAGE_TRY(const NativeModel native, RealizeModel(task));
-  return LowerNative(native, task, Everything(task));
+  STOWAGE_TRY(const auto native, RealizeModel(task));
+  return LowerNative(*native, task, Everything(task));
 }
 
-Result<Bytes> Smallest(const PlanningTask& task) {
-  STOWAGE_TRY(const NativeModel native, RealizeModel(task));
-  return LayOut(native, task, Everything(task)).weights + FixedBytesOf(native, task).total();
+Result<Bytes> SmallestGpu(const PlanningTask& task) {
+  STOWAGE_TRY(const auto native, RealizeModel(task));
+  Machine machine = *task.machine;
+  PlanningTask probe = task;
+  probe.machine = &machine;
+  Bytes& budget = machine.pools[machine.FindPool("gpu0")].budget;
+  budget = LayOut(*native, task, Everything(task)).weights + FixedBytesOf(*native, task).total();
+  STOWAGE_RETURN_IF_ERROR(CheckFits(*native, probe, Everything(task)));  // the host may be too small
+  return budget;
+}
+
+Result<Bytes> SmallestHost(const PlanningTask& task) {
+  STOWAGE_TRY(const auto native, RealizeModel(task));
+  Machine machine = *task.machine;
+  PlanningTask probe = task;
+  probe.machine = &machine;
+  Pool& host = machine.pools[machine.FindPool("host")];
+  host.pinned_limit.reset();
+  host.budget = HostBudgetFor(*native, task, Everything(task));
+  STOWAGE_RETURN_IF_ERROR(CheckFits(*native, probe, Everything(task)));  // gpu0 may be too small
+  return host.budget;
 }
 
 }  // namespace
@@ -35,7 +53,8 @@ Strategy ResidentStrategy() {
           .summary = "all weights on the GPU",
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
-          .smallest_gpu_budget = Smallest};
+          .smallest_gpu_budget = SmallestGpu,
+          .smallest_host_budget = SmallestHost};
 }
 
 }  // namespace stowage

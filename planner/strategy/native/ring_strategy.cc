@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "planner/base/text.h"
 #include "planner/machine/size.h"
@@ -46,140 +49,202 @@ std::string Spell(const RingParameters& p) {
 struct Movable {
   std::vector<TensorId> matrices;  // in order of use
   std::vector<TensorId> tables;
-  Bytes fixed;       // weights that always stay
-  Bytes widest_row;  // of the smallest piece that can pass through the ring: RowStep rows
-  Bytes largest;
+  Bytes matrix_bytes, table_bytes;
+  Bytes fixed;        // weights that always stay
+  Bytes widest_tile;  // the largest piece that cannot be cut
+  Bytes largest;      // matrix of a layer, not of the head
 };
 
 Movable MovableOf(const NativeModel& native, const Model& model) {
   Movable out;
   for (const TensorId t : native.used) {
     const Tensor& tensor = model.tensors[t];
+    const Bytes bytes = RoundUp(tensor.bytes(), kAlignment);
     if (native.multiplied[t]) {
       out.matrices.push_back(t);
-      out.widest_row = std::max(out.widest_row, RowBytes(tensor) * RowStep(tensor));
-      out.largest = std::max(out.largest, tensor.bytes());
+      out.matrix_bytes += bytes;
+      out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * RowStep(tensor));
+      if (model.BlockOf(tensor.module) != kNoId) out.largest = std::max(out.largest, tensor.bytes());
     } else if (native.gathered[t]) {
       out.tables.push_back(t);
+      out.table_bytes += bytes;
     } else {
-      out.fixed += RoundUp(tensor.bytes(), kAlignment);
+      out.fixed += bytes;
     }
   }
   return out;
 }
 
-// Tables leave first: gathering a few rows over the link costs next to nothing, streaming a matrix costs all of it.
-Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& task, const RingParameters& p) {
-  const Model& model = *task.model;
-  const Movable movable = MovableOf(native, model);
-  const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
-  const Bytes tile = Bytes(p.ring.value() / 2 / kAlignment.value() * kAlignment.value());
-  if (tile < movable.widest_row) {
-    return Error{ErrorCode::kInfeasible, fmt::format("a ring of {} cannot hold two rows of {}", FormatBytes(p.ring),
-                                                     FormatBytes(movable.widest_row))};
+// A task as the ring sees it.
+class Ring {
+ public:
+  Ring(const PlanningTask& task, std::shared_ptr<const NativeModel> native)
+      : task_(task),
+        native_(std::move(native)),
+        movable_(MovableOf(*native_, *task.model)),
+        fixed_(FixedBytesOf(*native_, task).total() + movable_.fixed),
+        least_(std::max(kSmallestRing, RoundUp(movable_.widest_tile, kAlignment) * 2)) {}
+
+  static Result<Ring> Of(const PlanningTask& task) {
+    STOWAGE_TRY(auto native, RealizeModel(task));
+    return Ring(task, std::move(native));
   }
-  NativeProposal out{.strategy = "ring:" + Spell(p), .ring = p.ring, .tile = tile};
-  for (const Tensor& t : model.tensors) out.resident_rows.push_back(RowsOf(t));
-  const Bytes fixed = FixedBytesOf(native, task).total() + movable.fixed;
-  Bytes left = budget - fixed - p.ring;
+
+  const NativeModel& native() const { return *native_; }
+  Bytes SmallestBudget() const { return fixed_ + std::min(least_, movable_.matrix_bytes + movable_.table_bytes); }
+  Bytes ResidentBudget() const { return fixed_ + movable_.matrix_bytes + movable_.table_bytes; }
+  bool NothingStreams() const { return ResidentBudget() <= budget(); }
+
+  Result<NativeProposal> Propose(const RingParameters& p) const;
+  Result<NativeProposal> Feasible(const RingParameters& p) const {
+    STOWAGE_TRY(NativeProposal proposal, Propose(p));
+    STOWAGE_RETURN_IF_ERROR(CheckFits(*native_, task_, proposal));
+    return proposal;
+  }
+  std::vector<RingParameters> Sizes() const;
+  std::vector<RingParameters> Least() const { return {{least_, Grain::kTensors}, {least_, Grain::kRows}}; }
+  // Those of Sizes() that fit, else those of Least() that do.
+  std::vector<RingParameters> Candidates() const;
+
+ private:
+  Bytes budget() const { return task_.machine->pools[task_.machine->FindPool("gpu0")].budget; }
+
+  const PlanningTask& task_;
+  std::shared_ptr<const NativeModel> native_;
+  Movable movable_;
+  Bytes fixed_;  // of gpu0, whatever is proposed
+  Bytes least_;  // ring
+};
+
+// Tables leave first: gathering a few rows over the link costs next to nothing, streaming a matrix costs all of it.
+Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
+  const std::vector<Tensor>& tensors = task_.model->tensors;
+  NativeProposal out{.strategy = "ring:" + Spell(p), .ring = p.ring};
+  out.tile = Bytes(p.ring.value() / 2 / kAlignment.value() * kAlignment.value());
+  for (const Tensor& t : tensors) out.resident_rows.push_back(RowsOf(t));
+  if (NothingStreams()) {
+    out.ring = Bytes(0);
+    return out;
+  }
+  if (out.tile < movable_.widest_tile) {
+    return Error{ErrorCode::kInfeasible,
+                 fmt::format("a ring of {} cannot hold two pieces of {}, {} rows each", FormatBytes(p.ring),
+                             FormatBytes(movable_.widest_tile), kTileRows)};
+  }
+  Bytes left = budget() - fixed_ - p.ring;
   if (left < Bytes(0)) {
     return Error{
         ErrorCode::kInfeasible,
         fmt::format("ring needs {} of gpu0 with nothing but the ring, caches, activations and norms there; its "
                     "budget is {}",
-                    FormatBytes(fixed + p.ring), FormatBytes(budget))};
+                    FormatBytes(fixed_ + p.ring), FormatBytes(budget()))};
   }
-  Bytes matrices, tables;
-  std::vector<SpreadItem> items;
-  for (const TensorId t : movable.matrices) {
-    const std::int64_t step = RowStep(model.tensors[t]);
-    items.push_back({RowBytes(model.tensors[t]) * step, RowsOf(model.tensors[t]) / step});
-    matrices += RoundUp(model.tensors[t].bytes(), kAlignment);
-  }
-  for (const TensorId t : movable.tables) tables += RoundUp(model.tensors[t].bytes(), kAlignment);
-  const auto drop_ring_if_all_fits = [&](Bytes all) {
-    if (all > left + out.ring) return;
-    left += out.ring;
-    out.ring = Bytes(0);
-  };
-  drop_ring_if_all_fits(matrices + tables);
-  for (const TensorId t : movable.tables) {
-    const Bytes size = RoundUp(model.tensors[t].bytes(), kAlignment);
-    if (matrices + size <= left) {
+  for (const TensorId t : movable_.tables) {
+    const Bytes size = RoundUp(tensors[t].bytes(), kAlignment);
+    if (movable_.matrix_bytes + size <= left) {
       left -= size;
       continue;
     }
     out.resident_rows[t] = 0;
     out.refused.push_back(
         fmt::format("{} ({}) stays in host memory: gathering its rows over the link costs less than streaming matrices",
-                    model.tensors[t].name, FormatBytes(size)));
+                    tensors[t].name, FormatBytes(size)));
   }
-  drop_ring_if_all_fits(matrices);
+  if (movable_.matrix_bytes <= left + out.ring) left += std::exchange(out.ring, Bytes(0));
+  std::vector<SpreadItem> items;
+  for (const TensorId t : movable_.matrices) {
+    const std::int64_t step = RowStep(tensors[t]);
+    items.push_back({RowBytes(tensors[t]) * step, RowsOf(tensors[t]) / step});
+  }
   const std::vector<std::int64_t> rows = SpreadResident(items, left, p.grain, kAlignment);
-  for (std::size_t i = 0; i < items.size(); ++i)
-    out.resident_rows[movable.matrices[i]] = rows[i] * RowStep(model.tensors[movable.matrices[i]]);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    out.resident_rows[movable_.matrices[i]] = rows[i] * RowStep(tensors[movable_.matrices[i]]);
+  }
   return out;
 }
 
 // Ring sizes worth simulating: a ring of whole matrices hides one behind another, a small one leaves more room for
-// residents.
-std::vector<RingParameters> Candidates(const NativeModel& native, const PlanningTask& task) {
-  const Movable movable = MovableOf(native, *task.model);
-  const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
-  const Bytes room = budget - FixedBytesOf(native, task).total() - movable.fixed;
-  const Bytes least = std::max(kSmallestRing, RoundUp(movable.widest_row * 2, kAlignment) + kAlignment * 2);
+// residents. A sweep over sizes finds none that is 3 % better (sim/rank/ring_quality_test).
+std::vector<RingParameters> Ring::Sizes() const {
   std::vector<RingParameters> out;
   const auto add = [&](Bytes ring, Grain grain) {
-    ring = std::max(RoundUp(ring, kAlignment), least);
-    if (ring > room) return;
+    ring = std::max(RoundUp(ring, kAlignment), least_);
     const auto same = [&](const RingParameters& p) { return p.ring == ring && p.grain == grain; };
     if (std::none_of(out.begin(), out.end(), same)) out.push_back({ring, grain});
   };
-  for (const int eighths : {4, 8, 16}) {  // of the largest layer matrix, not of the head
-    Bytes layer;
-    for (const TensorId t : movable.matrices) {
-      if (task.model->BlockOf(task.model->tensors[t].module) != kNoId)
-        layer = std::max(layer, task.model->tensors[t].bytes());
-    }
-    add(layer * eighths / 8, Grain::kTensors);
-    add(layer * eighths / 16, Grain::kRows);
+  for (const int eighths : {4, 8}) {
+    add(movable_.largest * eighths / 8, Grain::kTensors);
+    add(movable_.largest * eighths / 16, Grain::kRows);
   }
-  if (out.empty() && least <= room) out.push_back({least, Grain::kTensors});
+  return out;
+}
+
+std::vector<RingParameters> Ring::Candidates() const {
+  std::vector<RingParameters> out = Sizes();
+  const auto impossible = [&](const RingParameters& p) { return !Feasible(p).ok(); };
+  std::erase_if(out, impossible);
+  if (out.empty()) {
+    out = Least();
+    std::erase_if(out, impossible);
+  }
   return out;
 }
 
 Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
-  STOWAGE_TRY(const NativeModel native, RealizeModel(task));
+  STOWAGE_TRY(const Ring ring, Ring::Of(task));
   RingParameters p;
   if (parameters.empty()) {
-    const std::vector<RingParameters> all = Candidates(native, task);
-    if (all.empty()) {
-      const Movable movable = MovableOf(native, *task.model);
-      p.ring =
-          std::max(kSmallestRing, RoundUp(movable.widest_row * 2, kAlignment) + kAlignment * 2);  // let Propose say why
-    } else {
-      p = all.front();
-    }
+    const std::vector<RingParameters> all = ring.Candidates();
+    p = all.empty() ? ring.Least().front() : all.front();  // which fails, and says why
   } else {
     STOWAGE_TRY(p, Parse(parameters));
   }
-  STOWAGE_TRY(const NativeProposal proposal, Propose(native, task, p));
-  return LowerNative(native, task, proposal);
+  STOWAGE_TRY(const NativeProposal proposal, ring.Propose(p));
+  return LowerNative(ring.native(), task, proposal);
 }
 
 std::vector<std::string> CandidateStrings(const PlanningTask& task) {
-  const Result<NativeModel> native = RealizeModel(task);
-  if (!native) return {};
+  const Result<Ring> ring = Ring::Of(task);
+  if (!ring) return {};
+  if (ring->NothingStreams()) return {""};  // whatever the ring's size would be
   std::vector<std::string> out;
-  for (const RingParameters& p : Candidates(*native, task)) out.push_back(Spell(p));
+  for (const RingParameters& p : ring->Candidates()) out.push_back(Spell(p));
   return out;
 }
 
-Result<Bytes> Smallest(const PlanningTask& task) {
-  STOWAGE_TRY(const NativeModel native, RealizeModel(task));
-  const Movable movable = MovableOf(native, *task.model);
-  const Bytes ring = std::max(kSmallestRing, RoundUp(movable.widest_row * 2, kAlignment) + kAlignment * 2);
-  return FixedBytesOf(native, task).total() + movable.fixed + ring;
+// With less on the device more is in host memory, so a small host raises the smallest budget of the device.
+Result<Bytes> SmallestGpu(const PlanningTask& task) {
+  Machine machine = *task.machine;
+  PlanningTask probe = task;
+  probe.machine = &machine;
+  STOWAGE_TRY(const Ring ring, Ring::Of(probe));
+  const auto fits = [&](Bytes budget) {
+    machine.pools[machine.FindPool("gpu0")].budget = budget;
+    return !ring.Candidates().empty();
+  };
+  Bytes too_small = ring.SmallestBudget(), enough = std::max(too_small, ring.ResidentBudget());
+  if (fits(too_small)) return too_small;
+  if (!fits(enough)) return ring.Feasible(ring.Least().front()).error();
+  while (enough - too_small > kAlignment) {
+    const Bytes middle = too_small + RoundUp((enough - too_small) / 2, kAlignment);
+    (fits(middle) ? enough : too_small) = middle;
+  }
+  return enough;
+}
+
+Result<Bytes> SmallestHost(const PlanningTask& task) {
+  STOWAGE_TRY(const Ring ring, Ring::Of(task));
+  std::optional<Bytes> smallest;
+  std::vector<RingParameters> all = ring.Sizes();
+  for (const RingParameters& p : ring.Least()) all.push_back(p);
+  for (const RingParameters& p : all) {
+    const Result<NativeProposal> proposal = ring.Propose(p);
+    if (!proposal) continue;
+    const Bytes need = HostBudgetFor(ring.native(), task, *proposal);
+    smallest = std::min(smallest.value_or(need), need);
+  }
+  if (smallest) return *smallest;
+  return ring.Propose(ring.Least().front()).error();
 }
 
 }  // namespace
@@ -190,7 +255,8 @@ Strategy RingStrategy() {
           .summary = "what fits stays on the GPU, the rest is prefetched through a ring from host memory",
           .lower = Lower,
           .candidates = CandidateStrings,
-          .smallest_gpu_budget = Smallest};
+          .smallest_gpu_budget = SmallestGpu,
+          .smallest_host_budget = SmallestHost};
 }
 
 }  // namespace stowage

@@ -1,0 +1,173 @@
+#include "planner/strategy/native/passes.h"
+
+#include <algorithm>
+
+namespace stowage {
+
+PassEmitter::PassEmitter(ScheduleBuilder* b, const NativeCase* c, const NativeBuffers* buffers,
+                         const NativeLanes* lanes, const PassUnits* prefill, const PassUnits* decode)
+    : b_(*b), c_(*c), buffers_(*buffers), lanes_(*lanes) {
+  prefill_ = MakeSide(c->native.prefill, *prefill, buffers->prefill);
+  decode_ = MakeSide(c->native.decode, *decode, buffers->decode);
+}
+
+void PassEmitter::Run(const PassLoop& loop) {
+  EmitPrefill(loop);
+  if (c_.task.LoweredPasses() > 0) EmitDecode(loop);
+}
+
+PassEmitter::Side PassEmitter::MakeSide(const NativeProgram& program, const PassUnits& units,
+                                        const std::vector<BufferId>& activations) {
+  Side side{&program, &units, &activations, {}};
+  for (const Unit& unit : units.units) {
+    const NativeKernel& whole = program.kernels[unit.kernel];
+    const Kernel& k = whole.kernel;
+    if (k.kind == KernelKind::kLinear && unit.row_end - unit.row_begin < k.n) {
+      side.launches.push_back({&own_.emplace_back(RowTile(whole, unit.row_begin, unit.row_end))});
+    } else if (k.kind == KernelKind::kEmbedding && buffers_.master[whole.reads[1].id] >= 0) {
+      // A table that is not wholly resident is gathered from its master, over the link.
+      NativeKernel& gather = own_.emplace_back(whole);
+      gather.kernel.host_bytes = AffineBytes(SizeOf(k.dtype, k.rows * k.n));
+      side.launches.push_back({&gather});
+    } else {
+      side.launches.push_back({&whole});
+    }
+  }
+  return side;
+}
+
+std::vector<RequiredOp> PassEmitter::Required(const Side& side) const {
+  std::vector<RequiredOp> out;
+  for (std::size_t k = 0; k < side.program->kernels.size(); ++k) {
+    out.push_back({.name = side.program->kernels[k].kernel.name, .tiles = side.units->tiles[k]});
+  }
+  return out;
+}
+
+void PassEmitter::EmitPrefill(const PassLoop& loop) {
+  b_.BeginPhase("prefill", Required(prefill_));
+  b_.BeginPrologue(1);
+  const AffineBytes bytes = b_.so_far().buffers[buffers_.prompt].bytes;
+  const StepId prompt = b_.Copy(lanes_.in, b_.Whole(buffers_.prompt), {buffers_.tokens, AffineBytes(0), bytes});
+  step_of_.assign(loop.steps.size(), -1);
+  EmitSection(loop, loop.prefill, prefill_, {}, prompt);
+  if (buffers_.logits_out >= 0) {
+    const BufferId logits = buffers_.prefill[c_.native.prefill.logits];
+    b_.Wait({b_.Copy(lanes_.out, b_.Whole(logits), b_.Whole(buffers_.logits_out), {{last_launch_}})});
+  }
+  if (c_.task.LoweredPasses() == 0) FetchTokens();
+}
+
+void PassEmitter::EmitDecode(const PassLoop& loop) {
+  b_.BeginPhase("decode", Required(decode_));
+  const std::int64_t first = c_.task.FirstPass();
+  if (loop.prologue.end > loop.prologue.begin) {
+    b_.BeginPrologue(loop.prologue_passes);
+    EmitSection(loop, loop.prologue, decode_, {first}, -1);
+  }
+  if (loop.iterations > 0) {
+    b_.BeginBody(loop.iterations, loop.period);
+    EmitSection(loop, loop.body, decode_, {first + loop.prologue_passes, loop.period}, -1);
+    AddSteadyReferences(loop);
+  }
+  b_.BeginEpilogue(loop.epilogue_passes);
+  EmitSection(loop, loop.epilogue, decode_, {first + loop.prologue_passes + loop.iterations * loop.period}, -1);
+  FetchTokens();
+}
+
+void PassEmitter::FetchTokens() {
+  b_.Wait({b_.Copy(lanes_.out, b_.Whole(buffers_.tokens), b_.Whole(buffers_.tokens_out), {{last_launch_}})});
+}
+
+void PassEmitter::EmitSection(const PassLoop& loop, const PassLoop::Range& range, Side& side, Passes passes,
+                              StepId before) {
+  for (std::int32_t s = range.begin; s < range.end; ++s) {
+    const RingStep& ring_step = loop.steps[s];
+    std::vector<StepRef> after;
+    for (const std::int32_t r : ring_step.after) {
+      if (step_of_[r] >= 0) after.push_back({step_of_[r]});
+    }
+    if (ring_step.copy) {
+      step_of_[s] = EmitCopy(ring_step, std::move(after));
+      continue;
+    }
+    if (before >= 0) after.push_back({std::exchange(before, -1)});
+    const std::int32_t pass = ring_step.pass - range.first_pass;
+    step_of_[s] = EmitLaunch(ring_step, pass, side, {passes.first + pass, passes.stride}, std::move(after));
+    last_launch_ = step_of_[s];
+  }
+}
+
+StepId PassEmitter::EmitCopy(const RingStep& step, std::vector<StepRef> after) {
+  const StreamItem& item = (step.pass == 0 ? prefill_ : decode_).units->items[step.index];
+  const std::int64_t skipped = item.row_begin - c_.layout.master_begin[item.tensor];
+  const Slice from = {buffers_.master[item.tensor], AffineBytes(RowBytes(c_.model().tensors[item.tensor]) * skipped),
+                      AffineBytes(item.bytes)};
+  return b_.Copy(lanes_.in, from, b_.Whole(buffers_.ring[RingPass(step.pass)][step.index]), std::move(after));
+}
+
+StepId PassEmitter::EmitLaunch(const RingStep& step, std::int32_t pass, Side& side, Passes at,
+                               std::vector<StepRef> after) {
+  const Unit& unit = side.units->units[step.index];
+  Launch& launch = side.launches[step.index];
+  const NativeKernel& kernel = *launch.kernel;
+  std::vector<Slice> reads, writes;
+  reads.reserve(kernel.reads.size());
+  writes.reserve(kernel.writes.size());
+  for (std::size_t i = 0; i < kernel.reads.size(); ++i) {
+    if (unit.item >= 0 && i == 1) {
+      reads.push_back(b_.Whole(buffers_.ring[RingPass(step.pass)][unit.item]));
+    } else {
+      const bool gathered = kernel.kernel.host_bytes.base > 0 && i == 1;
+      reads.push_back(Read(AtPasses(kernel.reads[i], at.first, at.stride), gathered, side));
+    }
+  }
+  for (const Operand& o : kernel.writes) writes.push_back(SliceOf(AtPasses(o, at.first, at.stride), side));
+  std::int32_t id = launch.id;
+  if (DependsOnPass(kernel.kernel)) {
+    id = b_.AddKernel(AtPasses(kernel.kernel, at.first, at.stride));
+  } else if (id < 0) {
+    id = launch.id = b_.AddKernel(kernel.kernel);
+  }
+  const Instance instance{.op = unit.kernel, .pass = pass, .tile = unit.tile};
+  return b_.Compute(lanes_.compute, id, std::move(reads), std::move(writes), instance, std::move(after));
+}
+
+Slice PassEmitter::Read(const Operand& operand, bool gathered, const Side& side) const {
+  Slice slice = SliceOf(operand, side);
+  if (gathered) slice.buffer = buffers_.master[operand.id];
+  return slice;
+}
+
+Slice PassEmitter::SliceOf(const Operand& o, const Side& side) const {
+  switch (o.source) {
+    case Operand::Source::kActivation:
+      return {(*side.activations)[o.id], o.offset, o.bytes};
+    case Operand::Source::kWeight:
+      return {buffers_.resident[o.id], o.offset, o.bytes};
+    case Operand::Source::kKeys:
+      return {buffers_.keys[o.id], o.offset, o.bytes};
+    case Operand::Source::kValues:
+      return {buffers_.values[o.id], o.offset, o.bytes};
+    case Operand::Source::kTokens:
+      return {buffers_.tokens, o.offset, o.bytes};
+  }
+  return {};
+}
+
+// The body was emitted as its first iteration; add what a later iteration waits for in the one before it.
+void PassEmitter::AddSteadyReferences(const PassLoop& loop) {
+  const std::int32_t length = loop.body.end - loop.body.begin;
+  for (std::int32_t s = 0; s < length; ++s) {
+    const RingStep& steady = loop.steps[loop.body.end + s];
+    Step& step = b_.step(step_of_[loop.body.begin + s]);
+    step_of_[loop.body.end + s] = step_of_[loop.body.begin + s];
+    for (const std::int32_t r : steady.after) {
+      if (r >= loop.body.end) continue;  // within the iteration: already there
+      const StepRef ref{step_of_[r], 1};
+      if (std::find(step.after.begin(), step.after.end(), ref) == step.after.end()) step.after.push_back(ref);
+    }
+  }
+}
+
+}  // namespace stowage

@@ -1,0 +1,71 @@
+// The prefill and decode phases of a native schedule: launches and the copies that feed them, from a folded loop.
+#pragma once
+
+#include <deque>
+#include <utility>
+#include <vector>
+
+#include "planner/strategy/native/buffers.h"
+#include "planner/strategy/native/loop.h"
+
+namespace stowage {
+
+struct NativeLanes {
+  Lane compute, in, out, disk, cpu;
+};
+
+class PassEmitter {
+ public:
+  // All of it outlives this.
+  PassEmitter(ScheduleBuilder* b, const NativeCase* c, const NativeBuffers* buffers, const NativeLanes* lanes,
+              const PassUnits* prefill, const PassUnits* decode);
+
+  void Run(const PassLoop& loop);
+
+ private:
+  // A unit's kernel, and its index in the schedule once added; kernels of decode passes that depend on the pass are
+  // added for each.
+  struct Launch {
+    const NativeKernel* kernel = nullptr;
+    std::int32_t id = -1;
+  };
+  // One of the two programs with what its steps need.
+  struct Side {
+    const NativeProgram* program = nullptr;
+    const PassUnits* units = nullptr;
+    const std::vector<BufferId>* activations = nullptr;
+    std::vector<Launch> launches;  // by unit
+  };
+  // Which passes of the phase a section holds: the first, and how many an iteration advances (0 outside the body).
+  struct Passes {
+    std::int64_t first = 0, stride = 0;
+  };
+
+  Side MakeSide(const NativeProgram& program, const PassUnits& units, const std::vector<BufferId>& activations);
+  std::vector<RequiredOp> Required(const Side& side) const;
+  void EmitPrefill(const PassLoop& loop);
+  void EmitDecode(const PassLoop& loop);
+  // `before`: a step the first launch waits for, or -1.
+  void EmitSection(const PassLoop& loop, const PassLoop::Range& range, Side& side, Passes passes, StepId before);
+  StepId EmitCopy(const RingStep& step, std::vector<StepRef> after);
+  StepId EmitLaunch(const RingStep& step, std::int32_t pass, Side& side, Passes at, std::vector<StepRef> after);
+  Slice Read(const Operand& operand, bool gathered, const Side& side) const;
+  Slice SliceOf(const Operand& operand, const Side& side) const;
+  void AddSteadyReferences(const PassLoop& loop);
+  void FetchTokens();
+  // Which of the ring's sets of parts a pass uses: 0 the prefill's, then one for each pass of a group.
+  std::int32_t RingPass(std::int32_t pass) const {
+    return pass == 0 ? 0 : 1 + (pass - 1) % static_cast<std::int32_t>(buffers_.ring.size() - 1);
+  }
+
+  ScheduleBuilder& b_;
+  const NativeCase& c_;
+  const NativeBuffers& buffers_;
+  const NativeLanes& lanes_;
+  std::deque<NativeKernel> own_;  // tiles and gathers, which differ from the program's kernels
+  Side prefill_, decode_;
+  std::vector<StepId> step_of_;  // by index into PassLoop::steps
+  StepId last_launch_ = -1;
+};
+
+}  // namespace stowage
