@@ -2,9 +2,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "planner/base/text.h"
+#include "planner/families/bloom.h"
+#include "planner/families/falcon.h"
+#include "planner/families/gpt2.h"
+#include "planner/families/gpt_neox.h"
+#include "planner/families/gptj.h"
 #include "planner/families/llama.h"
+#include "planner/families/opt.h"
 
 namespace stowage {
 namespace {
@@ -27,22 +38,55 @@ Status CheckPass(const Pass& pass, std::int64_t cache_positions) {
   return OkStatus();
 }
 
+Result<Model> BuildLlamaModel(const HfConfig& config, std::string name) {
+  STOWAGE_TRY(const LlamaConfig llama, ReadLlamaConfig(config));
+  return BuildLlama(llama, std::move(name));
+}
+
+struct Family {
+  const char* model_type;
+  Result<Model> (*build)(const HfConfig& config, std::string name);
+};
+
+// One line per model_type, by name.
+constexpr auto kFamilies = std::to_array<Family>({
+    {"bloom", BuildBloom},
+    {"falcon", BuildFalcon},
+    {"gpt2", BuildGpt2},
+    {"gpt_neox", BuildGptNeoX},
+    {"gptj", BuildGptJ},
+    {"llama", BuildLlamaModel},
+    {"opt", BuildOpt},
+    {"RefinedWeb", BuildFalcon},
+    {"RefinedWebModel", BuildFalcon},
+});
+
 }  // namespace
 
 Result<Model> BuildModel(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const std::string type, config.String("model_type"));
-  if (type == "llama") {
-    STOWAGE_TRY(const LlamaConfig llama, ReadLlamaConfig(config));
-    return BuildLlama(llama, std::move(name));
+  for (const Family& family : kFamilies) {
+    if (type == family.model_type) return family.build(config, std::move(name));
   }
-  return config.Bad("model_type", fmt::format("is \"{}\", supported is llama", type));
+  return config.Bad("model_type", fmt::format("is \"{}\", known are {}", type, Join(KnownFamilies(), ", ")));
+}
+
+std::vector<std::string> KnownFamilies() {
+  std::vector<std::string> out;
+  for (const Family& family : kFamilies) out.push_back(family.model_type);
+  return out;
+}
+
+bool IsKnownFamily(std::string_view model_type) {
+  return std::any_of(kFamilies.begin(), kFamilies.end(),
+                     [&](const Family& family) { return model_type == family.model_type; });
 }
 
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions) {
   STOWAGE_RETURN_IF_ERROR(CheckPass(pass, cache_positions));
   if (model.family == "llama") return BuildLlamaOpGraph(model, pass, cache_positions);
   return Error{ErrorCode::kInvalidInput,
-               fmt::format("model '{}': no op graph for family '{}'", model.name, model.family)};
+               fmt::format("model '{}': no op graph for family {} yet", model.name, model.family)};
 }
 
 void SetDType(Model& model, DType dtype) {
