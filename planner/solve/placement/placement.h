@@ -92,8 +92,8 @@ struct PlacementProblem {
   std::vector<std::vector<ChainLink>> links;  // [from][to]; index devices.size() is the CPU
   std::vector<ChainTie> ties;                 // a unit is in at most one
   PlacementObjective objective = PlacementObjective::kLatency;
-  bool any_order = false;             // the best order of the devices instead of the given one
-  std::int64_t node_cap = 2'000'000;  // steps of the search before it settles for a bound and a gap
+  bool any_order = false;           // the best order of the devices instead of the given one
+  std::int64_t node_cap = 500'000;  // steps of the search before it settles for a bound and a gap
 };
 
 enum class KeptOn : std::uint8_t { kDevice, kHost, kDisk };

@@ -240,7 +240,7 @@ TEST(Placement, AnInfeasibleOneNamesTheBudgetThatWouldDo) {
   const Result<Placement> got = SolvePlacement(p);
   ASSERT_FALSE(got.ok());
   EXPECT_EQ(got.error().code, ErrorCode::kInfeasible);
-  EXPECT_EQ(got.error().message, "no placement fits the budgets; 1.074 GB more on gpu0 (of now 2.147 GB) would do");
+  EXPECT_EQ(got.error().message, "no placement fits the budgets; 1.07 GB more on gpu0 (of now 2.15 GB) would do");
 }
 
 TEST(Placement, RefusesMalformedProblems) {
