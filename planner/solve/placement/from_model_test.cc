@@ -124,7 +124,7 @@ std::vector<UnitPlacement> Read(const ModelChain& chain, const accelerate::Devic
   return units;
 }
 
-// 80 budgets, tied and untied, with accelerate's sequential rule and its balanced one.
+// 160 pairs of budgets, tied and untied, by accelerate's sequential rule and its balanced one.
 TEST(Optimal, IsNeverWorseThanAMapOfAcceleratesThatFits) {
   int fit = 0, better = 0;
   for (int trial = 0; trial < 160; ++trial) {
@@ -137,11 +137,16 @@ TEST(Optimal, IsNeverWorseThanAMapOfAcceleratesThatFits) {
     ASSERT_TRUE(chain.ok());
     const Result<Placement> best = SolvePlacement(chain->problem);
     const accelerate::PlacementTree tree = accelerate::TreeOf(model);
-    accelerate::MaxMemory budgets = {{{accelerate::DeviceKind::kAccelerator, 0}, gpus[0].value()},
-                                     {{accelerate::DeviceKind::kAccelerator, 1}, gpus[1].value()},
-                                     {{accelerate::DeviceKind::kCpu, 0}, std::int64_t{10'000'000'000}}};
+    accelerate::MaxMemory budgets = {
+        {{accelerate::DeviceKind::kAccelerator, 0}, accelerate::Number::Int(gpus[0].value())},
+        {{accelerate::DeviceKind::kAccelerator, 1}, accelerate::Number::Int(gpus[1].value())},
+        {{accelerate::DeviceKind::kCpu, 0}, accelerate::Number::Int(10'000'000'000)}};
     if (trial % 4 < 2) {
-      budgets = *accelerate::BalancedMaxMemory(tree, budgets, {.no_split = model.no_split_classes});
+      accelerate::BalanceOptions balance;
+      balance.no_split = model.no_split_classes;
+      const auto balanced = accelerate::BalancedMaxMemory(tree, budgets, balance);
+      ASSERT_TRUE(balanced.ok());
+      budgets = *balanced;
     }
     const auto inferred = accelerate::InferDeviceMap(tree, {.max_memory = budgets, .no_split = model.no_split_classes});
     if (!inferred) continue;
@@ -157,14 +162,37 @@ TEST(Optimal, IsNeverWorseThanAMapOfAcceleratesThatFits) {
   EXPECT_GT(better, 5);
 }
 
+std::string BestMap(const Model& model, const Machine& machine) {
+  const Result<ModelChain> chain = ChainOf(model, {.prompt_tokens = 1, .new_tokens = 1}, machine, {});
+  if (!chain) return chain.error().message;
+  const Result<Placement> best = SolvePlacement(chain->problem);
+  if (!best) return best.error().message;
+  return accelerate::WriteDeviceMap(DeviceMapOf(*chain, *best), accelerate::TreeOf(model));
+}
+
+// Blocks of 98 kB, embedding and head of 128 kB.
 TEST(DeviceMapOf, NamesEveryUnit) {
   const Model model = Decoder(3, 1000, 64, false);
-  const Machine machine = MachineOf({Bytes(500'000), Bytes(600'000)}, Bytes(10'000'000));
-  const Result<ModelChain> chain = ChainOf(model, {.prompt_tokens = 1, .new_tokens = 1}, machine, {});
-  ASSERT_TRUE(chain.ok());
-  const Result<Placement> best = SolvePlacement(chain->problem);
-  ASSERT_TRUE(best.ok()) << best.error().message;
-  EXPECT_EQ(accelerate::WriteDeviceMap(DeviceMapOf(*chain, *best), accelerate::TreeOf(model)), "");
+  EXPECT_EQ(BestMap(model, MachineOf({Bytes(260'000), Bytes(340'000)}, Bytes(10'000'000))), R"({
+  "model.embed_tokens": 0,
+  "model.layers.0": 0,
+  "model.layers.1": 1,
+  "model.layers.2": 1,
+  "model.norm": 1,
+  "model.rotary_emb": 1,
+  "lm_head": 1
+}
+)");
+  EXPECT_EQ(BestMap(model, MachineOf({Bytes(440'000)}, Bytes(10'000'000))), R"({
+  "model.embed_tokens": "cpu",
+  "model.layers.0": 0,
+  "model.layers.1": 0,
+  "model.layers.2": 0,
+  "model.norm": 0,
+  "model.rotary_emb": 0,
+  "lm_head": "cpu"
+}
+)");  // 256 kB streamed; blocks would have to be all three
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// How long the proof takes: 200 units on 16 devices, the bound is 10 ms of CPU time.
+// How long the proof takes: 200 units on 16 devices. The bound is 10 ms of CPU time for kLatency without ties, as long as
+// host memory does not bind; the other rows show what these cost.
 #include <benchmark/benchmark.h>
 
 #include "planner/solve/placement/placement.h"
@@ -36,11 +37,14 @@ void BM_Solve(benchmark::State& state) {
   PlacementProblem p = Stack(state.range(0) != 0, state.range(1), state.range(2) != 0, state.range(3) != 0);
   p.objective = static_cast<PlacementObjective>(state.range(4));
   std::int64_t nodes = 0;
+  double gap = 0;
   for (auto _ : state) {
     const Result<Placement> r = SolvePlacement(p);
-    if (!r.ok() || !r->proven) return state.SkipWithError(r.ok() ? "not proven" : r.error().message.c_str());
+    if (!r.ok()) return state.SkipWithError(r.error().message.c_str());
     nodes = r->nodes;
+    gap = r->Gap();
   }
+  state.counters["gap_percent"] = 100 * gap;
   state.counters["nodes"] = static_cast<double>(nodes);
 }
 BENCHMARK(BM_Solve)
