@@ -97,7 +97,8 @@ void SetDType(Model& model, DType dtype) {
 
 Bytes CacheBytesPerPosition(const Model& model) {
   const TransformerShape& s = model.shape;
-  const DType dtype = model.tensors.empty() ? DType::kF32 : model.tensors[0].dtype;
+  DType dtype = model.tensors.empty() ? DType::kF32 : model.tensors[0].dtype;
+  if (model.family.starts_with("gguf/")) dtype = DType::kF16;  // llama.cpp's default (-ctk, -ctv)
   return 2 * s.layers * SizeOf(dtype, s.kv_heads * s.head_dim);
 }
 
