@@ -70,8 +70,9 @@ std::string StreamNote(const std::vector<DeviceMapLine>& lines) {
     if (!host && used && (!main || line.device < *main)) main = line.device;
   }
   if (offloaded == Bytes()) return "";
-  if (!main) return fmt::format("{} of weights lie outside accelerators, and all of it is computed on the cpu.",
-                                FormatBytes(offloaded));
+  if (!main)
+    return fmt::format("{} of weights lie outside accelerators, and all of it is computed on the cpu.",
+                       FormatBytes(offloaded));
   return fmt::format("{} of weights lie on cpu or disk and are copied to {} for every pass.", FormatBytes(offloaded),
                      ShownName(*main));
 }
@@ -110,9 +111,10 @@ DeviceMapReport MakeDeviceMapReport(const Model& model, const PlacementTree& tre
   }
   if (std::string note = StreamNote(report.devices); !note.empty()) report.notes.push_back(std::move(note));
   if (!left_out.empty()) {
-    report.notes.push_back(fmt::format("The map leaves out {}: accelerate drops a split module's own buffers, and "
-                                       "refuses to load the model if they are in the checkpoint.",
-                                       FirstNames(left_out)));
+    report.notes.push_back(
+        fmt::format("The map leaves out {}: accelerate drops a split module's own buffers, and "
+                    "refuses to load the model if they are in the checkpoint.",
+                    FirstNames(left_out)));
   }
   return report;
 }
@@ -123,8 +125,8 @@ std::string DeviceMapText(const DeviceMapReport& report, const PlacementTree& tr
     rows.push_back({ShownName(line.device), FormatBudget(line.budget), FormatBudget(line.balanced),
                     FormatBytes(line.weights), FormatBytes(line.buffers), line.fits ? "yes" : "no"});
   }
-  std::string out = fmt::format("{} of {} by the rules of {}\n\n{}\n", report.strategy, report.model, report.rules,
-                                AlignTable(rows));
+  std::string out =
+      fmt::format("{} of {} by the rules of {}\n\n{}\n", report.strategy, report.model, report.rules, AlignTable(rows));
   for (const std::string& note : report.notes) out += "- " + note + "\n";
   out += "- Counted: weights and buffers. Not counted, as in accelerate: KV cache, activations, CUDA context.\n";
   out += "- No times: device maps are not simulated yet.\n";

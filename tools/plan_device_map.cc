@@ -20,8 +20,8 @@ using accelerate::BalancedMaxMemory;
 using accelerate::DeviceKey;
 using accelerate::DeviceKind;
 using accelerate::DeviceMap;
-using accelerate::Inferred;
 using accelerate::InferOptions;
+using accelerate::Inferred;
 using accelerate::MaxMemory;
 using accelerate::Number;
 using accelerate::PlacementTree;
@@ -29,6 +29,7 @@ using accelerate::Rules;
 using accelerate::SizeOptions;
 
 constexpr std::string_view kPrefix = "device-map:";
+constexpr std::int64_t kLargestMap = 64 << 20;  // a million entries of long names
 constexpr std::array<std::string_view, 4> kModes = {"auto", "balanced", "balanced_low_0", "sequential"};
 
 Error Bad(std::string message) { return Error{ErrorCode::kInvalidInput, std::move(message)}; }
@@ -94,7 +95,7 @@ Result<MaxMemory> ReadBudgets(const TaskOptions& task, const DeviceMapOptions& o
 std::string RulesName(Rules rules) { return rules == Rules::kAccelerate ? "accelerate 1.15" : "transformers 5.23"; }
 
 struct Question {
-  Model model;  // as accelerate counts it
+  Model model;   // as accelerate counts it
   Model loaded;  // with --dtype: what the report counts
   PlacementTree tree;
   SizeOptions sizes;
@@ -119,14 +120,16 @@ DeviceMapAnswer Answer(const DeviceMapReport& report, const PlacementTree& tree,
 
 void AddNotes(const Inferred& inferred, DeviceMapReport& report) {
   for (const auto& [device, bytes] : inferred.skipped) {
-    report.notes.push_back(fmt::format("Nothing could be put on {}: what came next needed {} bytes there, with room "
-                                       "for the largest layer where it is kept.",
-                                       Name(device), bytes.Text()));
+    report.notes.push_back(
+        fmt::format("Nothing could be put on {}: what came next needed {} bytes there, with room "
+                    "for the largest layer where it is kept.",
+                    Name(device), bytes.Text()));
   }
   if (inferred.homeless_buffers) {
-    report.notes.push_back(fmt::format("{} bytes of buffers of offloaded modules stay on an accelerator, and none has "
-                                       "room for them; --offload-buffers moves them.",
-                                       inferred.homeless_buffers->Text()));
+    report.notes.push_back(
+        fmt::format("{} bytes of buffers of offloaded modules stay on an accelerator, and none has "
+                    "room for them; --offload-buffers moves them.",
+                    inferred.homeless_buffers->Text()));
   }
   for (const std::string& sentence : inferred.ties_apart) report.notes.push_back(sentence + ".");
 }
@@ -139,9 +142,9 @@ Result<DeviceMapAnswer> InferAndReport(const TaskOptions& task, const std::strin
       options.no_split ? SplitAtCommas(*options.no_split) : question.model.no_split_classes;
   MaxMemory budgets = question.budgets;
   if (mode != "sequential") {
-    STOWAGE_TRY(budgets,
-                BalancedMaxMemory(question.tree, budgets,
-                                  {.sizes = question.sizes, .no_split = no_split, .low_zero = mode == "balanced_low_0"}));
+    STOWAGE_TRY(budgets, BalancedMaxMemory(
+                             question.tree, budgets,
+                             {.sizes = question.sizes, .no_split = no_split, .low_zero = mode == "balanced_low_0"}));
   }
   if (options.emit == "max-memory") return DeviceMapAnswer{.text = WriteMaxMemory(budgets) + "\n"};
   Result<Inferred> inferred = InferDeviceMap(question.tree, {.max_memory = budgets,
@@ -167,7 +170,7 @@ Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOption
   if (options.max_memory || !task.machine.gpus.empty()) {
     STOWAGE_TRY(question.budgets, ReadBudgets(task, options));
   }
-  STOWAGE_TRY(const std::string text, ReadTextFile(*options.file));
+  STOWAGE_TRY(const std::string text, ReadTextFile(*options.file, kLargestMap));
   Result<DeviceMap> map = accelerate::ReadDeviceMap(text);
   if (!map) return std::move(map).error().In(*options.file);
   std::vector<std::string> unknown;
@@ -216,12 +219,14 @@ Result<bool> WantsDeviceMap(const std::optional<std::string>& strategy, const De
     const std::string_view mode = std::string_view(*strategy).substr(kPrefix.size());
     if (std::find(kModes.begin(), kModes.end(), mode) != kModes.end()) return true;
     if (mode.substr(0, mode.find(':')) != "optimal") {
-      return Bad(fmt::format("--strategy: '{}' is not a device map; auto, balanced, balanced_low_0 and sequential are",
-                             mode));
+      return Bad(
+          fmt::format("--strategy: '{}' is not a device map; auto, balanced, balanced_low_0 and sequential are", mode));
     }
   }
-  if (own) return Bad("--rules, --max-memory, --no-split, --special-dtype, --emit and their like need --strategy "
-                      "device-map:auto (or balanced, balanced_low_0, sequential)");
+  if (own)
+    return Bad(
+        "--rules, --max-memory, --no-split, --special-dtype, --emit and their like need --strategy "
+        "device-map:auto (or balanced, balanced_low_0, sequential)");
   return false;
 }
 
