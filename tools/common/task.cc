@@ -34,6 +34,8 @@ Status ResolveAuto(MachineSpec& spec) {
   return OkStatus();
 }
 
+}  // namespace
+
 Result<Machine> MachineOf(MachineSpec spec) {
   STOWAGE_RETURN_IF_ERROR(ResolveAuto(spec));
   HostFacts facts = ReadHostFacts();
@@ -46,11 +48,9 @@ Result<Machine> MachineOf(MachineSpec spec) {
   return BuildMachine(spec, facts);
 }
 
-}  // namespace
-
-void AddTaskOptions(CommandLine& line, TaskOptions* options) {
+void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) {
   AddModelOption(line, &options->model);
-  AddMachineOptions(line, &options->machine);
+  AddMachineOptions(line, &options->machine, gpu_required);
   AddRequestOptions(line, &options->request);
 }
 
