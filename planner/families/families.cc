@@ -9,13 +9,18 @@
 #include <vector>
 
 #include "planner/base/text.h"
+#include "planner/families/bert.h"
 #include "planner/families/bloom.h"
+#include "planner/families/clip_text.h"
 #include "planner/families/falcon.h"
 #include "planner/families/gpt2.h"
 #include "planner/families/gpt_neox.h"
 #include "planner/families/gptj.h"
 #include "planner/families/llama.h"
 #include "planner/families/opt.h"
+#include "planner/families/t5.h"
+#include "planner/families/vit.h"
+#include "planner/families/whisper.h"
 
 namespace stowage {
 namespace {
@@ -50,15 +55,23 @@ struct Family {
 
 // One line per model_type, by name.
 constexpr auto kFamilies = std::to_array<Family>({
+    {"bert", BuildBert},
     {"bloom", BuildBloom},
+    {"clip", BuildClipText},
+    {"clip_text_model", BuildClipText},
     {"falcon", BuildFalcon},
     {"gpt2", BuildGpt2},
     {"gpt_neox", BuildGptNeoX},
     {"gptj", BuildGptJ},
     {"llama", BuildLlamaModel},
+    {"mt5", BuildT5Encoder},
     {"opt", BuildOpt},
     {"RefinedWeb", BuildFalcon},
     {"RefinedWebModel", BuildFalcon},
+    {"t5", BuildT5Encoder},
+    {"umt5", BuildT5Encoder},
+    {"vit", BuildVit},
+    {"whisper", BuildWhisper},
 });
 
 }  // namespace

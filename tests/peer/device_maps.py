@@ -2,6 +2,7 @@
 
     python tests/peer/device_maps.py --ours bazel-bin/tests/peer/device_maps_main [--trees 3000] [--seed 1]
     python tests/peer/device_maps.py --ours … --real              real architectures on the meta device
+    python tests/peer/device_maps.py --plan bazel-bin/tools/plan [--real | --trees 300]    the command line: maps, errors
     python tests/peer/device_maps.py --goldens tests/goldens/device_maps
 
 Python with torch, accelerate 1.15 and transformers 5.23. Random trees have tied parameters, parameters and buffers
@@ -17,6 +18,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import torch
@@ -128,12 +130,13 @@ def device_key(key):
     return int(key) if key.lstrip("-").isdigit() else key
 
 
-def reference(case):
+def reference(case, model=None):
+    """What the libraries answer, for `model` if there is a real one for the case's tree."""
     try:
         signal.setitimer(signal.ITIMER_REAL, 5)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            return run_reference(case, caught)
+            return run_reference(case, caught, model)
     except Endless:
         return {"error": "endless"}
     except Exception as error:  # whatever Python raises is the result
@@ -142,10 +145,11 @@ def reference(case):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def run_reference(case, caught):
+def run_reference(case, caught, model):
     root = case["tree"]["root"]
     transformers = case.get("rules") == "transformers"
-    model = build(root, {}, {}, "", not transformers)
+    real = model is not None
+    model = model if real else build(root, {}, {}, "", not transformers)
     names = parameter_names(root)
     budgets = {device_key(k): v for k, v in case["max_memory"].items()}
     no_split = case.get("no_split", [])
@@ -155,7 +159,8 @@ def run_reference(case, caught):
     if transformers:
         tf.logger = log
         groups = case["tree"].get("tied_groups", [])
-        model.all_tied_weights_keys = {alias: group[0] for group in groups for alias in group[1:]}
+        if not real:
+            model.all_tied_weights_keys = {alias: group[0] for group in groups for alias in group[1:]}
         sizes = tf.compute_module_sizes(model, only_modules=False)[0]
         if strategy == "sequential":
             budgets = tf.get_max_memory(budgets)
@@ -269,6 +274,11 @@ class RandomTree:
                 size = self.rng.randint(2, min(4, len(free)))
                 groups.append([free.pop() for _ in range(size)])
             tree["tied_groups"] = groups
+            tensors = {f"{path}.{t['name']}" if path else t["name"]: t
+                       for path, node in walk(root) for t in node.get("params", [])}
+            for group in groups:
+                for alias in group[1:]:
+                    tensors[alias].update(shape=tensors[group[0]]["shape"], dtype=tensors[group[0]]["dtype"])
         return tree
 
 
@@ -310,6 +320,86 @@ def random_case(seed):
     return case
 
 
+# ---- real architectures, few layers of full width
+
+def real_models():
+    import transformers as t
+    small = dict(num_hidden_layers=4)
+    configs = [
+        ("llama-3-8b", t.LlamaConfig(vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_attention_heads=32,
+                                     num_key_value_heads=8, **small)),
+        ("llama-3.2-1b", t.LlamaConfig(vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_attention_heads=32,
+                                       num_key_value_heads=8, tie_word_embeddings=True, **small)),
+        ("qwen3-0.6b", t.Qwen3Config(vocab_size=151936, hidden_size=1024, intermediate_size=3072, num_attention_heads=16,
+                                     num_key_value_heads=8, head_dim=128, tie_word_embeddings=True, **small)),
+        ("mixtral", t.MixtralConfig(**small)),
+        ("gpt2", t.GPT2Config(n_layer=4)),
+        ("gptj", t.GPTJConfig(n_layer=3)),
+        ("gpt_neox", t.GPTNeoXConfig(**small)),
+        ("opt", t.OPTConfig(hidden_size=2048, ffn_dim=8192, num_attention_heads=32, word_embed_proj_dim=512, **small)),
+        ("bloom", t.BloomConfig(hidden_size=1024, n_layer=4, n_head=16)),
+        ("falcon", t.FalconConfig(num_hidden_layers=3)),
+        ("gemma2", t.Gemma2Config(num_hidden_layers=3)),
+        ("t5", t.T5Config(num_layers=2, num_decoder_layers=2)),
+        ("whisper", t.WhisperConfig(encoder_layers=2, decoder_layers=2)),
+    ]
+    for name, config in configs:
+        kind = {"t5": t.T5ForConditionalGeneration, "whisper": t.WhisperForConditionalGeneration}.get(name)
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            with torch.device("meta"):
+                model = kind(config) if kind else t.AutoModelForCausalLM.from_config(config)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        model.tie_weights()
+        keys = model.all_tied_weights_keys
+        groups = [[source] + [k for k, v in keys.items() if v == source] for source in dict.fromkeys(keys.values())]
+        yield name, model, {"root": dump(model), "tied_groups": groups}
+
+
+def real_cases():
+    """(label, case, model): every model with several budgets, strategies and rules."""
+    for name, model, tree in real_models():
+        total = sum(t.numel() * t.element_size() for t in model.parameters())
+        classes = sorted(model._no_split_modules or [])
+        budgets = [{"0": total}, {"0": total // 2, "cpu": total}, {"0": total * 4, "1": total * 4, "cpu": total},
+                   {"0": total // 3, "1": total, "2": total // 4, "cpu": total // 8}, {"0": total // 8, "cpu": total // 3}]
+        for rules in ("accelerate", "transformers"):
+            for i, budget in enumerate(budgets):
+                for strategy in ("auto", "balanced_low_0", "sequential"):
+                    for no_split in ([], classes) if i < 2 else (classes,):
+                        yield name, {"tree": tree, "rules": rules, "strategy": strategy, "max_memory": budget,
+                                     "no_split": no_split}, model
+
+
+# ---- goldens: {"name", "tree", "cases": [{…, "want"}]}, one tree per line
+
+def write_goldens(folder):
+    groups = {}
+    for name, case, model in real_cases():
+        groups.setdefault(name, []).append((case, reference(case, model)))
+    lines = [golden_line(name, rows) for name, rows in groups.items()]
+    seed, picked = 500_000, 0
+    while picked < 60:
+        seed += 1
+        case = random_case(seed)
+        if len(json.dumps(case["tree"])) > 2500:
+            continue
+        want = reference(case)
+        if want.get("error") == "endless" or (want.get("error") and picked % 3):
+            continue
+        lines.append(golden_line(f"seed {seed}", [(case, want)]))
+        picked += 1
+    with open(f"{folder}/device_maps.jsonl", "w") as file:
+        file.write("".join(line + "\n" for line in lines))
+
+
+def golden_line(name, rows):
+    cases = [{**{k: v for k, v in case.items() if k != "tree"}, "want": {k: v for k, v in want.items() if k != "sizes"}}
+             for case, want in rows]
+    return json.dumps({"name": name, "tree": rows[0][0]["tree"], "cases": cases}, separators=(",", ":"))
+
+
 # ---- comparison
 
 class Ours:
@@ -328,11 +418,47 @@ class Ours:
         return result
 
 
+class Plan:
+    """The `plan` tool on a module tree file: {"map"} or {"error"}. None: it refuses a model without parameters."""
+
+    def __init__(self, program, folder):
+        self.program, self.file = program, f"{folder}/tree.modules.json"
+
+    def __call__(self, case):
+        if "int4" == case.get("dtype") or not parameter_names(case["tree"]["root"]):
+            return None
+        with open(self.file, "w") as file:
+            json.dump(case["tree"] | {"root": without_copies(case["tree"]["root"])}, file)
+        command = [self.program, "--model", self.file, "--strategy", f"device-map:{case['strategy']}", "--emit",
+                   "device-map", "--rules", case.get("rules", "accelerate"), "--max-memory",
+                   json.dumps(case["max_memory"]), "--no-split", ",".join(case.get("no_split", []))]
+        command += ["--dtype", case["dtype"]] if "dtype" in case else []
+        for name, dtype in case.get("special", {}).items():
+            command += ["--special-dtype", f"{name}={dtype}"]
+        flags = {"--fallback": case.get("fallback"), "--no-clean": not case.get("clean", True),
+                 "--offload-buffers": case.get("offload_buffers")}
+        run = subprocess.run(command + [flag for flag, on in flags.items() if on], capture_output=True, text=True)
+        if run.returncode == 0:
+            return {"map": {name: str(device) for name, device in json.loads(run.stdout).items()}}
+        return {"error": "endless" if "does not end" in run.stderr else run.stderr.rstrip(")\n").rpartition("(")[2]}
+
+
+def without_copies(node):
+    """As dump_modules.py writes it: the second place of a module has no contents."""
+    if "same_module_object_as" in node:
+        return {key: node[key] for key in ("class", "same_module_object_as")}
+    return dict(node, children=[[name, without_copies(child)] for name, child in node.get("children", [])])
+
+
 def compare(ours, cases):
     count, differences, errors, rules = 0, 0, {}, {}
-    for label, case in cases:
+    for label, case, model in cases:
+        want, got = reference(case, model), ours(case)
+        if got is None:
+            continue
         count += 1
-        want, got = reference(case), ours(case)
+        if isinstance(ours, Plan):
+            want = {key: want[key] for key in ("map", "error") if key in want}
         rules[case.get("rules", "accelerate")] = rules.get(case.get("rules", "accelerate"), 0) + 1
         if "error" in want:
             errors[want["error"]] = errors.get(want["error"], 0) + 1
@@ -349,6 +475,7 @@ def compare(ours, cases):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours")
+    parser.add_argument("--plan")
     parser.add_argument("--trees", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--real", action="store_true")
@@ -356,14 +483,13 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, on_alarm)
     if options.goldens:
-        from make_device_map_goldens import write_goldens
         write_goldens(options.goldens)
         return 0
+    ours = Plan(options.plan, tempfile.mkdtemp()) if options.plan else Ours(options.ours)
     if options.real:
-        from real_models import real_cases
-        return 1 if compare(Ours(options.ours), real_cases()) else 0
-    cases = ((f"seed {seed}", random_case(seed)) for seed in range(options.seed, options.seed + options.trees))
-    return 1 if compare(Ours(options.ours), cases) else 0
+        return 1 if compare(ours, real_cases()) else 0
+    cases = ((f"seed {seed}", random_case(seed), None) for seed in range(options.seed, options.seed + options.trees))
+    return 1 if compare(ours, cases) else 0
 
 
 if __name__ == "__main__":

@@ -17,8 +17,11 @@ struct TaskOptions {
   Request request;
 };
 
-void AddTaskOptions(CommandLine& line,
-                    TaskOptions* options);  // --model, --gpu, --cpu, --disk, --dtype, --batch, --prompt, --new
+// --model, --gpu, --cpu, --disk, --dtype, --batch, --prompt, --new
+void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required = true);
+
+// The machine of `spec`, with "--gpu auto", the memory and the disk space of this computer filled in.
+Result<Machine> MachineOf(MachineSpec spec);
 
 struct LoadedTask {
   Model model;
