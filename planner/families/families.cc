@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "planner/base/text.h"
+#include "planner/families/decoder_families.h"
 #include "planner/families/llama.h"
 
 namespace stowage {
@@ -27,22 +31,57 @@ Status CheckPass(const Pass& pass, std::int64_t cache_positions) {
   return OkStatus();
 }
 
+Result<Model> BuildLlamaModel(const HfConfig& config, std::string name) {
+  STOWAGE_TRY(const LlamaConfig llama, ReadLlamaConfig(config));
+  return BuildLlama(llama, std::move(name));
+}
+
+struct Family {
+  const char* model_type;
+  Result<Model> (*build)(const HfConfig& config, std::string name);
+};
+
+constexpr Family kFamilies[] = {
+    {"llama", BuildLlamaModel},
+    {"mistral", BuildMistral},
+    {"mixtral", BuildMixtral},
+    {"qwen2", BuildQwen2},
+    {"qwen3", BuildQwen3},
+    {"qwen3_moe", BuildQwen3Moe},
+    {"gemma", BuildGemma},
+    {"gemma2", BuildGemma2},
+    {"gemma3_text", BuildGemma3Text},
+    {"gemma3", BuildGemma3},
+    {"phi3", BuildPhi3},
+    {"starcoder2", BuildStarcoder2},
+    {"olmo2", BuildOlmo2},
+    {"smollm3", BuildSmolLm3},
+    {"cohere", BuildCohere},
+    {"deepseek_v2", BuildDeepseek},
+    {"deepseek_v3", BuildDeepseek},
+    {"kimi_k2", BuildDeepseek},
+    {"gpt_oss", BuildGptOss},
+    {"llama4_text", BuildLlama4Text},
+    {"llama4", BuildLlama4},
+};
+
 }  // namespace
 
 Result<Model> BuildModel(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const std::string type, config.String("model_type"));
-  if (type == "llama") {
-    STOWAGE_TRY(const LlamaConfig llama, ReadLlamaConfig(config));
-    return BuildLlama(llama, std::move(name));
+  std::vector<std::string> known;
+  for (const Family& family : kFamilies) {
+    if (type == family.model_type) return family.build(config, std::move(name));
+    known.emplace_back(family.model_type);
   }
-  return config.Bad("model_type", fmt::format("is \"{}\", supported is llama", type));
+  return config.Bad("model_type", fmt::format("is \"{}\", supported are {}", type, Join(known, ", ")));
 }
 
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions) {
   STOWAGE_RETURN_IF_ERROR(CheckPass(pass, cache_positions));
   if (model.family == "llama") return BuildLlamaOpGraph(model, pass, cache_positions);
   return Error{ErrorCode::kInvalidInput,
-               fmt::format("model '{}': no op graph for family '{}'", model.name, model.family)};
+               fmt::format("model '{}': no op graph for family '{}' yet", model.name, model.family)};
 }
 
 void SetDType(Model& model, DType dtype) {
