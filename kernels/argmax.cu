@@ -3,7 +3,8 @@
 #include "kernels/device_pack.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kArgmaxThreads = 1024;  // one block reads a whole vocabulary
 constexpr int kArgmaxWarps = kArgmaxThreads / 32;
@@ -67,11 +68,11 @@ int LaunchFor(const ArgmaxArgs& args, void* stream) {
   return Launch(&ArgmaxKernel<T>, args.rows, kArgmaxThreads, stream, args);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchArgmax(const ArgmaxArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.dtype, [&](auto e) { return LaunchFor<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

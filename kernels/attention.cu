@@ -3,7 +3,8 @@
 #include "kernels/device_pack.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kAttentionWarps = 16;  // one block serves one query head: many warps, or decode would leave the GPU idle
 constexpr int kAttentionThreads = kAttentionWarps * 32;
@@ -118,11 +119,11 @@ int LaunchFor(const AttentionArgs& args, void* stream) {
   return LaunchElements<T, kMaxHeadDim / 32>(args, stream);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchAttention(const AttentionArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.dtype, [&](auto e) { return LaunchFor<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

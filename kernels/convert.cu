@@ -3,7 +3,8 @@
 #include "kernels/device_pack.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kConvertThreads = 256;
 constexpr int kPerThread = 4;  // 16 bytes of fp32, 8 of a 16-bit type
@@ -32,11 +33,11 @@ int LaunchFrom(const ConvertArgs& args, void* stream) {
   return WithElementType(args.to_dtype, [&](auto e) { return LaunchFor<From, decltype(e)>(args, stream); });
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchConvert(const ConvertArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.from_dtype, [&](auto e) { return LaunchFrom<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

@@ -1,14 +1,14 @@
 // What the .cu sources are written in: CUDA under nvcc, or its emulation on the CPU (kernels/emulation) when the same
 // file is compiled as C++. Only .cu files include this. A source looks like
 //
-//   namespace stowage::kernels STOWAGE_BACKEND_OPEN          → stowage::kernels, or stowage::kernels::emulated
+//   namespace STOWAGE_BACKEND {                             → stowage::kernels, or stowage::kernels::emulated
 //   template <class T> __global__ void Kernel(XArgs args) {
 //     STOWAGE_SHARED(float, partial, 32);                     a __shared__ array; checked in emulation
 //     … threadIdx, blockIdx, __syncthreads(), __shfl_xor_sync(mask, value, lanes), expf …
 //   }
 //   int LaunchX(const XArgs& args, void* stream) { return Launch(&Kernel<T>, grid, block, stream, args); }
 //
-//   STOWAGE_BACKEND_CLOSE
+//   }
 //
 // Element types are float, Half and BFloat16 of float16.h; arithmetic is in float only, so bf16 needs no sm_80.
 #pragma once
@@ -23,9 +23,7 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-#define STOWAGE_BACKEND ::stowage::kernels
-#define STOWAGE_BACKEND_OPEN {
-#define STOWAGE_BACKEND_CLOSE }
+#define STOWAGE_BACKEND stowage::kernels
 #define STOWAGE_DEVICE __device__ __forceinline__
 #define STOWAGE_SHARED(T, name, n) __shared__ T name[n]
 
@@ -36,13 +34,7 @@
 #include "kernels/emulation/emulation.h"
 #include "kernels/emulation/shared_array.h"
 
-#define STOWAGE_BACKEND ::stowage::kernels::emulated
-#define STOWAGE_BACKEND_OPEN \
-  {                          \
-    namespace emulated {
-#define STOWAGE_BACKEND_CLOSE \
-  }                           \
-  }
+#define STOWAGE_BACKEND stowage::kernels::emulated
 #define STOWAGE_DEVICE inline
 #define __global__
 #define __device__
@@ -63,9 +55,9 @@
 
 #endif
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN
+namespace STOWAGE_BACKEND {
 
-    constexpr std::uint32_t kAllLanes = 0xffffffffu;
+constexpr std::uint32_t kAllLanes = 0xffffffffu;
 
 STOWAGE_DEVICE float ToFloat(float value) { return value; }
 
@@ -111,4 +103,4 @@ int Launch(void (*kernel)(Args), dim3 grid, dim3 block, void* stream, const Args
 #endif
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

@@ -6,14 +6,14 @@
 
 #include "kernels/device.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN
+namespace STOWAGE_BACKEND {
 
-    // N neighbouring elements: one or more 16-byte memory accesses where the address allows.
-    template <class T, int N = 16 / sizeof(T)>
-    struct Pack {
+// N neighbouring elements: one or more 16-byte memory accesses where the address allows.
+template <class T, int N = 16 / sizeof(T)>
+struct Pack {
   static constexpr int kCount = N;
   T at[N];
-};  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENtemplate<classT,intN=16/sizeof(T)>structPack
+};
 
 // Moved as whole words: an array of small elements would be taken apart into as many loads.
 #if defined(__CUDACC__)
@@ -80,4 +80,4 @@ STOWAGE_DEVICE float WarpSum(float value) {
   return value;
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

@@ -3,7 +3,8 @@
 #include "kernels/embedding.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kEmbeddingThreads = 128;
 
@@ -31,11 +32,11 @@ int LaunchFor(const EmbeddingArgs& args, void* stream) {
   return Launch(&EmbeddingKernel<T>, args.rows, kEmbeddingThreads, stream, args);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchEmbedding(const EmbeddingArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.dtype, [&](auto e) { return LaunchFor<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

@@ -3,7 +3,8 @@
 #include "kernels/linear.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kSmallThreads = 128;
 constexpr int kSmallWarps = kSmallThreads / 32;
@@ -81,7 +82,7 @@ int LaunchFor(const LinearArgs& args, void* stream) {
   return LaunchRows<T, kLinearSmallRows>(args, stream);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchLinearSmall(const LinearArgs& args, void* stream) {
   if (!Valid(args) || args.rows > kLinearSmallRows) return kInvalidValue;
@@ -94,4 +95,4 @@ int LaunchLinear(const LinearArgs& args, void* stream) {
                                        : STOWAGE_BACKEND::LaunchLinearTiled(args, stream);
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

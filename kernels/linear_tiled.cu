@@ -2,7 +2,8 @@
 #include "kernels/linear.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kTile = 64;   // of y, both ways
 constexpr int kDepth = 16;  // of k per step
@@ -71,11 +72,11 @@ int LaunchFor(const LinearArgs& args, void* stream) {
   return Launch(&LinearTiledKernel<T>, grid, kTiledThreads, stream, args);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchLinearTiled(const LinearArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.dtype, [&](auto e) { return LaunchFor<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

@@ -3,7 +3,8 @@
 #include "kernels/rms_norm.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kRmsNormThreads = 256;
 constexpr int kRmsNormWarps = kRmsNormThreads / 32;
@@ -45,11 +46,11 @@ int LaunchFor(const RmsNormArgs& args, void* stream) {
   return Launch(&RmsNormKernel<T>, args.rows, kRmsNormThreads, stream, args);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchRmsNorm(const RmsNormArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.dtype, [&](auto e) { return LaunchFor<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

@@ -2,7 +2,8 @@
 #include "kernels/rope_cache.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kRopeThreads = 128;
 
@@ -51,11 +52,11 @@ int LaunchFor(const RopeCacheArgs& args, void* stream) {
   return Launch(&RopeCacheKernel<T>, args.tokens * args.batch, kRopeThreads, stream, args);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchRopeCache(const RopeCacheArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.dtype, [&](auto e) { return LaunchFor<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

@@ -3,7 +3,8 @@
 #include "kernels/silu_mul.h"
 #include "kernels/validate.h"
 
-namespace stowage::kernels STOWAGE_BACKEND_OPEN namespace {
+namespace STOWAGE_BACKEND {
+namespace {
 
 constexpr int kSiluThreads = 256;
 
@@ -29,11 +30,11 @@ int LaunchFor(const SiluMulArgs& args, void* stream) {
   return Launch(&SiluMulKernel<T>, static_cast<unsigned>(blocks), kSiluThreads, stream, args);
 }
 
-}  // namespace stowage::kernelsSTOWAGE_BACKEND_OPENnamespace
+}  // namespace
 
 int LaunchSiluMul(const SiluMulArgs& args, void* stream) {
   if (!Valid(args)) return kInvalidValue;
   return WithElementType(args.dtype, [&](auto e) { return LaunchFor<decltype(e)>(args, stream); });
 }
 
-STOWAGE_BACKEND_CLOSE
+}  // namespace STOWAGE_BACKEND

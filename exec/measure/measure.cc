@@ -77,44 +77,104 @@ PoolTimeline Pool(const Schedule& schedule, std::int32_t pool, const std::vector
   return out;
 }
 
-// What a step waited for last before it could start.
+std::string WaitingFor(StepKind kind) {
+  switch (kind) {
+    case StepKind::kCopy:
+      return "waiting for a copy";
+    case StepKind::kRead:
+      return "waiting for a read";
+    case StepKind::kCompute:
+      return "waiting for compute";
+    case StepKind::kReduce:
+      return "waiting for a reduce";
+    default:
+      return "waiting for the issuer";
+  }
+}
+
+// Splits idle gaps by cause, in the simulator's words.
 class Causes {
  public:
   Causes(const Schedule& schedule, const std::vector<StepSpan>& spans, const std::vector<Located>& located)
       : schedule_(schedule), located_(located) {
     std::vector<const StepSpan*> last(schedule.queues.size(), nullptr);
-    for (const StepSpan& span : spans) {  // in issue order, so also in queue order
+    std::vector<const StepSpan*> waited(schedule.issuers.size(), nullptr);
+    for (const StepSpan& span : spans) {  // in issue order
       by_step_[{span.step, span.iteration}] = &span;
-      const std::int32_t queue = schedule.steps[span.step].queue;
+      const Step& step = schedule.steps[span.step];
+      if (waited[step.issuer] != nullptr) waited_[&span] = waited[step.issuer];
+      if (step.kind == StepKind::kWait || step.blocking) waited[step.issuer] = &span;
+    }
+    // Two issuers of one queue may have been held up between issue and queue: what counts is who ran first.
+    std::vector<const StepSpan*> started;
+    for (const StepSpan& span : spans) started.push_back(&span);
+    std::stable_sort(started.begin(), started.end(),
+                     [](const StepSpan* a, const StepSpan* b) { return a->start < b->start; });
+    for (const StepSpan* span : started) {
+      const std::int32_t queue = schedule.steps[span->step].queue;
       if (queue < 0) continue;
-      if (last[queue] != nullptr) before_[&span] = last[queue];
-      last[queue] = &span;
+      if (last[queue] != nullptr) before_[span] = last[queue];
+      last[queue] = span;
     }
   }
 
-  std::string Of(const StepSpan& span) const {
-    std::string cause = "waiting for the issuer";
-    Seconds latest = span.issued;
-    const auto consider = [&](const StepSpan* other) {
-      if (other == nullptr || other->end <= latest) return;
-      latest = other->end;
-      cause = "waiting for " + std::string(Name(schedule_.steps[other->step].kind));
-    };
-    if (const auto it = before_.find(&span); it != before_.end()) consider(it->second);
-    for (const StepRef& ref : schedule_.steps[span.step].after) {
-      const Located& target = located_[ref.step];
-      const bool same_body = target.body_begin >= 0 && target.body_begin == located_[span.step].body_begin;
-      const auto it = by_step_.find({ref.step, same_body ? span.iteration - ref.back : target.times - 1});
-      if (it != by_step_.end()) consider(it->second);
+  // Adds the gap [from, span.start) to *causes. Walks back from predecessor to predecessor: while the binding one ran,
+  // and until its successor had noticed its end, the gap waited for it.
+  void Split(const StepSpan& span, Seconds from, std::map<std::string, Seconds>* causes) const {
+    const StepSpan* at = &span;
+    Seconds until = span.start;
+    while (until > from) {
+      const StepSpan* binding = Binding(*at);
+      const bool issued_last = binding == nullptr || binding->end <= at->issued;
+      if (issued_last) binding = WaitedBefore(*at);
+      // Clocks of two devices may disagree; then there is no way back from here.
+      if (binding == nullptr || binding->start >= at->start) {
+        (*causes)["waiting for the issuer"] += until - from;
+        return;
+      }
+      const Seconds noticed = issued_last ? std::clamp(binding->end, from, until) : until;
+      if (until > noticed) (*causes)["waiting for the issuer"] += until - noticed;
+      const Seconds start = std::clamp(binding->start, from, noticed);
+      if (noticed > start) (*causes)[WaitingFor(schedule_.steps[binding->step].kind)] += noticed - start;
+      until = start;
+      at = binding;
     }
-    return cause;
   }
 
  private:
+  // Of the queue's previous step and `after`, the one that ended last.
+  const StepSpan* Binding(const StepSpan& span) const {
+    const StepSpan* out = nullptr;
+    const auto consider = [&](const StepSpan* other) {
+      if (out == nullptr || other->end > out->end) out = other;
+    };
+    if (const auto it = before_.find(&span); it != before_.end()) consider(it->second);
+    for (const StepRef& ref : schedule_.steps[span.step].after) {
+      if (const StepSpan* other = Find(span, ref)) consider(other);
+    }
+    return out;
+  }
+
+  // What the issuer last waited for before it issued `span`.
+  const StepSpan* WaitedBefore(const StepSpan& span) const {
+    const auto it = waited_.find(&span);
+    if (it == waited_.end()) return nullptr;
+    const Step& wait = schedule_.steps[it->second->step];
+    return wait.kind == StepKind::kWait ? Find(*it->second, wait.target) : it->second;
+  }
+
+  const StepSpan* Find(const StepSpan& from, const StepRef& ref) const {
+    const Located& target = located_[ref.step];
+    const bool same_body = target.body_begin >= 0 && target.body_begin == located_[from.step].body_begin;
+    const auto it = by_step_.find({ref.step, same_body ? from.iteration - ref.back : target.times - 1});
+    return it == by_step_.end() ? nullptr : it->second;
+  }
+
   const Schedule& schedule_;
   const std::vector<Located>& located_;
   std::map<SpanKey, const StepSpan*> by_step_;
   std::map<const StepSpan*, const StepSpan*> before_;  // in the same queue
+  std::map<const StepSpan*, const StepSpan*> waited_;  // the issuer's last Wait or blocking step
 };
 
 ResourceTimeline Resource(const Schedule& schedule, std::int32_t resource, const std::vector<StepSpan>& spans,
@@ -128,7 +188,7 @@ ResourceTimeline Resource(const Schedule& schedule, std::int32_t resource, const
   ResourceTimeline out{.resource = schedule.resources[resource]};
   Seconds until;  // covered so far
   for (const StepSpan* span : mine) {
-    if (span->start > until) out.idle_causes[causes.Of(*span)] += span->start - until;
+    if (span->start > until) causes.Split(*span, until, &out.idle_causes);
     out.busy += std::max(Seconds(0), span->end - std::max(span->start, until));
     until = std::max(until, span->end);
   }

@@ -39,8 +39,8 @@ TEST(MeasuredTimeline, FilesAGapUnderWhatTheNextStepWaitedForLast) {
   EXPECT_EQ(t.resources[0].busy, Seconds(5));
   EXPECT_EQ(t.resources[0].idle_causes, (std::map<std::string, Seconds>{{"nothing left to do", Seconds(2)},
                                                                         {"waiting for the issuer", Seconds(1)}}));
-  EXPECT_EQ(t.resources[1].idle_causes,
-            (std::map<std::string, Seconds>{{"waiting for copy", Seconds(3)}, {"waiting for the issuer", Seconds(3)}}));
+  EXPECT_EQ(t.resources[1].idle_causes, (std::map<std::string, Seconds>{{"waiting for a copy", Seconds(2)},
+                                                                        {"waiting for the issuer", Seconds(4)}}));
   ASSERT_EQ(t.phases.size(), 2u);
   EXPECT_EQ(t.phases[0].seconds, Seconds(0.5));
   EXPECT_EQ(t.phases[1].seconds, Seconds(7.5));

@@ -61,7 +61,7 @@ std::vector<TinyTensor> TensorsOf(const TinyLlama& m) {
 
 std::string WriteWeights(const TinyLlama& m, const std::string& name) {
   const char* folder = std::getenv("TEST_TMPDIR");
-  const std::string path = fmt::format("{}/{}", folder == nullptr ? "/tmp" : folder, name);
+  std::string path = fmt::format("{}/{}", folder == nullptr ? "/tmp" : folder, name);
   const std::vector<TinyTensor> tensors = TensorsOf(m);
   std::vector<std::byte> bytes(
       static_cast<std::size_t>(tensors.back().file_offset + BytesAs(tensors.back(), m.file_dtype)));
@@ -108,10 +108,10 @@ class Lowering {
  public:
   Lowering(const TinyLlama& m, const TinyLowering& how, const std::string& file)
       : m_(m), how_(how), tensors_(TensorsOf(m)), b_("tiny") {
-    const std::int64_t kMany = 1 << 30;
-    gpu_ = b_.AddPool("gpu0", Allocator::kArena, Bytes(kMany));
-    host_ = b_.AddPool("host", Allocator::kPageable, Bytes(kMany));
-    disk_ = b_.AddPool("disk", Allocator::kPageable, Bytes(kMany));
+    const std::int64_t many = 1 << 30;
+    gpu_ = b_.AddPool("gpu0", Allocator::kArena, Bytes(many));
+    host_ = b_.AddPool("host", Allocator::kPageable, Bytes(many));
+    disk_ = b_.AddPool("disk", Allocator::kPageable, Bytes(many));
     compute_ = {b_.AddQueue("gpu0/compute"), {b_.AddResource("gpu0.sm")}};
     in_ = {b_.AddQueue("gpu0/in"), {b_.AddResource("gpu0.h2d")}};
     disk_queue_ = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};

@@ -24,7 +24,8 @@ inline constexpr int kMaxThreadsPerBlock = 1024;
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
-  Dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+  // NOLINTNEXTLINE(google-explicit-constructor): a number is a size, as CUDA's dim3
+  Dim3(unsigned width = 1, unsigned height = 1, unsigned depth = 1) : x(width), y(height), z(depth) {}
 };
 
 // Runs `body` as every thread of every block. kOk, kInvalidValue for impossible sizes, or kLaunchFailure.

@@ -85,7 +85,7 @@ struct Fiber::State {
 
 Fiber::Fiber() : state_(std::make_unique<State>()) {}
 
-Fiber::~Fiber() {
+Fiber::~Fiber() {  // NOLINT(modernize-use-equals-default): sanitizers need it
 #if defined(STOWAGE_TSAN)
   if (state_->tsan_own) __tsan_destroy_fiber(state_->tsan_own);
 #endif
@@ -110,7 +110,7 @@ void Fiber::Start(void (*entry)(void*), void* argument) {
   // The frame that StowageSwitchStack pops, six registers and the return address. It starts 9 words below the top, so
   // that the stack is aligned where FiberThunk calls. FiberThunk finds Trampoline and its argument in r13 and r12.
   auto top = reinterpret_cast<std::uintptr_t>(s.stack.get() + kStackBytes) & ~std::uintptr_t{15};
-  auto* frame = reinterpret_cast<std::uint64_t*>(top) - 9;
+  auto* frame = reinterpret_cast<std::uint64_t*>(top) - 9;  // NOLINT(performance-no-int-to-ptr): the stack's top
   for (int i = 0; i < 9; ++i) frame[i] = 0;
   frame[3] = reinterpret_cast<std::uint64_t>(this);                // r12
   frame[2] = reinterpret_cast<std::uint64_t>(&Trampoline);         // r13

@@ -16,8 +16,8 @@ std::vector<const HostIsa*> SupportedHostIsas() {
 }
 
 const HostIsa& BestHostIsa() {
-  static const HostIsa* const best = SupportedHostIsas().front();
-  return *best;
+  static const HostIsa* const kBest = SupportedHostIsas().front();
+  return *kBest;
 }
 
 }  // namespace stowage::kernels

@@ -62,7 +62,7 @@ class KernelTest : public ::testing::TestWithParam<Backend> {
 
   int Uniform(int from, int to) { return std::uniform_int_distribution<int>(from, to)(random_); }
 
-  std::mt19937 random_{20240607};
+  std::mt19937 random_{20240607};  // NOLINT(readability-identifier-naming): tests use it as their own
 
  private:
   double worst_share_ = -1;

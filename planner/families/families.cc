@@ -2,13 +2,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "planner/base/text.h"
+#include "planner/families/bloom.h"
 #include "planner/families/decoder_families.h"
+#include "planner/families/falcon.h"
+#include "planner/families/gpt2.h"
+#include "planner/families/gpt_neox.h"
+#include "planner/families/gptj.h"
 #include "planner/families/llama.h"
+#include "planner/families/opt.h"
 
 namespace stowage {
 namespace {
@@ -41,47 +49,65 @@ struct Family {
   Result<Model> (*build)(const HfConfig& config, std::string name);
 };
 
-constexpr Family kFamilies[] = {
-    {"llama", BuildLlamaModel},
-    {"mistral", BuildMistral},
-    {"mixtral", BuildMixtral},
-    {"qwen2", BuildQwen2},
-    {"qwen3", BuildQwen3},
-    {"qwen3_moe", BuildQwen3Moe},
-    {"gemma", BuildGemma},
-    {"gemma2", BuildGemma2},
-    {"gemma3_text", BuildGemma3Text},
-    {"gemma3", BuildGemma3},
-    {"phi3", BuildPhi3},
-    {"starcoder2", BuildStarcoder2},
-    {"olmo2", BuildOlmo2},
-    {"smollm3", BuildSmolLm3},
+// One line per model_type, by name.
+constexpr auto kFamilies = std::to_array<Family>({
+    {"bloom", BuildBloom},
     {"cohere", BuildCohere},
     {"deepseek_v2", BuildDeepseek},
     {"deepseek_v3", BuildDeepseek},
-    {"kimi_k2", BuildDeepseek},
+    {"falcon", BuildFalcon},
+    {"gemma", BuildGemma},
+    {"gemma2", BuildGemma2},
+    {"gemma3", BuildGemma3},
+    {"gemma3_text", BuildGemma3Text},
+    {"gpt2", BuildGpt2},
+    {"gpt_neox", BuildGptNeoX},
     {"gpt_oss", BuildGptOss},
-    {"llama4_text", BuildLlama4Text},
+    {"gptj", BuildGptJ},
+    {"kimi_k2", BuildDeepseek},
+    {"llama", BuildLlamaModel},
     {"llama4", BuildLlama4},
-};
+    {"llama4_text", BuildLlama4Text},
+    {"mistral", BuildMistral},
+    {"mixtral", BuildMixtral},
+    {"olmo2", BuildOlmo2},
+    {"opt", BuildOpt},
+    {"phi3", BuildPhi3},
+    {"qwen2", BuildQwen2},
+    {"qwen3", BuildQwen3},
+    {"qwen3_moe", BuildQwen3Moe},
+    {"RefinedWeb", BuildFalcon},
+    {"RefinedWebModel", BuildFalcon},
+    {"smollm3", BuildSmolLm3},
+    {"starcoder2", BuildStarcoder2},
+});
 
 }  // namespace
 
 Result<Model> BuildModel(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const std::string type, config.String("model_type"));
-  std::vector<std::string> known;
   for (const Family& family : kFamilies) {
     if (type == family.model_type) return family.build(config, std::move(name));
-    known.emplace_back(family.model_type);
   }
-  return config.Bad("model_type", fmt::format("is \"{}\", supported are {}", type, Join(known, ", ")));
+  return config.Bad("model_type", fmt::format("is \"{}\", known are {}", type, Join(KnownFamilies(), ", ")));
+}
+
+std::vector<std::string> KnownFamilies() {
+  std::vector<std::string> out;
+  for (const Family& family : kFamilies) out.push_back(family.model_type);
+  return out;
+}
+
+bool IsKnownFamily(std::string_view model_type) {
+  return std::any_of(kFamilies.begin(), kFamilies.end(),
+                     [&](const Family& family) { return model_type == family.model_type; });
 }
 
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions) {
   STOWAGE_RETURN_IF_ERROR(CheckPass(pass, cache_positions));
   if (model.family == "llama") return BuildLlamaOpGraph(model, pass, cache_positions);
   return Error{ErrorCode::kInvalidInput,
-               fmt::format("model '{}': no op graph for family '{}' yet", model.name, model.family)};
+               fmt::format("model '{}': no op graph for family {} yet", model.name, model.family)};
 }
 
 void SetDType(Model& model, DType dtype) {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "planner/base/result.h"
 #include "planner/formats/hf_config.h"
@@ -12,10 +14,15 @@
 namespace stowage {
 
 // The model a config.json describes, dispatched by its model_type; `name` becomes Model::name.
+// kInvalidInput names the families known.
 Result<Model> BuildModel(const HfConfig& config, std::string name);
 
+std::vector<std::string> KnownFamilies();  // the model_type of each
+bool IsKnownFamily(std::string_view model_type);
+
 // The ops of one pass with a cache of `cache_positions` positions a sequence. Activations, cache and logits have the
-// dtype of the embedding table; token ids are int32. kInvalidInput when the pass does not fit the cache.
+// dtype of the embedding table; token ids are int32. kInvalidInput when the pass does not fit the cache, and for families
+// whose operations are not described yet (all but llama).
 //
 // A decoder: embedding, then per layer: norm, q, k, v, rope, cache_append, attention, o, add, norm, gate, up, silu,
 // mul, down, add; then last_token (left out for one token a sequence, or with pass.all_logits), norm, head, argmax. A

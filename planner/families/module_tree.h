@@ -52,6 +52,34 @@ class ModuleTree {
     Leave();
   }
 
+  // nn.Embedding and its subclasses: weight [rows, width], whose id it returns.
+  TensorId Embedding(std::string_view name, std::int64_t rows, std::int64_t width, DType dtype,
+                     std::string class_name = "Embedding") {
+    Enter(name, std::move(class_name));
+    const TensorId table = Param("weight", {rows, width}, dtype);
+    Leave();
+    return table;
+  }
+
+  // nn.LayerNorm: weight and bias [width]; neither when not `affine`.
+  void LayerNorm(std::string_view name, std::int64_t width, DType dtype, bool affine = true) {
+    Enter(name, "LayerNorm");
+    if (affine) {
+      Param("weight", {width}, dtype);
+      Param("bias", {width}, dtype);
+    }
+    Leave();
+  }
+
+  // From here on `copy` shares the storage of `owner`, which was registered before it.
+  void Tie(TensorId owner, TensorId copy) {
+    model_.tensors[copy].tied_to = owner;
+    for (auto& group : model_.tied_groups) {
+      if (group[0] == owner) return group.push_back(copy);
+    }
+    model_.tied_groups.push_back({owner, copy});
+  }
+
  private:
   Tensor Make(std::string_view name, Shape shape, DType dtype) const {
     const std::string& prefix = model_.modules[current_].name;

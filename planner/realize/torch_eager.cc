@@ -64,7 +64,7 @@ void Eager::Launch(std::string_view op, std::initializer_list<const Ref*> inputs
     event.moved = Sum(event.moved, output->spec().bytes());
     event.dtype = output->spec().dtype;
   }
-  program_->events.push_back(std::move(event));
+  program_->events.push_back(event);
 }
 
 void Eager::Enter(ModuleId module) {

@@ -29,7 +29,7 @@ class HookInserter {
       if (event.kind == TorchEventKind::kExit) PostForward(event.module, out);
       if (event.kind == TorchEventKind::kCompute) ReadUploads(event);
       const ModuleId entered = event.kind == TorchEventKind::kEnter ? event.module : kNoId;
-      out.push_back(std::move(event));
+      out.push_back(event);
       if (entered != kNoId) PreForward(entered, out);
     }
     STOWAGE_CHECK(uploaded_.empty());

@@ -227,8 +227,8 @@ class Referee {
     return s_.buffers[root].bytes.at(allocate < 0 ? 0 : all_[allocate].iteration).value();
   }
 
-  // Allocations, uses and frees of each root, in list order.
-  void Lives() {
+  // Allocations, uses and frees of each root, in list order. One long walk, so that nothing is shared with the checker.
+  void Lives() {  // NOLINT(readability-function-size)
     struct Life {
       bool live = false;
       int epoch = 0, allocated = -1, freed = -1;

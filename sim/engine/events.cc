@@ -38,7 +38,7 @@ void Events::Prepare(QueueState& queue) {
   const Job& job = queue.jobs[queue.head];
   const Op& op = OpOf(job.step);
   for (; queue.met < op.deps; ++queue.met) {
-    const Dep& dep = program_.deps[static_cast<std::size_t>(op.first_dep + queue.met)];
+    const Dep& dep = program_.deps[static_cast<std::size_t>(op.first_dep) + static_cast<std::size_t>(queue.met)];
     if (EndedOf(dep.step) < CountNeeded(dep, job.iteration)) return;
   }
   queue.ready = true;

@@ -44,7 +44,7 @@ class Court {
       const double next = Next();
       if (next == std::numeric_limits<double>::infinity()) break;
       for (const std::size_t e : Running()) {
-        if (Speeded(e)) execs_[e].left -= (next - now_) / Seconds_(e);
+        if (Speeded(e)) execs_[e].left -= (next - now_) / SecondsOf(e);
       }
       now_ = next;
     }
@@ -124,7 +124,7 @@ class Court {
     return false;
   }
 
-  double Seconds_(std::size_t e) const {
+  double SecondsOf(std::size_t e) const {
     double longest = 0;
     for (const std::size_t m : execs_[e].group) {
       int crowd = 1;
@@ -144,13 +144,13 @@ class Court {
 
   double EndOf(std::size_t e) const {
     const Exec& exec = execs_[e];
-    return Speeded(e) ? now_ + std::max(0.0, exec.left) * Seconds_(e) : exec.start + Seconds_(e);
+    return Speeded(e) ? now_ + std::max(0.0, exec.left) * SecondsOf(e) : exec.start + SecondsOf(e);
   }
 
   bool End() {
     std::vector<std::size_t> over;
     for (const std::size_t e : Running()) {
-      if (Speeded(e) ? execs_[e].left * Seconds_(e) < 1e-12 : EndOf(e) <= now_) over.push_back(e);
+      if (Speeded(e) ? execs_[e].left * SecondsOf(e) < 1e-12 : EndOf(e) <= now_) over.push_back(e);
     }
     for (const std::size_t e : over) {
       execs_[e].ended = true;

@@ -52,6 +52,7 @@ class FakeCuda final : public CudaApi {
   int HostFree(void* memory) override { return Free(memory); }
 
   int StreamCreate(Stream* stream) override {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a handle, never followed
     *stream = reinterpret_cast<Stream>(static_cast<std::intptr_t>(scheduler_->AddQueue()) + 1);
     return 0;
   }
@@ -171,7 +172,7 @@ class FakeWorkers final : public Workers {
   void Run(int queue, Work work) override {
     const auto status = queues_[queue].status;
     const auto start = std::make_shared<std::int64_t>(0);
-    scheduler_->Post(queues_[queue].id, {.kind = FakeClass::kHost,
+    scheduler_->Post(queues_[queue].id, {.kind = work.compute ? FakeClass::kKernel : FakeClass::kHost,
                                          .begin =
                                              [this, start, to = work.undefined] {
                                                *start = scheduler_->Tick();

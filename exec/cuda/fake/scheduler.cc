@@ -5,7 +5,7 @@
 namespace stowage {
 
 std::string Describe(const FakePolicy& policy) {
-  static constexpr const char* kNames[] = {"copies", "kernels", "host work"};
+  static constexpr const char* kNames[] = {"copies", "kernels", "reads"};
   std::string out;
   for (int c = 0; c < 3; ++c) {
     const auto when = [&](int moment) { return policy.early >> (2 * c + moment) & 1 ? "early" : "late"; };

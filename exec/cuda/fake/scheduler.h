@@ -23,7 +23,7 @@ enum class FakeClass : std::uint8_t {
   kKernel,
   kHost,
   kMark
-};  // kHost: host queues. kMark: events, takes no time
+};  // kHost: transfers of host queues. kMark: events, takes no time
 
 struct FakePolicy {
   std::uint32_t early = 0;  // bit 2 * class + moment: as early as possible

@@ -1,0 +1,155 @@
+// Published counts of the families before llama and of the encoders, and the names of real checkpoints.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <set>
+#include <string>
+
+#include "planner/base/text.h"
+#include "planner/families/families.h"
+#include "planner/formats/checkpoint_index.h"
+#include "planner/formats/file.h"
+
+namespace stowage {
+namespace {
+
+Model Built(const std::string& text) {
+  const Result<HfConfig> config = HfConfig::Parse(text, "config.json");
+  EXPECT_TRUE(config) << config.error().message;
+  const Result<Model> model = BuildModel(*config, "m");
+  EXPECT_TRUE(model) << model.error().message;
+  return *model;
+}
+
+std::string Refused(const std::string& text) {
+  const Result<Model> model = BuildModel(*HfConfig::Parse(text, "config.json"), "m");
+  EXPECT_FALSE(model);
+  return model ? "" : model.error().message;
+}
+
+struct Fact {
+  const char* config;  // under data/models
+  const char* class_name;
+  std::int64_t parameters;
+  std::int64_t with_copies;
+  std::int64_t bytes;  // of the weights, a tied one once
+  std::int64_t cache;  // bytes a position
+  const char* no_split;
+};
+
+// FACTS.md of the folder; bytes in the dtype of the config (bloom: its published one).
+constexpr Fact kFacts[] = {
+    {"gpt2", "GPT2LMHeadModel", 124'439'808, 163'037'184, 497'759'232, 73'728, "GPT2Block"},
+    {"gpt2-xl", "GPT2LMHeadModel", 1'557'611'200, 1'638'022'400, 6'230'444'800, 614'400, "GPT2Block"},
+    {"gpt-j-6b", "GPTJForCausalLM", 6'050'882'784, 6'050'882'784, 24'203'531'136, 917'504, "GPTJBlock"},
+    {"gpt-neox-20b", "GPTNeoXForCausalLM", 20'554'567'680, 20'554'567'680, 41'109'135'360, 1'081'344, "GPTNeoXLayer"},
+    {"opt-125m", "OPTForCausalLM", 125'239'296, 163'848'192, 250'478'592, 36'864, "OPTDecoderLayer"},
+    {"opt-1.3b", "OPTForCausalLM", 1'315'758'080, 1'418'715'136, 2'631'516'160, 196'608, "OPTDecoderLayer"},
+    {"opt-6.7b", "OPTForCausalLM", 6'658'473'984, 6'864'388'096, 13'316'947'968, 524'288, "OPTDecoderLayer"},
+    {"opt-30b", "OPTForCausalLM", 29'974'540'288, 30'334'889'984, 59'949'080'576, 1'376'256, "OPTDecoderLayer"},
+    {"opt-175b", "OPTForCausalLM", 174'604'468'224, 175'222'210'560, 349'208'936'448, 4'718'592, "OPTDecoderLayer"},
+    {"bloom-176b", "BloomForCausalLM", 176'247'271'424, 179'843'887'104, 352'494'542'848, 4'014'080, "BloomBlock"},
+    {"falcon-7b-instruct-resaved", "FalconForCausalLM", 6'921'720'704, 7'217'189'760, 27'686'882'816, 16'384,
+     "FalconDecoderLayer"},
+    {"falcon-40b", "FalconForCausalLM", 41'303'293'952, 41'835'970'560, 82'606'587'904, 122'880, "FalconDecoderLayer"},
+    {"falcon-40b-RefinedWeb", "FalconForCausalLM", 41'303'293'952, 41'835'970'560, 82'606'587'904, 122'880,
+     "FalconDecoderLayer"},
+    {"falcon-180b", "FalconForCausalLM", 178'557'088'768, 179'522'565'120, 357'114'177'536, 163'840,
+     "FalconDecoderLayer"},
+};
+
+TEST(ClassicFamilies, EveryPublishedConfigGivesThePublishedCounts) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  for (const Fact& fact : kFacts) {
+    const Result<HfConfig> config = HfConfig::Read(JoinPath(shared, fmt::format("data/models/{}.json", fact.config)));
+    ASSERT_TRUE(config) << config.error().message;
+    const Result<Model> model = BuildModel(*config, fact.config);
+    ASSERT_TRUE(model) << model.error().message;
+    std::int64_t copies = 0;
+    for (const Tensor& t : model->tensors) copies += t.tied_to == kNoId ? 0 : Elements(t.shape);
+    EXPECT_EQ(model->class_name, fact.class_name) << fact.config;
+    EXPECT_EQ(model->Parameters(), fact.parameters) << fact.config;
+    EXPECT_EQ(model->Parameters() + copies, fact.with_copies) << fact.config;
+    EXPECT_EQ(model->WeightBytes().value(), fact.bytes) << fact.config;
+    EXPECT_EQ(CacheBytesPerPosition(*model).value(), fact.cache) << fact.config;
+    EXPECT_EQ(Join(model->no_split_classes, ", "), fact.no_split) << fact.config;
+  }
+}
+
+// Names without what old writers stored of buffers; "lm_head" of a tied model is a copy.
+TEST(ClassicFamilies, RealIndexFilesNameTheSameTensors) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  struct Case {
+    const char* index;
+    const char* config;
+    const char* prefix;  // to put before the names of the file
+  };
+  const std::string models = JoinPath(shared, "data/models/");
+  const std::string redpajama =
+      R"({"model_type": "gpt_neox", "num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32,
+          "intermediate_size": 16384, "vocab_size": 50432, "rotary_pct": 1.0})";
+  for (const Case& c :
+       {Case{"bloom-176b.bin", "bloom-176b", "transformer."}, Case{"falcon-40b.bin", "falcon-40b", ""},
+        Case{"falcon-40b.bin", "falcon-40b-RefinedWeb", ""}, Case{"redpajama-7b-float-total-size.bin", "", ""}}) {
+    const auto index = ReadCheckpointIndex(JoinPath(shared, fmt::format("data/index/{}.json", c.index)));
+    ASSERT_TRUE(index) << index.error().message;
+    std::set<std::string> wanted;
+    for (const auto& e : index->entries) {
+      const std::string& n = e.tensor;
+      if (n == "lm_head.weight" || n.ends_with(".attention.bias") || n.ends_with("masked_bias") ||
+          n.ends_with("inv_freq"))
+        continue;
+      wanted.insert(c.prefix + n);
+    }
+    const Model model =
+        *c.config == '\0' ? Built(redpajama) : *BuildModel(*HfConfig::Read(models + c.config + ".json"), "m");
+    std::set<std::string> ours;
+    for (const Tensor& t : model.tensors) {
+      if (t.persistent && t.tied_to == kNoId) ours.insert(t.name);
+    }
+    EXPECT_EQ(ours, wanted) << c.index;
+  }
+}
+
+TEST(ClassicFamilies, FalconReadsTheKeysOfThePublishedCode) {
+  const Model now = Built(R"({"model_type": "falcon", "num_hidden_layers": 2, "hidden_size": 64,
+      "num_attention_heads": 4, "multi_query": true, "vocab_size": 100})");
+  const Model then = Built(R"({"model_type": "RefinedWebModel", "architectures": ["RWForCausalLM"], "n_layer": 2,
+      "hidden_size": 64, "n_head": 4, "multi_query": true, "vocab_size": 100})");
+  ASSERT_EQ(now.tensors.size(), then.tensors.size());
+  for (std::size_t i = 0; i < now.tensors.size(); ++i) {
+    EXPECT_EQ(now.tensors[i].name, then.tensors[i].name);
+    EXPECT_EQ(now.tensors[i].shape, then.tensors[i].shape);
+  }
+  EXPECT_EQ(then.family, "falcon");
+  EXPECT_EQ(then.shape.kv_heads, 1);
+}
+
+TEST(ClassicFamilies, RefusesWhatTheClassCannotBuildNamingTheValue) {
+  EXPECT_EQ(Refused(R"({"model_type": "gpt2", "n_embd": 50, "n_head": 12})"),
+            "config.json: hidden size 50 is not a multiple of 12 attention heads");
+  EXPECT_EQ(Refused(R"({"model_type": "opt", "activation_function": "geglu"})"),
+            "config.json: activation_function is \"geglu\", not an activation known here");
+  EXPECT_EQ(
+      Refused(R"({"model_type": "bloom", "architectures": ["BloomForTokenClassification"]})"),
+      "config.json: architectures names BloomForTokenClassification, supported here: BloomForCausalLM, BloomModel");
+  EXPECT_EQ(Refused(R"({"model_type": "falcon", "new_decoder_architecture": true, "num_kv_heads": 3})"),
+            "config.json: num_kv_heads is 3, not a divisor of 71 attention heads");
+  const std::string unknown = Refused(R"({"model_type": "zephyrnet"})");
+  EXPECT_TRUE(unknown.starts_with("config.json: model_type is \"zephyrnet\", known are ")) << unknown;
+  for (const std::string& family : KnownFamilies()) EXPECT_NE(unknown.find(family), std::string::npos) << family;
+  EXPECT_EQ(Refused(R"({"model_type": "gptj", "n_layer": 0})"), "config.json: n_layer is 0, must be in [1, 10000]");
+}
+
+TEST(ClassicFamilies, HaveNoOpGraphYet) {
+  const Result<OpGraph> graph = BuildOpGraph(Built(R"({"model_type": "gpt2"})"), Pass{}, 1024);
+  ASSERT_FALSE(graph);
+  EXPECT_EQ(graph.error().code, ErrorCode::kInvalidInput);
+}
+
+}  // namespace
+}  // namespace stowage
