@@ -24,6 +24,7 @@
 
 #include "planner/base/result.h"
 #include "planner/families/module_tree.h"
+#include "planner/families/read_config.h"
 #include "planner/formats/hf_config.h"
 #include "planner/model/model.h"
 
@@ -72,10 +73,6 @@ struct DecoderConfig {
 Result<DecoderConfig> ReadDecoderConfig(const HfConfig& config, const DecoderDefaults& defaults, std::string prefix,
                                         std::string body);
 
-// An integer under the first of `keys` that is present (attribute_map of the config class: aliases of one field).
-Result<std::int64_t> ReadFirst(const HfConfig& config, std::initializer_list<std::string_view> keys,
-                               std::int64_t absent, Range<std::int64_t> range);
-
 // A size that null turns off: absent gives the default, null gives 0.
 Result<std::int64_t> ReadNullable(const HfConfig& config, std::string_view key, std::int64_t absent);
 
@@ -86,12 +83,6 @@ bool EveryLayer(std::int64_t layer);  // for `otherwise`: true
 
 // qwen2, qwen3: with use_sliding_window, the layers from max_window_layers on slide.
 Status ReadQwenWindows(const HfConfig& config, TransformerShape& shape);
-
-// The class of an activation function in transformers; kInvalidInput when unknown.
-Result<std::string> ActivationClass(const HfConfig& config, std::string_view key, const std::string& name);
-
-// The dtype of `config`, or `absent`.
-Result<DType> ReadDType(const HfConfig& config, DType absent);
 
 inline constexpr Range<std::int64_t> kSizes = {1, 1 << 20};
 inline constexpr Range<std::int64_t> kExperts = {0, 1 << 12};

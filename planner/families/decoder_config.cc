@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include <array>
 #include <utility>
 
 #include "planner/families/decoder.h"
@@ -101,41 +100,6 @@ Status ReadQuantization(const HfConfig& config, DecoderConfig& out) {
 
 }  // namespace
 
-Result<DType> ReadDType(const HfConfig& config, DType absent) {
-  const char* key = config.Has("dtype") ? "dtype" : "torch_dtype";
-  if (!config.Has(key)) return absent;
-  STOWAGE_TRY(const std::string text, config.String(key));
-  const std::optional<DType> parsed = ParseDType(text);
-  if (!parsed || !IsFloating(*parsed)) {
-    return config.Bad(key, fmt::format("is \"{}\", not a floating-point type known here", text));
-  }
-  return *parsed;
-}
-
-Result<std::string> ActivationClass(const HfConfig& config, std::string_view key, const std::string& name) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kClasses = {
-      {{"silu", "SiLUActivation"},
-       {"swish", "SiLUActivation"},
-       {"gelu", "GELUActivation"},
-       {"gelu_pytorch_tanh", "GELUTanh"},
-       {"gelu_new", "NewGELUActivation"},
-       {"gelu_fast", "FastGELUActivation"},
-       {"quick_gelu", "QuickGELUActivation"},
-       {"relu", "ReLU"}}};
-  for (const auto& [known, class_name] : kClasses) {
-    if (name == known) return std::string(class_name);
-  }
-  return config.Bad(key, fmt::format("is \"{}\", not an activation known here", name));
-}
-
-Result<std::int64_t> ReadFirst(const HfConfig& config, std::initializer_list<std::string_view> keys,
-                               std::int64_t absent, Range<std::int64_t> range) {
-  for (const std::string_view key : keys) {
-    if (config.Has(key)) return config.Int(key, range);
-  }
-  return absent;
-}
-
 Result<std::int64_t> ReadNullable(const HfConfig& config, std::string_view key, std::int64_t absent) {
   if (config.IsNull(key)) return 0;
   return config.IntOr(key, absent, Range<std::int64_t>{0, kPositions.most});
@@ -185,13 +149,12 @@ Result<DecoderConfig> ReadDecoderConfig(const HfConfig& config, const DecoderDef
   STOWAGE_RETURN_IF_ERROR(ReadArchitecture(config, out));
   STOWAGE_RETURN_IF_ERROR(ReadShape(config, defaults, out.shape));
   STOWAGE_RETURN_IF_ERROR(ReadRope(config, defaults, out));
-  STOWAGE_TRY(out.dtype, ReadDType(config, DType::kF32));
+  STOWAGE_TRY(out.dtype, ReadStoredDType(config, DType::kF32));
   STOWAGE_TRY(out.tied, config.BoolOr("tie_word_embeddings", defaults.tied));
   STOWAGE_TRY(out.attention_bias, config.BoolOr("attention_bias", false));
   STOWAGE_TRY(out.mlp_bias, config.BoolOr("mlp_bias", false));
   const char* act_key = config.Has("hidden_activation") ? "hidden_activation" : "hidden_act";
-  STOWAGE_TRY(const std::string activation, config.StringOr(act_key, defaults.activation));
-  STOWAGE_TRY(out.activation, ActivationClass(config, act_key, activation));
+  STOWAGE_TRY(out.activation, ReadActivation(config, act_key, defaults.activation));
   STOWAGE_RETURN_IF_ERROR(ReadQuantization(config, out));
   return out;
 }

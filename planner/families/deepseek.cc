@@ -124,7 +124,7 @@ Result<Moe> ReadMoe(const HfConfig& config, bool v2, TransformerShape& s) {
   Moe m;
   m.correction_bias = !v2;
   STOWAGE_TRY(s.experts,
-              ReadFirst(config, {"n_routed_experts", "num_experts", "num_local_experts"}, v2 ? 64 : 256, kExperts));
+              ReadSize(config, {"n_routed_experts", "num_experts", "num_local_experts"}, v2 ? 64 : 256, kExperts));
   STOWAGE_TRY(s.experts_per_token, config.IntOr("num_experts_per_tok", 8, kExperts));
   STOWAGE_TRY(m.width, config.IntOr("moe_intermediate_size", v2 ? 1407 : 2048, kSizes));
   STOWAGE_TRY(m.shared, ReadNullable(config, "n_shared_experts", v2 ? 2 : 1));

@@ -77,7 +77,7 @@ Result<DecoderConfig> ReadGemma3Text(const HfConfig& config) {
   STOWAGE_TRY(const bool both_ways, config.BoolOr("use_bidirectional_attention", false));
   if (both_ways && window > 0) window = window / 2 + 1;
   STOWAGE_TRY(const std::int64_t pattern,
-              ReadFirst(config, {"sliding_window_pattern", "_sliding_window_pattern"}, 6, kSizes));
+              ReadSize(config, {"sliding_window_pattern", "_sliding_window_pattern"}, 6, kSizes));
   STOWAGE_RETURN_IF_ERROR(ReadWindows(
       config, window, [pattern](std::int64_t i) { return (i + 1) % pattern != 0; }, c.shape));
   return c;

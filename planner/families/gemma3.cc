@@ -24,8 +24,7 @@ Result<Siglip> ReadSiglip(const HfConfig& config, DType dtype) {
   STOWAGE_TRY(v.image, config.IntOr("image_size", 224, Range<std::int64_t>{1, 1 << 14}));
   STOWAGE_TRY(v.patch, config.IntOr("patch_size", 16, Range<std::int64_t>{1, 1 << 10}));
   STOWAGE_TRY(v.head, config.BoolOr("vision_use_head", true));
-  STOWAGE_TRY(const std::string activation, config.StringOr("hidden_act", "gelu_pytorch_tanh"));
-  STOWAGE_TRY(v.activation, ActivationClass(config, "hidden_act", activation));
+  STOWAGE_TRY(v.activation, ReadActivation(config, "hidden_act", "gelu_pytorch_tanh"));
   v.dtype = dtype;
   return v;
 }
@@ -121,7 +120,7 @@ Result<Model> BuildGemma3(const HfConfig& config, std::string name) {
   }
   STOWAGE_TRY(const HfConfig inner, config.ObjectOr("text_config"));
   STOWAGE_TRY(DecoderConfig c, ReadGemma3Text(inner));
-  STOWAGE_TRY(c.dtype, ReadDType(config, c.dtype));
+  STOWAGE_TRY(c.dtype, ReadStoredDType(config, c.dtype));
   STOWAGE_TRY(c.tied, config.BoolOr("tie_word_embeddings", c.tied));
   STOWAGE_TRY(const HfConfig vision, config.ObjectOr("vision_config"));
   STOWAGE_TRY(const Siglip v, ReadSiglip(vision, c.dtype));

@@ -67,9 +67,9 @@ Result<Model> BuildGptOss(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const HfConfig quantization, config.ObjectOr("quantization_config"));
   STOWAGE_TRY(const std::string method, quantization.StringOr("quant_method", ""));
   const bool packed = method == "mxfp4";
-  STOWAGE_TRY(c.dtype, ReadDType(config, packed ? DType::kBF16 : DType::kF32));
-  STOWAGE_TRY(c.shape.experts, ReadFirst(config, {"num_local_experts", "num_experts"}, 128, kExperts));
-  STOWAGE_TRY(c.shape.experts_per_token, ReadFirst(config, {"num_experts_per_tok", "experts_per_token"}, 4, kExperts));
+  STOWAGE_TRY(c.dtype, ReadStoredDType(config, packed ? DType::kBF16 : DType::kF32));
+  STOWAGE_TRY(c.shape.experts, ReadSize(config, {"num_local_experts", "num_experts"}, 128, kExperts));
+  STOWAGE_TRY(c.shape.experts_per_token, ReadSize(config, {"num_experts_per_tok", "experts_per_token"}, 4, kExperts));
   if (packed && (c.shape.hidden % kBlock != 0 || c.shape.intermediate % kBlock != 0)) {
     return config.Bad("hidden_size", fmt::format("{} and intermediate_size {} must be multiples of {} for mxfp4",
                                                  c.shape.hidden, c.shape.intermediate, kBlock));

@@ -82,7 +82,7 @@ Result<Text> ReadText(const HfConfig& config) {
   c.norm_class = "Llama4TextRMSNorm";
   STOWAGE_TRY(text.dense_width, config.IntOr("intermediate_size_mlp", 16384, kSizes));
   STOWAGE_TRY(text.qk_norm, config.BoolOr("use_qk_norm", true));
-  STOWAGE_TRY(c.shape.experts, ReadFirst(config, {"num_local_experts", "num_experts"}, 16, kExperts));
+  STOWAGE_TRY(c.shape.experts, ReadSize(config, {"num_local_experts", "num_experts"}, 16, kExperts));
   STOWAGE_TRY(c.shape.experts_per_token, config.IntOr("num_experts_per_tok", 1, kExperts));
   STOWAGE_TRY(const std::int64_t step, config.IntOr("interleave_moe_layer_step", 1, kSizes));
   STOWAGE_TRY(const std::vector<std::int64_t> moe_layers, config.IntsOr("moe_layers"));
@@ -112,7 +112,6 @@ Result<Vision> ReadVision(const HfConfig& config, DType dtype) {
   STOWAGE_TRY(v.projector_in, config.IntOr("projector_input_dim", 4096, kSizes));
   STOWAGE_TRY(v.projector_out, config.IntOr("projector_output_dim", 4096, kSizes));
   STOWAGE_TRY(v.out, config.IntOr("vision_output_dim", 7680, kSizes));
-  STOWAGE_TRY(const std::string activation, config.StringOr("hidden_act", "gelu"));
   v.activation = "GELU";  // nn.GELU, whatever hidden_act says
   v.dtype = dtype;
   return v;
@@ -188,7 +187,7 @@ Result<Model> BuildLlama4(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const HfConfig inner, config.ObjectOr("text_config"));
   STOWAGE_TRY(Text text, ReadText(inner));
   STOWAGE_RETURN_IF_ERROR(CheckExperts(text.c.shape, config.where()));
-  STOWAGE_TRY(text.c.dtype, ReadDType(config, text.c.dtype));
+  STOWAGE_TRY(text.c.dtype, ReadStoredDType(config, text.c.dtype));
   STOWAGE_TRY(const HfConfig vision, config.ObjectOr("vision_config"));
   STOWAGE_TRY(const Vision v, ReadVision(vision, text.c.dtype));
 

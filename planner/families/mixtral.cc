@@ -35,7 +35,7 @@ void Layer(DecoderTree& t, std::int64_t) {
 Result<Model> BuildMixtral(const HfConfig& config, std::string name) {
   constexpr DecoderDefaults kDefaults = {32, 4096, 14336, 32, 8, 0, 32000, 131072, 1e-5, 1e6};
   STOWAGE_TRY(DecoderConfig c, ReadDecoderConfig(config, kDefaults, "Mixtral", "MixtralModel"));
-  STOWAGE_TRY(c.shape.experts, ReadFirst(config, {"num_local_experts", "num_experts"}, 8, kExperts));
+  STOWAGE_TRY(c.shape.experts, ReadSize(config, {"num_local_experts", "num_experts"}, 8, kExperts));
   STOWAGE_TRY(c.shape.experts_per_token, config.IntOr("num_experts_per_tok", 2, kExperts));
   STOWAGE_TRY(const std::int64_t window, ReadNullable(config, "sliding_window", 0));
   STOWAGE_RETURN_IF_ERROR(ReadWindows(config, window, EveryLayer, c.shape));

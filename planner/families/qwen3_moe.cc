@@ -31,7 +31,7 @@ void Layer(DecoderTree& t, std::int64_t width) {
 // A layer is dense in mlp_only_layers, off the beat of decoder_sparse_step, and everywhere without experts.
 // Returns the width of an expert per layer.
 Result<std::vector<std::int64_t>> ReadExperts(const HfConfig& config, DecoderConfig& c) {
-  STOWAGE_TRY(c.shape.experts, ReadFirst(config, {"num_local_experts", "num_experts"}, 128, kExperts));
+  STOWAGE_TRY(c.shape.experts, ReadSize(config, {"num_local_experts", "num_experts"}, 128, kExperts));
   STOWAGE_TRY(c.shape.experts_per_token, config.IntOr("num_experts_per_tok", 8, kExperts));
   STOWAGE_TRY(const std::int64_t width, config.IntOr("moe_intermediate_size", 768, kSizes));
   STOWAGE_TRY(const std::int64_t step, config.IntOr("decoder_sparse_step", 1, kSizes));
