@@ -107,6 +107,9 @@ Result<int> Fabricate(int argc, char** argv) {
   if (tied) a.options.tied = true;
 
   STOWAGE_TRY(const Model base, LoadModel(a.model));
+  if (base.family.starts_with("gguf/")) {
+    return Error{ErrorCode::kInvalidInput, a.model + ": model folders are not made from GGUF files"};
+  }
   STOWAGE_TRY(const Model model, ShrinkModel(base, a.options));
   STOWAGE_TRY(const std::vector<std::string> files, WriteModelFolder(model, a.out, a.options));
   std::string text;

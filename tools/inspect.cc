@@ -23,7 +23,7 @@ constexpr Subcommand kSubcommands[] = {
     {"summary", InspectSummary, "inspect summary llama-8b", "parameters, bytes, largest parts, ties, cache"},
     {"tree", InspectTree, "inspect tree DIR", "modules with their tensors"},
     {"tensors", InspectTensors, "inspect tensors DIR --json", "names, dtypes, shapes, bytes of a checkpoint"},
-    {"header", InspectHeader, "inspect header FILE", "the header of one safetensors file"},
+    {"header", InspectHeader, "inspect header FILE", "the header of one safetensors or GGUF file"},
     {"trace", InspectTrace, "inspect trace llama-8b --pass decode:512", "what eager torch allocates in a pass"},
 };
 

@@ -97,7 +97,9 @@ std::string SummaryText(const Model& model) {
         {"largest block", fmt::format("{} ({}) {}", block.name, block.class_name, FormatBytes(f.largest_block_bytes))});
   }
   for (const auto& group : model.tied_groups) rows.push_back({"tied", Join(NamesOf(model, group), " = ")});
-  rows.push_back({"cache", fmt::format("{} per token", FormatBytes(CacheBytesPerPosition(model)))});
+  const Bytes cache = CacheBytesPerPosition(model);
+  rows.push_back({"cache", cache > Bytes(0) ? fmt::format("{} per token", FormatBytes(cache))
+                                            : fmt::format("unknown for {}: weights only", model.family)});
   rows.push_back({"files", model.files.empty() ? "none: sizes follow from the config"
                                                : FormatCount(static_cast<std::int64_t>(model.files.size()))});
   std::string out;

@@ -69,7 +69,7 @@ std::vector<std::string> WouldHelp(const PlanningTask& task, const std::vector<R
                               FormatBytes(*r.smallest_gpu_budget), r.name));
   }
   const bool wide = std::any_of(task.model->tensors.begin(), task.model->tensors.end(),
-                                [](const Tensor& t) { return !t.buffer && Bits(t.dtype) > 16; });
+                                [](const Tensor& t) { return !t.buffer && !IsPacked(t.dtype) && Bits(t.dtype) > 16; });
   if (wide) {
     out.push_back(fmt::format("--dtype bf16 halves the fp32 weights: {} instead of {}.",
                               FormatBytes(task.model->WeightBytes() / 2), FormatBytes(task.model->WeightBytes())));

@@ -71,7 +71,7 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
   STOWAGE_TRY(Model model, LoadModel(options.model));
   if (!options.dtype.empty()) {
     const std::optional<DType> dtype = ParseDType(options.dtype);
-    if (!dtype) return Bad("--dtype '{}' is not a type", options.dtype);
+    if (!dtype || !IsFloating(*dtype)) return Bad("--dtype '{}' is not a floating-point type", options.dtype);
     SetDType(model, *dtype);
   }
   STOWAGE_TRY(TorchProgram program, RealizeTorch(model, pass));

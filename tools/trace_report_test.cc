@@ -55,7 +55,7 @@ TEST(TraceReportTest, NamesTheOptionThatIsWrong) {
   EXPECT_EQ(WhyNot({.model = "llama-8b", .pass = "decode:0"}), "--pass 'decode:0': 0 is not between 1 and 16777216");
   EXPECT_EQ(WhyNot({.model = "llama-8b", .pass = "prefill:-1"}),
             "--pass 'prefill:-1': -1 is not between 1 and 16777216");
-  EXPECT_EQ(WhyNot({.model = "llama-8b", .dtype = "b16"}), "--dtype 'b16' is not a type");
+  EXPECT_EQ(WhyNot({.model = "llama-8b", .dtype = "b16"}), "--dtype 'b16' is not a floating-point type");
   EXPECT_EQ(WhyNot({.model = "llama-8b", .offload = "disk"}), "--offload 'disk' is neither none nor sequential");
   EXPECT_EQ(WhyNot({.model = "llama-8b", .runtime = "native"}), "--runtime 'native' has no traces; torch does");
 }

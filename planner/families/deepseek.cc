@@ -4,7 +4,9 @@
 //   self_attn   q_a_proj [a, h]  q_a_layernorm [a]  q_b_proj [H (n + r), a]      (a null: q_proj [H (n + r), h])
 //               kv_a_proj_with_mqa [c + r, h]  kv_a_layernorm [c]  kv_b_proj [H (n + v), c]  o_proj [h, H v]
 //   mlp         layers below first_k_dense_replace: gate, up, down
-//               others: experts.e, gate [E, h] (V3: + e_score_correction_bias fp32 [E], a saved buffer), shared_experts
+//               others: experts.e, gate [E, h] (V3: + e_score_correction_bias fp32 [E]), shared_experts
+//
+// The correction bias is a parameter in the published code and its counts, a saved buffer in transformers 5.
 //
 // Files of V3 and R1 also hold num_nextn_predict_layers layers past the last for multi-token prediction; no class loads
 // them: Model::unloaded. In fp8 files the gate, norms, embedding, head and the eh_proj of those layers stay as they are.
@@ -59,9 +61,7 @@ void Sparse(DecoderTree& t, const Moe& moe) {
   t.Experts(mlp, t.s.experts, moe.width);
   t.tree.Enter("gate", t.c.prefix + "TopkRouter");
   t.tree.Param("weight", {t.s.experts, t.s.hidden}, t.c.dtype);
-  if (moe.correction_bias) {
-    t.tree.Buffer("e_score_correction_bias", {t.s.experts}, DType::kF32, /*persistent=*/true);
-  }
+  if (moe.correction_bias) t.tree.Param("e_score_correction_bias", {t.s.experts}, DType::kF32);
   t.tree.Leave();
   if (moe.shared > 0) t.GatedMlp("shared_experts", mlp, moe.shared * moe.width);
   t.tree.Leave();

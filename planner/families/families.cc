@@ -144,7 +144,8 @@ void SetDType(Model& model, DType dtype) {
 
 Bytes LayerCacheBytesPerPosition(const Model& model) {
   const TransformerShape& s = model.shape;
-  const DType dtype = model.tensors.empty() ? DType::kF32 : model.tensors[0].dtype;
+  DType dtype = model.tensors.empty() ? DType::kF32 : model.tensors[0].dtype;
+  if (model.family.starts_with("gguf/")) dtype = DType::kF16;  // llama.cpp's default (-ctk, -ctv)
   if (s.kv_lora_rank > 0) return SizeOf(dtype, s.kv_lora_rank + s.rope_head_dim);
   return 2 * SizeOf(dtype, s.kv_heads * s.head_dim);
 }

@@ -10,18 +10,12 @@
 #include "planner/base/text.h"
 #include "planner/formats/file.h"
 #include "planner/formats/json_scanner.h"
+#include "planner/formats/quoted.h"
 
 namespace stowage {
 namespace {
 
 constexpr std::int64_t kLengthBytes = 8;
-
-// A name as an error shows it: hostile ones may be long or hold control characters.
-std::string Quoted(std::string_view name) {
-  std::string out = "'";
-  for (const char c : name.substr(0, 200)) out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
-  return out + (name.size() > 200 ? "...'" : "'");
-}
 
 // bytes = product(shape) * size; false on overflow. Overflow is looked for before a later 0 could hide it.
 bool DataBytes(const Shape& shape, DType dtype, std::int64_t& bytes) {

@@ -56,6 +56,7 @@ struct Module {
   ModuleId parent = kNoId;
   std::vector<ModuleId> children;  // registration order
   std::vector<TensorId> tensors;   // own parameters first, then own buffers, each in registration order
+  ModuleId same_as = kNoId;        // the first registration of the same Python object; its tensors are tied to that's
 };
 
 // Facts of a decoder-only language model that sizes of passes are made of. Field names follow config.json.

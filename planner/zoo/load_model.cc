@@ -5,8 +5,10 @@
 
 #include "planner/families/attach.h"
 #include "planner/families/families.h"
+#include "planner/families/gguf.h"
 #include "planner/formats/checkpoint.h"
 #include "planner/formats/file.h"
+#include "planner/formats/gguf_checkpoint.h"
 #include "planner/formats/hf_config.h"
 #include "planner/zoo/zoo.h"
 
@@ -26,9 +28,14 @@ Result<Model> LoadWithWeights(const std::string& folder, const std::string& chec
   return model;
 }
 
+Result<Model> LoadGguf(const std::string& path) {
+  STOWAGE_TRY(GgufCheckpoint checkpoint, ReadGgufCheckpoint(path));
+  return BuildGgufModel(std::move(checkpoint));
+}
+
 bool LooksLikeAPath(const std::string& what) {
   return what.starts_with('/') || what.starts_with('.') || what.starts_with('~') || what.ends_with('/') ||
-         what.ends_with(".json") || what.ends_with(".safetensors");
+         what.ends_with(".json") || what.ends_with(".safetensors") || what.ends_with(".gguf");
 }
 
 }  // namespace
@@ -39,6 +46,7 @@ Result<Model> LoadModel(const std::string& what) {
     return LoadConfig(JoinPath(what, "config.json"), BaseName(what));
   }
   if (IsFile(what)) {
+    if (what.ends_with(".gguf")) return LoadGguf(what);
     if (what.ends_with(".safetensors") || what.ends_with(".index.json")) return LoadWithWeights(FolderName(what), what);
     const bool usual = BaseName(what) == "config.json";
     return LoadConfig(what, BaseName(usual ? FolderName(what) : what));

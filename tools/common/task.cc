@@ -13,6 +13,13 @@ namespace {
 // The dtypes that kernels compute with; others are for storage.
 bool Computable(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
 
+// No strategy computes with packed weights, nor with llama.cpp's layout of q and k.
+Status CheckComputable(const Model& model) {
+  if (!model.family.starts_with("gguf/")) return OkStatus();
+  return Error{ErrorCode::kInvalidInput,
+               fmt::format("{}: running GGUF weights is not supported yet; `inspect` shows what they are", model.name)};
+}
+
 }  // namespace
 
 void AddTaskOptions(CommandLine& line, TaskOptions* options) {
@@ -24,6 +31,7 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options) {
 Result<LoadedTask> Load(const TaskOptions& options) {
   LoadedTask out{.request = options.request};
   STOWAGE_TRY(out.model, LoadModel(options.model));
+  STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
   if (options.request.dtype) {
     if (!Computable(*options.request.dtype)) {
       return Error{ErrorCode::kInvalidInput,
