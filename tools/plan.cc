@@ -14,6 +14,7 @@
 #include "tools/common/options.h"
 #include "tools/common/task.h"
 #include "tools/common/write_file.h"
+#include "tools/plan_device_map.h"
 #include "tools/plan_report.h"
 
 namespace stowage {
@@ -23,16 +24,29 @@ Result<int> PlanTool(int argc, char** argv) {
   CommandLine line("plan",
                    "says where a model's weights, caches and buffers go, by which strategy, and how fast it runs");
   TaskOptions options;
-  AddTaskOptions(line, &options);
+  AddTaskOptions(line, &options, /*gpu_required=*/false);
   std::optional<std::string> strategy;
   line.Option("--strategy", &strategy, "only this one: NAME[:PARAMETERS], such as resident or ring:256MiB");
+  DeviceMapOptions device_map;
+  AddDeviceMapOptions(line, &device_map);
   bool json = false;
   AddJsonOption(line, &json);
   std::optional<std::string> out;
   line.Option("--out", &out, "write the chosen plan to this file");
   line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");
   line.Example("plan --gpu t4 --cpu 30GB --model DIR --json", "a folder with config.json, as JSON");
+  line.Example("plan --gpu 24GiB,10GiB --model DIR --strategy device-map:auto", "accelerate's own placement");
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
+  STOWAGE_TRY(const bool wants_device_map, WantsDeviceMap(strategy, device_map));
+  if (wants_device_map) {
+    if (out) return Error{ErrorCode::kInvalidInput, "--out: device maps are printed, there is no plan of them yet"};
+    STOWAGE_TRY(const DeviceMapAnswer answer, PlanDeviceMap(options, strategy, device_map, json));
+    STOWAGE_RETURN_IF_ERROR(Print(answer.text));
+    return answer.exit_code;
+  }
+  if (options.machine.gpus.empty()) {
+    return Error{ErrorCode::kInvalidInput, "--gpu is missing; see plan --help"};
+  }
 
   STOWAGE_TRY(const LoadedTask loaded, Load(options));
   std::vector<Strategy> strategies = AllStrategies();

@@ -10,10 +10,11 @@
 namespace stowage {
 
 // Fills Model::files and each tensor's source, and takes over the stored dtypes: the header knows what is there. Every
-// saved tensor of the model must be in the checkpoint with its shape, and the checkpoint must hold nothing else, except
-// tied copies and the rotary_emb.inv_freq buffers of files written before mid-2023, which the config gives again. Of a
-// tied group one tensor is enough. kInvalidInput lists the first differences (the model is then half filled:
-// drop it); `where` starts the message.
+// saved tensor of the model must be in the checkpoint with its shape, under its name or with transformers' base prefix
+// added or left out (gpt2's files have no "transformer."), and the checkpoint must hold nothing else, except tied copies,
+// the heads of a class with a head while the model has none, and buffers that old versions stored and new ones compute
+// (inv_freq, causal masks, position_ids). Of a tied group one tensor is enough. kInvalidInput lists the first differences
+// (the model is then half filled: drop it); `where` starts the message.
 Status AttachCheckpoint(Model& model, const Checkpoint& checkpoint, const std::string& where);
 
 }  // namespace stowage

@@ -270,6 +270,17 @@ void JsonScanner::SkipWord(std::string_view word) {
   at_ += word.size();
 }
 
+bool JsonScanner::Boolean() {
+  if (!ok()) return false;
+  const char c = Peek();
+  if (c != 't' && c != 'f') {
+    Fail("expected true or false");
+    return false;
+  }
+  SkipWord(c == 't' ? "true" : "false");
+  return ok() && c == 't';
+}
+
 void JsonScanner::Skip() {
   const int floor = depth_;
   // One loop and not a recursion: the depth of the text must not be the depth of our stack.

@@ -42,6 +42,7 @@ class JsonScanner {
 
   std::string_view String();         // valid until the next call of any member
   std::int64_t Integer();            // in [0, 2^63): no sign, fraction or exponent
+  bool Boolean();                    // true or false
   void Skip();                       // one value of any kind
   bool NextIsString();               // looks without consuming
   void End();                        // nothing but white space may follow

@@ -28,6 +28,19 @@ TEST(JsonScanner, AcceptsEveryKindOfValue) {
   }
 }
 
+TEST(JsonScanner, ReadsBooleansAndNothingElseAsOne) {
+  JsonScanner in("[true, false, 1]");
+  in.BeginArray();
+  ASSERT_TRUE(in.NextItem());
+  EXPECT_TRUE(in.Boolean());
+  ASSERT_TRUE(in.NextItem());
+  EXPECT_FALSE(in.Boolean());
+  EXPECT_TRUE(in.ok());
+  ASSERT_TRUE(in.NextItem());
+  EXPECT_FALSE(in.Boolean());
+  EXPECT_EQ(in.problem(), "byte 14: expected true or false");
+}
+
 TEST(JsonScanner, RefusesWhatRfc8259Refuses) {
   for (const char* text : {"",          "{",     "[",     "]",   "[1,]",     "[,1]",        "{\"a\":1,}",
                            "{\"a\" 1}", "{a:1}", "01",    "+1",  "1.",       ".5",          "1e",

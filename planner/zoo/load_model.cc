@@ -6,10 +6,12 @@
 #include "planner/families/attach.h"
 #include "planner/families/families.h"
 #include "planner/families/gguf.h"
+#include "planner/families/weights_only.h"
 #include "planner/formats/checkpoint.h"
 #include "planner/formats/file.h"
 #include "planner/formats/gguf_checkpoint.h"
 #include "planner/formats/hf_config.h"
+#include "planner/formats/module_tree_file.h"
 #include "planner/zoo/zoo.h"
 
 namespace stowage {
@@ -20,10 +22,20 @@ Result<Model> LoadConfig(const std::string& path, std::string name) {
   return BuildModel(config, std::move(name));
 }
 
-// The config.json of `folder` with the weights of `checkpoint`, a file or an index.
+// The config.json of `folder` with the weights of `checkpoint`, a file or an index; the weights alone where no family
+// can make anything of the config.
 Result<Model> LoadWithWeights(const std::string& folder, const std::string& checkpoint) {
-  STOWAGE_TRY(Model model, LoadConfig(JoinPath(folder, "config.json"), BaseName(folder)));
   STOWAGE_TRY(const Checkpoint files, ReadCheckpoint(checkpoint));
+  const std::string config_path = JoinPath(folder, "config.json");
+  const auto headers_only = [&](const std::string& why) -> Result<Model> {
+    if (files.tensors.empty()) return Error{ErrorCode::kInvalidInput, checkpoint + ": has no tensors, and " + why};
+    return ModelFromHeaders(files, BaseName(folder), why);
+  };
+  if (!IsFile(config_path)) return headers_only("there is no config.json");
+  STOWAGE_TRY(const HfConfig config, HfConfig::Read(config_path));
+  STOWAGE_TRY(const std::string type, config.StringOr("model_type", ""));
+  if (!IsKnownFamily(type)) return headers_only(fmt::format("model_type \"{}\" is not known", type));
+  STOWAGE_TRY(Model model, BuildModel(config, BaseName(folder)));
   STOWAGE_RETURN_IF_ERROR(AttachCheckpoint(model, files, checkpoint));
   return model;
 }
@@ -46,6 +58,7 @@ Result<Model> LoadModel(const std::string& what) {
     return LoadConfig(JoinPath(what, "config.json"), BaseName(what));
   }
   if (IsFile(what)) {
+    if (what.ends_with(".modules.json")) return ReadModuleTree(what);
     if (what.ends_with(".gguf")) return LoadGguf(what);
     if (what.ends_with(".safetensors") || what.ends_with(".index.json")) return LoadWithWeights(FolderName(what), what);
     const bool usual = BaseName(what) == "config.json";

@@ -28,6 +28,9 @@ Result<Model> ZooModel(std::string_view name);
 //   folder                     its config.json; with safetensors beside it, also where each tensor lies, after checking
 //                              that both agree
 //   *.safetensors, *.index.json  the same, with the config.json of its folder and no other weights than these
+//                              Weights without a config.json, or with a model_type that is not known, are a model of
+//                              their headers alone: its class_name starts with "weights only"
+//   *.modules.json             a module tree of any PyTorch model (tools/python/dump_modules.py)
 //   *.gguf                     names, shapes and stored types; sizes of the cache for the architecture llama
 //   other *.json               a config.json alone: no weights
 // Headers only are read. kIo: cannot be read; kInvalidInput: anything wrong in the files.

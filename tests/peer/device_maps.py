@@ -128,12 +128,13 @@ def device_key(key):
     return int(key) if key.lstrip("-").isdigit() else key
 
 
-def reference(case):
+def reference(case, model=None):
+    """What the libraries answer, for `model` if there is a real one for the case's tree."""
     try:
         signal.setitimer(signal.ITIMER_REAL, 5)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            return run_reference(case, caught)
+            return run_reference(case, caught, model)
     except Endless:
         return {"error": "endless"}
     except Exception as error:  # whatever Python raises is the result
@@ -142,10 +143,11 @@ def reference(case):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def run_reference(case, caught):
+def run_reference(case, caught, model):
     root = case["tree"]["root"]
     transformers = case.get("rules") == "transformers"
-    model = build(root, {}, {}, "", not transformers)
+    real = model is not None
+    model = model if real else build(root, {}, {}, "", not transformers)
     names = parameter_names(root)
     budgets = {device_key(k): v for k, v in case["max_memory"].items()}
     no_split = case.get("no_split", [])
@@ -155,7 +157,8 @@ def run_reference(case, caught):
     if transformers:
         tf.logger = log
         groups = case["tree"].get("tied_groups", [])
-        model.all_tied_weights_keys = {alias: group[0] for group in groups for alias in group[1:]}
+        if not real:
+            model.all_tied_weights_keys = {alias: group[0] for group in groups for alias in group[1:]}
         sizes = tf.compute_module_sizes(model, only_modules=False)[0]
         if strategy == "sequential":
             budgets = tf.get_max_memory(budgets)
@@ -310,6 +313,86 @@ def random_case(seed):
     return case
 
 
+# ---- real architectures, few layers of full width
+
+def real_models():
+    import transformers as t
+    small = dict(num_hidden_layers=4)
+    configs = [
+        ("llama-3-8b", t.LlamaConfig(vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_attention_heads=32,
+                                     num_key_value_heads=8, **small)),
+        ("llama-3.2-1b", t.LlamaConfig(vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_attention_heads=32,
+                                       num_key_value_heads=8, tie_word_embeddings=True, **small)),
+        ("qwen3-0.6b", t.Qwen3Config(vocab_size=151936, hidden_size=1024, intermediate_size=3072, num_attention_heads=16,
+                                     num_key_value_heads=8, head_dim=128, tie_word_embeddings=True, **small)),
+        ("mixtral", t.MixtralConfig(**small)),
+        ("gpt2", t.GPT2Config(n_layer=4)),
+        ("gptj", t.GPTJConfig(n_layer=3)),
+        ("gpt_neox", t.GPTNeoXConfig(**small)),
+        ("opt", t.OPTConfig(hidden_size=2048, ffn_dim=8192, num_attention_heads=32, word_embed_proj_dim=512, **small)),
+        ("bloom", t.BloomConfig(hidden_size=1024, n_layer=4, n_head=16)),
+        ("falcon", t.FalconConfig(num_hidden_layers=3)),
+        ("gemma2", t.Gemma2Config(num_hidden_layers=3)),
+        ("t5", t.T5Config(num_layers=2, num_decoder_layers=2)),
+        ("whisper", t.WhisperConfig(encoder_layers=2, decoder_layers=2)),
+    ]
+    for name, config in configs:
+        kind = {"t5": t.T5ForConditionalGeneration, "whisper": t.WhisperForConditionalGeneration}.get(name)
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            with torch.device("meta"):
+                model = kind(config) if kind else t.AutoModelForCausalLM.from_config(config)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        model.tie_weights()
+        keys = model.all_tied_weights_keys
+        groups = [[source] + [k for k, v in keys.items() if v == source] for source in dict.fromkeys(keys.values())]
+        yield name, model, {"root": dump(model), "tied_groups": groups}
+
+
+def real_cases():
+    """(label, case, model): every model with several budgets, strategies and rules."""
+    for name, model, tree in real_models():
+        total = sum(t.numel() * t.element_size() for t in model.parameters())
+        classes = sorted(model._no_split_modules or [])
+        budgets = [{"0": total}, {"0": total // 2, "cpu": total}, {"0": total * 4, "1": total * 4, "cpu": total},
+                   {"0": total // 3, "1": total, "2": total // 4, "cpu": total // 8}, {"0": total // 8, "cpu": total // 3}]
+        for rules in ("accelerate", "transformers"):
+            for i, budget in enumerate(budgets):
+                for strategy in ("auto", "balanced_low_0", "sequential"):
+                    for no_split in ([], classes) if i < 2 else (classes,):
+                        yield name, {"tree": tree, "rules": rules, "strategy": strategy, "max_memory": budget,
+                                     "no_split": no_split}, model
+
+
+# ---- goldens: {"name", "tree", "cases": [{…, "want"}]}, one tree per line
+
+def write_goldens(folder):
+    groups = {}
+    for name, case, model in real_cases():
+        groups.setdefault(name, []).append((case, reference(case, model)))
+    lines = [golden_line(name, rows) for name, rows in groups.items()]
+    seed, picked = 500_000, 0
+    while picked < 60:
+        seed += 1
+        case = random_case(seed)
+        if len(json.dumps(case["tree"])) > 2500:
+            continue
+        want = reference(case)
+        if want.get("error") == "endless" or (want.get("error") and picked % 3):
+            continue
+        lines.append(golden_line(f"seed {seed}", [(case, want)]))
+        picked += 1
+    with open(f"{folder}/device_maps.jsonl", "w") as file:
+        file.write("".join(line + "\n" for line in lines))
+
+
+def golden_line(name, rows):
+    cases = [{**{k: v for k, v in case.items() if k != "tree"}, "want": {k: v for k, v in want.items() if k != "sizes"}}
+             for case, want in rows]
+    return json.dumps({"name": name, "tree": rows[0][0]["tree"], "cases": cases}, separators=(",", ":"))
+
+
 # ---- comparison
 
 class Ours:
@@ -330,9 +413,9 @@ class Ours:
 
 def compare(ours, cases):
     count, differences, errors, rules = 0, 0, {}, {}
-    for label, case in cases:
+    for label, case, model in cases:
         count += 1
-        want, got = reference(case), ours(case)
+        want, got = reference(case, model), ours(case)
         rules[case.get("rules", "accelerate")] = rules.get(case.get("rules", "accelerate"), 0) + 1
         if "error" in want:
             errors[want["error"]] = errors.get(want["error"], 0) + 1
@@ -356,13 +439,11 @@ def main():
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, on_alarm)
     if options.goldens:
-        from make_device_map_goldens import write_goldens
         write_goldens(options.goldens)
         return 0
     if options.real:
-        from real_models import real_cases
         return 1 if compare(Ours(options.ours), real_cases()) else 0
-    cases = ((f"seed {seed}", random_case(seed)) for seed in range(options.seed, options.seed + options.trees))
+    cases = ((f"seed {seed}", random_case(seed), None) for seed in range(options.seed, options.seed + options.trees))
     return 1 if compare(Ours(options.ours), cases) else 0
 
 

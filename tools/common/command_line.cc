@@ -30,6 +30,7 @@ struct CommandLine::Impl {
     bool positional = false;
     bool repeated = false;
     bool required = false;
+    bool may_be_empty = false;
     std::function<Status(const std::string&)> read;
     std::vector<std::string> values;  // CLI11 fills these two
     bool given = false;
@@ -117,7 +118,7 @@ Status CommandLine::Impl::CheckValues(const Entry& entry) const {
     return Error{ErrorCode::kInvalidInput, fmt::format("{} is given {} times", entry.flag, entry.values.size())};
   }
   for (const std::string& value : entry.values) {
-    if (value.empty() || IsFlag(value)) {
+    if ((value.empty() && !entry.may_be_empty) || IsFlag(value)) {
       return Error{ErrorCode::kInvalidInput, fmt::format("{} needs a value", entry.flag)};
     }
   }
@@ -241,6 +242,13 @@ void CommandLine::Require(std::string_view flag) {
                                [&](const Impl::Entry& entry) { return entry.flag == flag; });
   STOWAGE_CHECK(it != impl_->entries.end());
   it->required = true;
+}
+
+void CommandLine::MayBeEmpty(std::string_view flag) {
+  const auto it = std::find_if(impl_->entries.begin(), impl_->entries.end(),
+                               [&](const Impl::Entry& entry) { return entry.flag == flag; });
+  STOWAGE_CHECK(it != impl_->entries.end());
+  it->may_be_empty = true;
 }
 
 void CommandLine::Example(std::string_view command, std::string_view what) {

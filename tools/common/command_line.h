@@ -44,6 +44,8 @@ class CommandLine {
 
   // The option or argument must be given. `flag` as above; an unknown one is a bug.
   void Require(std::string_view flag);
+  // The option takes "" as a value: an empty list.
+  void MayBeEmpty(std::string_view flag);
   // Shown by --help.
   void Example(std::string_view command, std::string_view what);
 

@@ -26,9 +26,9 @@ void AddModelOption(CommandLine& line, std::string* model) {
   line.Require("--model");
 }
 
-void AddMachineOptions(CommandLine& line, MachineSpec* spec) {
+void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required) {
   line.Option("--gpu", &spec->gpus, "15GB, t4, rtx4090:22GiB, 2x24GiB, or several with commas");
-  line.Require("--gpu");
+  if (gpu_required) line.Require("--gpu");
   line.Option("--cpu", &spec->cpu, "host memory to use, such as 30GB; without it what is available here");
   line.Option("--disk", &spec->disk, "disk space to use, such as 500GB");
 }

@@ -22,9 +22,9 @@ Status CheckComputable(const Model& model) {
 
 }  // namespace
 
-void AddTaskOptions(CommandLine& line, TaskOptions* options) {
+void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) {
   AddModelOption(line, &options->model);
-  AddMachineOptions(line, &options->machine);
+  AddMachineOptions(line, &options->machine, gpu_required);
   AddRequestOptions(line, &options->request);
 }
 

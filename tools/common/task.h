@@ -17,8 +17,8 @@ struct TaskOptions {
   Request request;
 };
 
-void AddTaskOptions(CommandLine& line,
-                    TaskOptions* options);  // --model, --gpu, --cpu, --disk, --dtype, --batch, --prompt, --new
+// --model, --gpu, --cpu, --disk, --dtype, --batch, --prompt, --new
+void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required = true);
 
 struct LoadedTask {
   Model model;

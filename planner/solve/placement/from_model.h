@@ -1,0 +1,53 @@
+// From a model, a request and a machine to the chain of placement.h, and from a placement back to names.
+//
+// Units, in execution order: each no-split block whole; between blocks each module without child modules; modules
+// without tensors, or with buffers only, go with the unit before them. Parameters directly in a module that is split
+// are units of their own. Registration order is taken for execution order, but for OPT's final_layer_norm and
+// project_out, which are registered before the layers.
+//
+// Per unit, for the whole request (one prefill, then the decode passes at their mean context):
+//   seconds      sum over parameters of the roofline of 2 * elements * rows FLOPs and the parameter's bytes; an
+//                embedding (a module of class *Embedding*) reads its rows alone; a block also its keys and values.
+//                Attention's products and the sampling of tokens are left out
+//   streaming    weights over the card's host link (pageable, as accelerate's hooks copy), from the disk before that,
+//                once a pass
+//   state        its share of the caches, for all positions of the request
+//   transient    rows * (4 hidden + 3 intermediate) elements for a block; a last unit of vocabulary width: its logits,
+//                and once more in fp32
+//   staging      its weights
+// Budgets are the machine's, workspaces its reservations.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "planner/base/result.h"
+#include "planner/machine/machine.h"
+#include "planner/model/model.h"
+#include "planner/model/request.h"
+#include "planner/solve/accelerate/device_map.h"
+#include "planner/solve/placement/placement.h"
+
+namespace stowage {
+
+struct ChainOptions {
+  Bytes cache_per_position;     // of one sequence, all layers: CacheBytesPerPosition(model); 0: no cache
+  bool compute_on_cpu = false;  // accelerate cannot, while there is a GPU: it streams what lies on "cpu"
+  PlacementObjective objective = PlacementObjective::kLatency;
+  bool any_order = false;
+};
+
+struct ModelChain {
+  PlacementProblem problem;
+  std::vector<std::vector<std::string>> names;  // of each unit: its modules (or tensors), as a device map names them
+};
+
+// kInvalidInput: a model whose no-split blocks are not known, more than 16 GPUs, or a machine without a resource.
+Result<ModelChain> ChainOf(const Model& model, const Request& request, const Machine& machine,
+                           const ChainOptions& options);
+
+// {module: device} as accelerate takes it. What is streamed, or computed on the CPU, is on "cpu"; accelerate runs that
+// on the first GPU of the map, whichever the placement meant.
+accelerate::DeviceMap DeviceMapOf(const ModelChain& chain, const Placement& placement);
+
+}  // namespace stowage

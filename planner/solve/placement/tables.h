@@ -1,0 +1,74 @@
+// The integers the search works with: a problem with the place of each tie fixed. Private to this folder.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "planner/solve/placement/placement.h"
+
+namespace stowage::placement {
+
+using Time = std::int64_t;                                    // picoseconds; bytes for kMemory
+inline constexpr Time kNever = 1'000'000'000'000'000'000;     // a million seconds
+inline constexpr Time kInfinite = 4'000'000'000'000'000'000;  // no way at all
+
+Time Picoseconds(Seconds s);
+
+// Where the units of a tie go.
+struct Home {
+  std::int32_t device = 0;  // devices.size(): the CPU
+  KeptOn weights = KeptOn::kDevice;
+};
+
+// Units that differ only in what does not matter for which of them are streamed.
+struct Kind {
+  std::int64_t weights = 0;
+  std::int64_t staging = 0;
+  std::vector<Time> host;   // one a device
+  std::vector<Time> disk;   // one a device
+  bool host_first = false;  // disk - host is the same, >= 0, on every device: host before disk along the chain
+};
+
+struct Tables {
+  int n = 0;
+  int devices = 0;
+  PlacementObjective objective = PlacementObjective::kLatency;
+  bool latency() const { return objective == PlacementObjective::kLatency; }
+  bool memory() const { return objective == PlacementObjective::kMemory; }
+
+  std::vector<std::int64_t> weights, state, transient;  // one a unit; 0 for a pinned one
+  std::vector<int> kind_of;                             // -1: pinned to its tie's home
+  std::vector<int> home_of;                             // the device of a pinned unit, else -1
+  std::vector<Kind> kinds;
+  std::vector<int> counts;                          // [kind][i]: units of the kind before i
+  std::vector<std::vector<Time>> compute;           // [device, last: CPU][unit]; 0 for a pinned one
+  std::vector<std::vector<Time>> before;            // prefix sums of compute, [device][i]
+  std::vector<std::vector<Time>> inner;             // prefix sums of hops within a run on the device, [device][i]
+  std::vector<std::vector<std::vector<Time>>> hop;  // [from][to][i]: from unit i - 1 to unit i, pinned ones included
+
+  std::vector<std::int64_t> budget, fixed;  // a device: budget; workspace and pinned bytes
+  std::vector<std::int64_t> pinned_transient, pinned_staging;
+  std::vector<Time> pinned_time;                // a device, last: the CPU
+  std::int64_t host_room = 0, disk_room = 0;    // what is left for the units that are not pinned
+  bool host_binds = false, disk_binds = false;  // could they run out at all?
+  bool fits = true;                             // the pinned units alone
+
+  // Lagrange penalties of a byte in host memory and the units' prices under it, [device][kind].
+  double host_penalty = 0;
+  std::vector<std::vector<Time>> stream;  // the cheaper of host (with its penalty) and disk
+  std::vector<int> device_class;          // devices alike in all that a bound looks at
+  std::vector<std::int64_t> host_after;   // [i]: the most host bytes that units from i on could take
+
+  int Count(int kind, int begin, int end) const {
+    return counts[kind * (n + 1) + end] - counts[kind * (n + 1) + begin];
+  }
+  Time Penalty(std::int64_t host_bytes) const {
+    return static_cast<Time>(host_penalty * static_cast<double>(host_bytes));
+  }
+  void SetHostPenalty(double picoseconds_per_byte);  // recomputes `stream`
+};
+
+// Without homes (relaxed): tied units cost nothing and take nothing, for a bound that holds wherever they go.
+Tables MakeTables(const PlacementProblem& problem, const std::vector<Home>& homes, bool relaxed);
+
+}  // namespace stowage::placement

@@ -1,0 +1,239 @@
+#include "tools/plan_device_map.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "planner/base/text.h"
+#include "planner/families/families.h"
+#include "planner/formats/file.h"
+#include "planner/solve/accelerate/infer.h"
+#include "planner/zoo/zoo.h"
+#include "tools/common/host.h"
+#include "tools/device_map_report.h"
+
+namespace stowage {
+namespace {
+
+using accelerate::BalancedMaxMemory;
+using accelerate::DeviceKey;
+using accelerate::DeviceKind;
+using accelerate::DeviceMap;
+using accelerate::InferOptions;
+using accelerate::Inferred;
+using accelerate::MaxMemory;
+using accelerate::Number;
+using accelerate::PlacementTree;
+using accelerate::Rules;
+using accelerate::SizeOptions;
+
+constexpr std::string_view kPrefix = "device-map:";
+constexpr std::int64_t kLargestMap = 64 << 20;  // a million entries of long names
+constexpr std::array<std::string_view, 4> kModes = {"auto", "balanced", "balanced_low_0", "sequential"};
+
+Error Bad(std::string message) { return Error{ErrorCode::kInvalidInput, std::move(message)}; }
+
+Result<Rules> ReadRules(const DeviceMapOptions& options) {
+  if (!options.rules || *options.rules == "accelerate") return Rules::kAccelerate;
+  if (*options.rules != "transformers") {
+    return Bad(fmt::format("--rules: '{}' is neither accelerate nor transformers", *options.rules));
+  }
+  if (options.fallback) return Bad("--fallback: transformers' rules have no fallback allocation");
+  if (!options.special.empty()) {
+    return Bad("--special-dtype: by transformers' rules a model has the dtypes it was built with");
+  }
+  return Rules::kTransformers;
+}
+
+std::vector<std::string> SplitAtCommas(const std::string& text) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t comma = std::min(text.find(',', begin), text.size());
+    if (comma > begin) parts.push_back(text.substr(begin, comma - begin));
+    begin = comma + 1;
+  }
+  return parts;
+}
+
+Result<SizeOptions> ReadSizes(const TaskOptions& task, const DeviceMapOptions& options) {
+  SizeOptions sizes;
+  STOWAGE_TRY(sizes.rules, ReadRules(options));
+  if (task.request.dtype && sizes.rules == Rules::kAccelerate) {
+    STOWAGE_TRY(sizes.dtype, accelerate::BytesPerElement(TorchName(*task.request.dtype)));
+  }
+  for (const std::string& text : options.special) {
+    const std::size_t equals = text.rfind('=');
+    if (equals == std::string::npos || equals == 0) {
+      return Bad(fmt::format("--special-dtype: '{}' is not NAME=DTYPE, such as lm_head.weight=float32", text));
+    }
+    Result<Number> bytes = accelerate::BytesPerElement(std::string_view(text).substr(equals + 1));
+    if (!bytes) return std::move(bytes).error().In("--special-dtype");
+    sizes.special.insert_or_assign(text.substr(0, equals), *bytes);
+  }
+  return sizes;
+}
+
+Result<MaxMemory> ReadBudgets(const TaskOptions& task, const DeviceMapOptions& options) {
+  if (options.max_memory) {
+    Result<MaxMemory> budgets = accelerate::ReadMaxMemory(*options.max_memory);
+    if (!budgets) return std::move(budgets).error().In("--max-memory");
+    return budgets;
+  }
+  if (task.machine.gpus.empty()) return Bad("--gpu or --max-memory is missing; see plan --help");
+  STOWAGE_TRY(const Machine machine, BuildMachine(task.machine, ReadHostFacts()));
+  MaxMemory budgets;
+  std::int64_t index = 0;
+  for (const Pool& pool : machine.pools) {
+    const Number bytes = Number::Int(pool.budget.value());
+    if (pool.kind == PoolKind::kGpu) budgets.emplace_back(DeviceKey{DeviceKind::kAccelerator, index++}, bytes);
+    if (pool.kind == PoolKind::kHost) budgets.emplace_back(DeviceKey{DeviceKind::kCpu, 0}, bytes);
+  }
+  return budgets;
+}
+
+std::string RulesName(Rules rules) { return rules == Rules::kAccelerate ? "accelerate 1.15" : "transformers 5.23"; }
+
+struct Question {
+  Model model;   // as accelerate counts it
+  Model loaded;  // with --dtype: what the report counts
+  PlacementTree tree;
+  SizeOptions sizes;
+  MaxMemory budgets;
+};
+
+Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
+  Question question;
+  STOWAGE_TRY(question.sizes, ReadSizes(task, options));
+  STOWAGE_TRY(question.model, LoadModel(task.model));
+  question.loaded = question.model;
+  if (task.request.dtype) SetDType(question.loaded, *task.request.dtype);
+  // accelerate takes a dtype as an option, transformers builds the model in it.
+  if (question.sizes.rules == Rules::kTransformers) question.model = question.loaded;
+  question.tree = accelerate::TreeOf(question.model);
+  return question;
+}
+
+DeviceMapAnswer Answer(const DeviceMapReport& report, const PlacementTree& tree, bool json) {
+  return {.text = json ? DeviceMapJson(report, tree) : DeviceMapText(report, tree), .exit_code = report.fits() ? 0 : 1};
+}
+
+void AddNotes(const Inferred& inferred, DeviceMapReport& report) {
+  for (const auto& [device, bytes] : inferred.skipped) {
+    report.notes.push_back(
+        fmt::format("Nothing could be put on {}: what came next needed {} bytes there, with room "
+                    "for the largest layer where it is kept.",
+                    Name(device), bytes.Text()));
+  }
+  if (inferred.homeless_buffers) {
+    report.notes.push_back(
+        fmt::format("{} bytes of buffers of offloaded modules stay on an accelerator, and none has "
+                    "room for them; --offload-buffers moves them.",
+                    inferred.homeless_buffers->Text()));
+  }
+  for (const std::string& sentence : inferred.ties_apart) report.notes.push_back(sentence + ".");
+}
+
+Result<DeviceMapAnswer> InferAndReport(const TaskOptions& task, const std::string& mode,
+                                       const DeviceMapOptions& options, bool json) {
+  STOWAGE_TRY(Question question, Ask(task, options));
+  STOWAGE_TRY(question.budgets, ReadBudgets(task, options));
+  const std::vector<std::string> no_split =
+      options.no_split ? SplitAtCommas(*options.no_split) : question.model.no_split_classes;
+  MaxMemory budgets = question.budgets;
+  if (mode != "sequential") {
+    STOWAGE_TRY(budgets, BalancedMaxMemory(
+                             question.tree, budgets,
+                             {.sizes = question.sizes, .no_split = no_split, .low_zero = mode == "balanced_low_0"}));
+  }
+  if (options.emit == "max-memory") return DeviceMapAnswer{.text = WriteMaxMemory(budgets) + "\n"};
+  Result<Inferred> inferred = InferDeviceMap(question.tree, {.max_memory = budgets,
+                                                             .no_split = no_split,
+                                                             .sizes = question.sizes,
+                                                             .clean = !options.no_clean,
+                                                             .offload_buffers = options.offload_buffers,
+                                                             .fallback = options.fallback});
+  if (!inferred) {
+    return std::move(inferred).error().In(fmt::format("{} has no map for this", RulesName(question.sizes.rules)));
+  }
+  if (options.emit) return DeviceMapAnswer{.text = WriteDeviceMap(inferred->map, question.tree)};
+  DeviceMapReport report =
+      MakeDeviceMapReport(question.loaded, question.tree, inferred->map, question.budgets, budgets);
+  report.strategy = std::string(kPrefix) + mode;
+  report.rules = RulesName(question.sizes.rules);
+  AddNotes(*inferred, report);
+  return Answer(report, question.tree, json);
+}
+
+Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOptions& options, bool json) {
+  STOWAGE_TRY(Question question, Ask(task, options));
+  if (options.max_memory || !task.machine.gpus.empty()) {
+    STOWAGE_TRY(question.budgets, ReadBudgets(task, options));
+  }
+  STOWAGE_TRY(const std::string text, ReadTextFile(*options.file, kLargestMap));
+  Result<DeviceMap> map = accelerate::ReadDeviceMap(text);
+  if (!map) return std::move(map).error().In(*options.file);
+  std::vector<std::string> unknown;
+  Status covered = CheckDeviceMap(question.tree, *map, &unknown);
+  if (!covered) return std::move(covered).error().In(*options.file);
+  Result<std::vector<std::string>> apart = TiesApart(question.tree, *map);
+  if (!apart) return std::move(apart).error().In(*options.file);
+  if (options.emit == "max-memory") return DeviceMapAnswer{.text = WriteMaxMemory(question.budgets) + "\n"};
+  if (options.emit) return DeviceMapAnswer{.text = WriteDeviceMap(*map, question.tree)};
+  DeviceMapReport report =
+      MakeDeviceMapReport(question.loaded, question.tree, *map, question.budgets, question.budgets);
+  report.strategy = *options.file;
+  report.rules = RulesName(question.sizes.rules);
+  if (!unknown.empty()) report.notes.push_back("No module is called " + Join(unknown, ", ") + ".");
+  for (const std::string& sentence : *apart) report.notes.push_back(sentence + ".");
+  return Answer(report, question.tree, json);
+}
+
+}  // namespace
+
+void AddDeviceMapOptions(CommandLine& line, DeviceMapOptions* options) {
+  line.Option("--device-map", &options->file, "check this device map (accelerate's JSON) and say what lies where");
+  line.Option("--rules", &options->rules, "of device-map: accelerate, or transformers for from_pretrained's");
+  line.Option("--max-memory", &options->max_memory,
+              "of device-map: budgets as accelerate takes them, '{\"0\": \"15GB\", \"cpu\": \"30GB\"}'");
+  line.Option("--no-split", &options->no_split, "of device-map: classes not to split, A,B; '' for none");
+  line.MayBeEmpty("--no-split");
+  line.Option("--special-dtype", &options->special, "of device-map: NAME=DTYPE, the type one tensor is loaded in");
+  line.Option("--emit", &options->emit, "of device-map: print only this, device-map or max-memory");
+  line.Flag("--offload-buffers", &options->offload_buffers, "of device-map: buffers go with their offloaded modules");
+  line.Flag("--fallback", &options->fallback, "of device-map: accelerate's fallback_allocation");
+  line.Flag("--no-clean", &options->no_clean, "of device-map: do not join entries on one device");
+}
+
+Result<bool> WantsDeviceMap(const std::optional<std::string>& strategy, const DeviceMapOptions& options) {
+  const bool own = options.rules || options.max_memory || options.no_split || !options.special.empty() ||
+                   options.emit || options.offload_buffers || options.fallback || options.no_clean;
+  if (options.emit && *options.emit != "device-map" && *options.emit != "max-memory") {
+    return Bad(fmt::format("--emit: '{}' is neither device-map nor max-memory", *options.emit));
+  }
+  if (options.file) {
+    if (strategy) return Bad("--device-map is a placement of its own: leave out --strategy");
+    return true;
+  }
+  if (strategy && strategy->starts_with(kPrefix)) {
+    const std::string_view mode = std::string_view(*strategy).substr(kPrefix.size());
+    if (std::find(kModes.begin(), kModes.end(), mode) != kModes.end()) return true;
+    if (mode.substr(0, mode.find(':')) != "optimal") {
+      return Bad(
+          fmt::format("--strategy: '{}' is not a device map; auto, balanced, balanced_low_0 and sequential are", mode));
+    }
+  }
+  if (own)
+    return Bad(
+        "--rules, --max-memory, --no-split, --special-dtype, --emit and their like need --strategy "
+        "device-map:auto (or balanced, balanced_low_0, sequential)");
+  return false;
+}
+
+Result<DeviceMapAnswer> PlanDeviceMap(const TaskOptions& task, const std::optional<std::string>& strategy,
+                                      const DeviceMapOptions& options, bool json) {
+  if (options.file) return JudgeFile(task, options, json);
+  return InferAndReport(task, strategy->substr(kPrefix.size()), options, json);
+}
+
+}  // namespace stowage

@@ -1,0 +1,42 @@
+// The part of `plan` that makes or judges device maps: --strategy device-map:auto|balanced|balanced_low_0|sequential by
+// the rules of accelerate or transformers, and --device-map FILE.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "planner/base/result.h"
+#include "tools/common/command_line.h"
+#include "tools/common/task.h"
+
+namespace stowage {
+
+struct DeviceMapOptions {
+  std::optional<std::string> file;        // --device-map
+  std::optional<std::string> rules;       // --rules
+  std::optional<std::string> max_memory;  // --max-memory
+  std::optional<std::string> no_split;    // --no-split; "" is none, absent the model's own
+  std::vector<std::string> special;       // --special-dtype
+  std::optional<std::string> emit;        // --emit
+  bool offload_buffers = false;
+  bool fallback = false;
+  bool no_clean = false;
+};
+
+void AddDeviceMapOptions(CommandLine& line, DeviceMapOptions* options);
+
+// The command line asks for a device map (device-map:optimal is a strategy like any other). kInvalidInput for options
+// of device maps without one, and for an unknown word after "device-map:".
+Result<bool> WantsDeviceMap(const std::optional<std::string>& strategy, const DeviceMapOptions& options);
+
+// What is printed, and the exit code: 1 when weights and buffers do not fit the budgets. Budgets are --max-memory, or
+// else every --gpu, and --cpu, as they are given.
+struct DeviceMapAnswer {
+  std::string text;
+  int exit_code = 0;
+};
+Result<DeviceMapAnswer> PlanDeviceMap(const TaskOptions& task, const std::optional<std::string>& strategy,
+                                      const DeviceMapOptions& options, bool json);
+
+}  // namespace stowage
