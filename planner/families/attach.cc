@@ -123,10 +123,10 @@ Status AttachCheckpoint(Model& model, const Checkpoint& checkpoint, const std::s
   ShareTies(model);
   // Of what no class loads, files resaved by transformers hold nothing.
   std::erase_if(model.unloaded, [&](Tensor& t) {
-    const auto it = stored.find(t.name);
-    if (it == stored.end()) return true;
-    const CheckpointTensor& c = checkpoint.tensors[it->second];
-    used[it->second] = c.shape == t.shape;  // else it is reported as unexpected
+    const std::optional<std::size_t> found = stored.Find(t.name);
+    if (!found) return true;
+    const CheckpointTensor& c = checkpoint.tensors[*found];
+    used[*found] = c.shape == t.shape;  // else it is reported as unexpected
     t.source = c.source;
     t.dtype = c.source.dtype;
     return false;
