@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "planner/base/text.h"
 #include "planner/families/families.h"
@@ -39,6 +40,16 @@ std::string Tree(const Model& model) {
   return out;
 }
 
+// Of the families whose modules transformers 5 made out of others: the parameters by name.
+std::string Flat(const Model& model) {
+  std::vector<std::string> lines;
+  for (const Tensor& t : model.tensors) {
+    if (!t.buffer) lines.push_back(fmt::format("{}{}:{}\n", t.name, FormatShape(t.shape), TorchName(t.dtype)));
+  }
+  std::sort(lines.begin(), lines.end());
+  return fmt::format("{} parameters, {} elements\n{}", lines.size(), model.Parameters(), Join(lines, ""));
+}
+
 TEST(ClassicFamilies, EveryModuleTreeIsThatOfTransformers) {
   const Result<std::string> golden = ReadTextFile(kGolden, 1 << 20);
   ASSERT_TRUE(golden) << golden.error().message;
@@ -55,11 +66,12 @@ TEST(ClassicFamilies, EveryModuleTreeIsThatOfTransformers) {
     ASSERT_TRUE(read) << read.error().message;
     const Result<Model> model = BuildModel(*read, name);
     ASSERT_TRUE(model) << model.error().message;
-    EXPECT_EQ(Tree(*model), golden->substr(line_end + 1, next - line_end - 1)) << name;
+    const bool restructured = model->family == "vit" || model->family == "clip_text_model";
+    EXPECT_EQ(restructured ? Flat(*model) : Tree(*model), golden->substr(line_end + 1, next - line_end - 1)) << name;
     at = next;
     ++cases;
   }
-  EXPECT_EQ(cases, 29);
+  EXPECT_EQ(cases, 48);
 }
 
 }  // namespace

@@ -9,14 +9,19 @@
 #include <vector>
 
 #include "planner/base/text.h"
+#include "planner/families/bert.h"
 #include "planner/families/bloom.h"
 #include "planner/families/decoder_families.h"
+#include "planner/families/clip_text.h"
 #include "planner/families/falcon.h"
 #include "planner/families/gpt2.h"
 #include "planner/families/gpt_neox.h"
 #include "planner/families/gptj.h"
 #include "planner/families/llama.h"
 #include "planner/families/opt.h"
+#include "planner/families/t5.h"
+#include "planner/families/vit.h"
+#include "planner/families/whisper.h"
 
 namespace stowage {
 namespace {
@@ -73,7 +78,10 @@ struct Family {
 
 // One line per model_type, by name.
 constexpr auto kFamilies = std::to_array<Family>({
+    {"bert", BuildBert},
     {"bloom", BuildBloom},
+    {"clip", BuildClipText},
+    {"clip_text_model", BuildClipText},
     {"cohere", BuildCohere},
     {"deepseek_v2", BuildDeepseek},
     {"deepseek_v3", BuildDeepseek},
@@ -92,6 +100,7 @@ constexpr auto kFamilies = std::to_array<Family>({
     {"llama4_text", BuildLlama4Text},
     {"mistral", BuildMistral},
     {"mixtral", BuildMixtral},
+    {"mt5", BuildT5Encoder},
     {"olmo2", BuildOlmo2},
     {"opt", BuildOpt},
     {"phi3", BuildPhi3},
@@ -102,6 +111,10 @@ constexpr auto kFamilies = std::to_array<Family>({
     {"RefinedWebModel", BuildFalcon},
     {"smollm3", BuildSmolLm3},
     {"starcoder2", BuildStarcoder2},
+    {"t5", BuildT5Encoder},
+    {"umt5", BuildT5Encoder},
+    {"vit", BuildVit},
+    {"whisper", BuildWhisper},
 });
 
 }  // namespace

@@ -57,6 +57,13 @@ bool HfConfig::IsNull(std::string_view key) const {
   return it != json_->value.end() && it->is_null();
 }
 
+Result<std::int64_t> HfConfig::SizeOr(std::string_view key, std::int64_t absent) const {
+  const JsonValue* value = json_->Find(key);
+  if (value == nullptr) return absent;
+  if (!value->is_structured()) return Bad(key, fmt::format("is {}, not an object or a list", Shown(*value)));
+  return static_cast<std::int64_t>(value->size());
+}
+
 Result<std::int64_t> HfConfig::Int(std::string_view key, Range<std::int64_t> range) const {
   const JsonValue* value = json_->Find(key);
   if (value == nullptr) return Bad(key, "is missing");

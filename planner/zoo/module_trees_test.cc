@@ -147,7 +147,7 @@ TEST(LoadModel, AnUnknownModelTypeWithoutWeightsIsAnErrorNamingTheFamilies) {
 TEST(LoadModel, TinyModelsOfTheOtherFamiliesHaveEachTensorInTheirFiles) {
   const char* shared = std::getenv("STOWAGE_SHARED");
   if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
-  for (const char* folder : {"gpt2", "opt", "gpt-neox", "falcon", "falcon-40b-style"}) {
+  for (const char* folder : {"gpt2", "opt", "gpt-neox", "falcon", "falcon-40b-style", "t5-encoder", "clip-text"}) {
     const std::string path = JoinPath(shared, fmt::format("data/golden/{}", folder));
     const Result<Model> model = LoadModel(path);
     ASSERT_TRUE(model) << model.error().message;

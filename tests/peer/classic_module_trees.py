@@ -16,6 +16,7 @@ Names are those of checkpoints: where transformers 5 renamed a module on loading
 
 import json
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "python"))
@@ -33,6 +34,19 @@ BLOOM = dict(model_type="bloom", architectures=["BloomForCausalLM"], n_layer=2, 
              vocab_size=100, torch_dtype="bfloat16")
 FALCON = dict(model_type="falcon", architectures=["FalconForCausalLM"], num_hidden_layers=2, hidden_size=64,
               num_attention_heads=4, vocab_size=100)
+
+BERT = dict(model_type="bert", architectures=["BertModel"], num_hidden_layers=2, hidden_size=48, num_attention_heads=4,
+            intermediate_size=96, vocab_size=100, max_position_embeddings=24)
+T5 = dict(model_type="t5", architectures=["T5EncoderModel"], num_layers=2, d_model=48, d_ff=96, d_kv=8, num_heads=4,
+          vocab_size=100)
+CLIP = dict(model_type="clip_text_model", architectures=["CLIPTextModel"], num_hidden_layers=2, hidden_size=48,
+            num_attention_heads=4, intermediate_size=96, vocab_size=100, projection_dim=40)
+VIT = dict(model_type="vit", architectures=["ViTForImageClassification"], num_hidden_layers=2, hidden_size=48,
+           num_attention_heads=4, intermediate_size=96, image_size=32, patch_size=8, num_labels=7)
+WHISPER = dict(model_type="whisper", architectures=["WhisperForConditionalGeneration"], encoder_layers=2,
+               decoder_layers=3, d_model=48, encoder_ffn_dim=96, decoder_ffn_dim=64, encoder_attention_heads=4,
+               decoder_attention_heads=6, vocab_size=100, pad_token_id=1, num_mel_bins=16, max_source_positions=20,
+               max_target_positions=12)
 
 CASES = {
     "gpt2": GPT2,
@@ -68,9 +82,39 @@ CASES = {
     "falcon-40b-without-kv-heads": FALCON | dict(new_decoder_architecture=True, bias=True, activation="relu"),
     "falcon-alone": FALCON | dict(architectures=["FalconModel"]),
     "falcon-new-serial": FALCON | dict(new_decoder_architecture=True, parallel_attn=False, num_kv_heads=4),
+    "bert": BERT,
+    "bert-variant": BERT | dict(type_vocab_size=1, hidden_act="relu", torch_dtype="float16"),
+    "t5": T5 | dict(feed_forward_proj="relu"),
+    "t5-default-feed-forward": T5,
+    "t5-gated": T5 | dict(feed_forward_proj="gated-gelu", tie_word_embeddings=False, torch_dtype="bfloat16",
+                          relative_attention_num_buckets=16),
+    "t5-gated-silu": T5 | dict(feed_forward_proj="gated-silu", d_kv=10),
+    "mt5": T5 | dict(model_type="mt5", architectures=["MT5EncoderModel"]),
+    "umt5": T5 | dict(model_type="umt5", architectures=["UMT5EncoderModel"], dtype="bfloat16"),
+    "umt5-relu": T5 | dict(model_type="umt5", architectures=["UMT5EncoderModel"], feed_forward_proj="relu"),
+    "clip": CLIP,
+    "clip-projected": CLIP | dict(architectures=["CLIPTextModelWithProjection"], hidden_act="gelu", dtype="float16"),
+    "clip-longer": CLIP | dict(max_position_embeddings=128),
+    "vit": VIT,
+    "vit-labels": {k: v for k, v in VIT.items() if k != "num_labels"}
+                  | dict(id2label={"0": "cat", "1": "dog", "2": "eel"}, qkv_bias=False),
+    "vit-alone": VIT | dict(architectures=["ViTModel"], num_channels=1, pooler_output_size=32, pooler_act="relu"),
+    "vit-two-labels": {k: v for k, v in VIT.items() if k != "num_labels"} | dict(hidden_act="gelu_new"),
+    "whisper": WHISPER,
+    "whisper-variant": WHISPER | dict(tie_word_embeddings=False, torch_dtype="float16", activation_function="relu"),
+    "whisper-alone": WHISPER | dict(architectures=["WhisperModel"]),
 }
 
 RENAMED = {"gpt_neox": {"lm_head": "embed_out"}}
+# The classes that transformers 5 made out of other modules: names, shapes and counts are compared, not the tree.
+RESTRUCTURED = {
+    "clip_text_model": [(r"^(?!text_model\.|text_projection)", "text_model.")],
+    "vit": [(r"(^|\.)layers\.(\d+)\.", r"\1encoder.layer.\2."),
+            (r"attention\.(q|k|v)_proj", lambda m: "attention.attention."
+             + {"q": "query", "k": "key", "v": "value"}[m.group(1)]),
+            (r"attention\.o_proj", "attention.output.dense"), (r"mlp\.fc1", "intermediate.dense"),
+            (r"mlp\.fc2", "output.dense")],
+}
 
 
 def renamed(name, table):
@@ -95,11 +139,22 @@ def lines(node, name, table):
     return result
 
 
+def flat(model, rules):
+    for name, p in model.named_parameters():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        yield name + shape({"shape": p.shape, "dtype": str(p.dtype)[6:]})
+
+
 def tree(config):
     model = dump_modules.build(config)
     dumped = dump_modules.dump(model)
     table = RENAMED.get(config["model_type"], {})
     body = lines(dumped["root"], "", table)
+    if config["model_type"] in RESTRUCTURED:
+        body = sorted(flat(model, RESTRUCTURED[config["model_type"]]))
+        head = "%d parameters, %d elements" % (len(body), sum(p.numel() for p in model.parameters()))
+        return [head] + body
     classes = {line.split(" ")[1] for line in body}
     # A class list that names classes of a sibling model too (CLIP's vision tower) is cut to those of this tree.
     no_split = [c for c in dumped["no_split_modules"] if c in classes]
