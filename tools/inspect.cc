@@ -24,6 +24,7 @@ constexpr Subcommand kSubcommands[] = {
     {"tree", InspectTree, "inspect tree DIR", "modules with their tensors"},
     {"tensors", InspectTensors, "inspect tensors DIR --json", "names, dtypes, shapes, bytes of a checkpoint"},
     {"header", InspectHeader, "inspect header FILE", "the header of one safetensors or GGUF file"},
+    {"kv", InspectKv, "inspect kv llama-8b --batch 8", "key-value caches of a request, by kinds of layers"},
     {"trace", InspectTrace, "inspect trace llama-8b --pass decode:512", "what eager torch allocates in a pass"},
 };
 

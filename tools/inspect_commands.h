@@ -10,6 +10,7 @@ Result<int> InspectSummary(int argc, char** argv);
 Result<int> InspectTree(int argc, char** argv);
 Result<int> InspectTensors(int argc, char** argv);
 Result<int> InspectHeader(int argc, char** argv);
+Result<int> InspectKv(int argc, char** argv);
 Result<int> InspectTrace(int argc, char** argv);
 
 }  // namespace stowage

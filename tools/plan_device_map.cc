@@ -10,7 +10,6 @@
 #include "planner/formats/file.h"
 #include "planner/solve/accelerate/infer.h"
 #include "planner/zoo/zoo.h"
-#include "tools/common/host.h"
 #include "tools/device_map_report.h"
 
 namespace stowage {
@@ -81,7 +80,7 @@ Result<MaxMemory> ReadBudgets(const TaskOptions& task, const DeviceMapOptions& o
     return budgets;
   }
   if (task.machine.gpus.empty()) return Bad("--gpu or --max-memory is missing; see plan --help");
-  STOWAGE_TRY(const Machine machine, BuildMachine(task.machine, ReadHostFacts()));
+  STOWAGE_TRY(const Machine machine, MachineOf(task.machine));
   MaxMemory budgets;
   std::int64_t index = 0;
   for (const Pool& pool : machine.pools) {

@@ -11,8 +11,8 @@
 #include "planner/base/text.h"
 #include "planner/families/bert.h"
 #include "planner/families/bloom.h"
-#include "planner/families/clip_text.h"
 #include "planner/families/decoder_families.h"
+#include "planner/families/clip_text.h"
 #include "planner/families/falcon.h"
 #include "planner/families/gpt2.h"
 #include "planner/families/gpt_neox.h"
@@ -96,11 +96,11 @@ constexpr auto kFamilies = std::to_array<Family>({
     {"gptj", BuildGptJ},
     {"kimi_k2", BuildDeepseek},
     {"llama", BuildLlamaModel},
-    {"mt5", BuildT5Encoder},
     {"llama4", BuildLlama4},
     {"llama4_text", BuildLlama4Text},
     {"mistral", BuildMistral},
     {"mixtral", BuildMixtral},
+    {"mt5", BuildT5Encoder},
     {"olmo2", BuildOlmo2},
     {"opt", BuildOpt},
     {"phi3", BuildPhi3},
@@ -109,12 +109,12 @@ constexpr auto kFamilies = std::to_array<Family>({
     {"qwen3_moe", BuildQwen3Moe},
     {"RefinedWeb", BuildFalcon},
     {"RefinedWebModel", BuildFalcon},
+    {"smollm3", BuildSmolLm3},
+    {"starcoder2", BuildStarcoder2},
     {"t5", BuildT5Encoder},
     {"umt5", BuildT5Encoder},
     {"vit", BuildVit},
     {"whisper", BuildWhisper},
-    {"smollm3", BuildSmolLm3},
-    {"starcoder2", BuildStarcoder2},
 });
 
 }  // namespace

@@ -52,16 +52,16 @@ Error HfConfig::Bad(std::string_view key, std::string_view problem) const {
 
 bool HfConfig::Has(std::string_view key) const { return json_->Find(key) != nullptr; }
 
+bool HfConfig::IsNull(std::string_view key) const {
+  const auto it = json_->value.find(key);
+  return it != json_->value.end() && it->is_null();
+}
+
 Result<std::int64_t> HfConfig::SizeOr(std::string_view key, std::int64_t absent) const {
   const JsonValue* value = json_->Find(key);
   if (value == nullptr) return absent;
   if (!value->is_structured()) return Bad(key, fmt::format("is {}, not an object or a list", Shown(*value)));
   return static_cast<std::int64_t>(value->size());
-}
-
-bool HfConfig::IsNull(std::string_view key) const {
-  const auto it = json_->value.find(key);
-  return it != json_->value.end() && it->is_null();
 }
 
 Result<std::int64_t> HfConfig::Int(std::string_view key, Range<std::int64_t> range) const {

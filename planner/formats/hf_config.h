@@ -27,10 +27,10 @@ class HfConfig {
 
   const std::string& where() const { return where_; }
   bool Has(std::string_view key) const;
-  // Entries of the object or list under `key`; absent: `absent`.
-  Result<std::int64_t> SizeOr(std::string_view key, std::int64_t absent) const;
   // Present and null. Where a class default is a number, transformers takes null for "none", not for the default.
   bool IsNull(std::string_view key) const;
+  // Entries of the object or list under `key`; absent: `absent`.
+  Result<std::int64_t> SizeOr(std::string_view key, std::int64_t absent) const;
 
   Result<std::int64_t> Int(std::string_view key, Range<std::int64_t> range) const;
   Result<std::int64_t> IntOr(std::string_view key, std::int64_t absent, Range<std::int64_t> range) const;

@@ -200,14 +200,19 @@ void AddGpuAssumptions(const std::vector<Gpu>& gpus, Machine& machine) {
   }
 }
 
-void AddCommonAssumptions(const MachineSpec& spec, Machine& machine) {
+std::string DiskAssumption(const MachineSpec& spec, const HostFacts& facts) {
+  if (spec.disk) return "";
+  if (!facts.disk_free) return fmt::format(", {} assumed", FormatBytes(kAssumedDisk));
+  return fmt::format(", as large as what is free in {} now", spec.disk_path.value_or("the current folder"));
+}
+
+void AddCommonAssumptions(const MachineSpec& spec, const HostFacts& facts, Machine& machine) {
   if (!spec.cpu)
     machine.assumptions.push_back("host: the memory available on this computer now; say --cpu 30GB for another.");
   machine.assumptions.push_back(
       fmt::format("host: {:.0f} GFLOPS fp32 and {:.0f} GB/s assumed (8 cores, two channels). disk: {} (one NVMe drive, "
                   "fio){}.",
-                  kHostGflops, kHostDramGbs, FormatRate(Gbs(kDiskGbs)),
-                  spec.disk ? "" : fmt::format(", {} assumed", FormatBytes(kAssumedDisk))));
+                  kHostGflops, kHostDramGbs, FormatRate(Gbs(kDiskGbs)), DiskAssumption(spec, facts)));
   machine.assumptions.push_back(fmt::format(
       "A host thread pays {} for a native launch, {} for a torch operator (single eager kernels on an RTX 4090 "
       "show 9-14 us), {} for a module hook, {} for cudaMalloc or cudaFree, {} for empty_cache; all but the "
@@ -245,7 +250,7 @@ Result<Bytes> HostBudget(const MachineSpec& spec, const HostFacts& facts) {
 Result<Machine> BuildMachine(const MachineSpec& spec, const HostFacts& facts) {
   STOWAGE_TRY(const std::vector<Gpu> gpus, ParseGpus(spec.gpus));
   STOWAGE_TRY(const Bytes host, HostBudget(spec, facts));
-  Result<Bytes> disk = spec.disk ? ParseSize(*spec.disk) : kAssumedDisk;
+  Result<Bytes> disk = spec.disk ? ParseSize(*spec.disk) : facts.disk_free.value_or(kAssumedDisk);
   if (!disk) return std::move(disk).error().In("disk");
   Machine machine;
   machine.name = NameOf(gpus, host);
@@ -254,7 +259,7 @@ Result<Machine> BuildMachine(const MachineSpec& spec, const HostFacts& facts) {
   machine.dispatch = kDispatch;
   AddGpuAssumptions(gpus, machine);
   AddPeerLinks(gpus, machine);
-  AddCommonAssumptions(spec, machine);
+  AddCommonAssumptions(spec, facts, machine);
   return machine;
 }
 

@@ -26,12 +26,14 @@ namespace stowage {
 struct HostFacts {
   std::optional<Bytes> available =
       std::nullopt;  // memory this process could still get: MemAvailable, cut by cgroup limits
+  std::optional<Bytes> disk_free = std::nullopt;  // where MachineSpec::disk_path is, or in the current folder
 };
 
 struct MachineSpec {
-  std::vector<std::string> gpus = {};              // at least one
-  std::optional<std::string> cpu = std::nullopt;   // absent: HostFacts::available
-  std::optional<std::string> disk = std::nullopt;  // absent: kAssumedDisk, for weights that lie on disk anyway
+  std::vector<std::string> gpus = {};                   // at least one
+  std::optional<std::string> cpu = std::nullopt;        // absent: HostFacts::available
+  std::optional<std::string> disk = std::nullopt;       // absent: HostFacts::disk_free, or kAssumedDisk
+  std::optional<std::string> disk_path = std::nullopt;  // the folder whose free space that is; absent: the current one
 };
 
 constexpr Bytes kAssumedDisk{1'000'000'000'000};

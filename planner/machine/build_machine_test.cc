@@ -133,12 +133,18 @@ TEST(BuildMachine, WithoutACpuSizeTheHostHasWhatIsAvailable) {
 
 TEST(BuildMachine, RefusalsNameTheCulpritAndTheLimit) {
   EXPECT_EQ(Refusal({}), "no gpu given; say --gpu 15GB or --gpu t4");
-  EXPECT_EQ(Refusal({"rtx4080"}),
-            "gpu 'rtx4080' is neither a size such as 15GB nor a known card; did you mean 'rtx4090'? known: t4, "
-            "rtx4090, a100-40, a100-80, h100, h200, generic, host-device");
-  EXPECT_EQ(Refusal({"zx spectrum"}),
-            "gpu 'zx spectrum' is neither a size such as 15GB nor a known card; known: t4, rtx4090, a100-40, a100-80, "
-            "h100, h200, generic, host-device");
+  EXPECT_EQ(
+      Refusal({"rtx4095"}),
+      "gpu 'rtx4095' is neither a size such as 15GB nor a known card; did you mean 'rtx4090'? known: t4, "
+      "rtx4090, a100-40, a100-80, h100, h200, p100, v100-16, v100-32, titan-rtx, rtx2080ti, rtx3060, rtx3080, rtx3090, "
+      "rtx4060, rtx4070, rtx4080, rtx5080, rtx5090, a10, a10g, l4, l40s, h100-pcie, b200, rtx6000-ada, a6000, "
+      "rtx-pro-6000, generic, host-device");
+  EXPECT_EQ(
+      Refusal({"zx spectrum"}),
+      "gpu 'zx spectrum' is neither a size such as 15GB nor a known card; known: t4, "
+      "rtx4090, a100-40, a100-80, h100, h200, p100, v100-16, v100-32, titan-rtx, rtx2080ti, rtx3060, rtx3080, rtx3090, "
+      "rtx4060, rtx4070, rtx4080, rtx5080, rtx5090, a10, a10g, l4, l40s, h100-pcie, b200, rtx6000-ada, a6000, "
+      "rtx-pro-6000, generic, host-device");
   EXPECT_EQ(Refusal({"t4:40GB"}),
             "gpu 't4:40GB' asks for 40.00 GB, and CUDA reports at most 15.84 GB on the NVIDIA T4");
   EXPECT_EQ(Refusal({"generic"}), "gpu 'generic' needs a size, such as generic:15GB");
@@ -159,6 +165,19 @@ TEST(BuildMachine, RefusalsNameTheCulpritAndTheLimit) {
             "(powers of 1024) or Kb, Mb, Gb, Tb (bits), or a whole number of bytes");
   EXPECT_EQ(BuildMachine({.gpus = {"t4"}, .cpu = "1GB", .disk = "-1GB"}, {}).error().message,
             "disk: size '-1GB' is below 0");
+}
+
+TEST(BuildMachine, TheDiskIsWhatIsFreeWhereItIsMeant) {
+  const MachineSpec spec{.gpus = {"t4"}, .cpu = "1GB", .disk_path = "/data"};
+  const auto machine = BuildMachine(spec, {.disk_free = Bytes(5'000)});
+  ASSERT_TRUE(machine) << machine.error().message;
+  EXPECT_EQ(machine->pools[machine->FindPool("disk")].budget, Bytes(5'000));
+  bool said = false;
+  for (const std::string& a : machine->assumptions) {
+    said = said || a.find("as large as what is free in /data now") != std::string::npos;
+  }
+  EXPECT_TRUE(said);
+  EXPECT_EQ(BuildMachine(spec, {})->pools[2].budget, kAssumedDisk);
 }
 
 // A row that forgets a rate would divide by zero in the simulator.

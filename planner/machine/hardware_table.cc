@@ -9,6 +9,7 @@
 
 #include "planner/base/nearest.h"
 #include "planner/base/text.h"
+#include "planner/machine/hardware_sheets.h"
 
 namespace stowage {
 namespace {
@@ -36,7 +37,7 @@ constexpr std::string_view kPcie5Sxm =
     "(10.0, "
     "10.8)";
 
-constexpr std::array<CardRow, 8> kCards = {{
+constexpr std::array<CardRow, 8> kMeasuredCards = {{
     {.id = "t4",
      .name = "NVIDIA T4",
      .aliases = "",
@@ -142,7 +143,7 @@ constexpr std::array<CardRow, 8> kCards = {{
      .link_source = "nvbandwidth and bandwidthTest on an A100-SXM4-80GB node"},
     {.id = "h100",
      .name = "H100 SXM5 80GB",
-     .aliases = "h100-sxm h100-80 h100-80gb h100-sxm5-80gb",
+     .aliases = "h100-sxm h100-80 h100-80gb h100-sxm5-80gb h100-80gb-hbm3",
      .compute_capability = 90,
      .total_bytes_low = 85'020'639'232,
      .total_bytes_high = 85'061'827'297,
@@ -238,6 +239,70 @@ constexpr std::array<CardRow, 8> kCards = {{
      .compute_source = "20 GFLOPS and 10 GB/s assumed for one core",
      .link_source = "5 GB/s assumed for a copy by one thread"},
 }};
+
+struct LinkRow {
+  double h2d_pinned_gbs, h2d_pageable_gbs, d2h_pinned_gbs, d2h_pageable_gbs;
+  std::string_view source;
+};
+
+constexpr LinkRow LinkOf(HostLink link) {
+  switch (link) {
+    case HostLink::kGen3:
+      return {12.4, 6.2, 13.1, 6.2, kPcie3};
+    case HostLink::kGen4:
+      return {25.5, 10.0, 25.5, 10.8,
+              "PCIe 4.0 x16, 25.5 GB/s pinned of the 26.0 measured on an A100's host; pageable as there (10.0, 10.8)"};
+    case HostLink::kGen4x8:
+      return {12.5, 10.0, 12.5, 10.8, "PCIe 4.0 x8, what the card has or clouds give it: half of an x16 link's 25"};
+    case HostLink::kGen5:
+      break;
+  }
+  return {55.4, 10.0, 55.1, 10.8, kPcie5Sxm};
+}
+
+constexpr CardRow RowOf(const CardSheet& s) {
+  const LinkRow link = LinkOf(s.link);
+  const bool measured = !s.measurements.empty();
+  return {
+      .id = s.id,
+      .name = s.name,
+      .aliases = s.aliases,
+      .compute_capability = s.compute_capability,
+      .total_bytes_low = s.total_bytes_low,
+      .total_bytes_high = s.total_bytes_high,
+      .fp32_tflops = s.fp32_tflops,
+      .fp16_tflops = s.fp16_tflops,
+      .bf16_tflops = s.bf16_tflops,
+      .memory_gbs = s.memory_gbs,
+      .flops_efficiency = s.bf16_measured > 0 ? FlopsMeasured(s.bf16_measured, s.bf16_tflops) : kFlopsOfPeak,
+      .memory_efficiency = s.memory_measured > 0 ? MemoryMeasured(s.memory_measured, s.memory_gbs) : kMemoryOfPeak,
+      .smoothness = kSmoothness,
+      .launch_us = kLaunchUs,
+      .h2d_pinned_gbs = link.h2d_pinned_gbs,
+      .h2d_pageable_gbs = link.h2d_pageable_gbs,
+      .d2h_pinned_gbs = link.d2h_pinned_gbs,
+      .d2h_pageable_gbs = link.d2h_pageable_gbs,
+      .peer_gbs = s.nvlink_gbs * kNvlinkEfficiency,
+      .memory_origin = s.memory_origin,
+      .compute_origin = measured ? Origin::kPublished : Origin::kAssumed,
+      .link_origin = Origin::kAssumed,
+      .memory_source = s.memory_source,
+      .compute_source = measured ? s.measurements : "the data sheet's peaks, times 0.97 and 0.93 (an RTX 4090's fit)",
+      .link_source = link.source};
+}
+
+// The two rows that are no cards come last.
+constexpr auto MakeCards() {
+  constexpr std::size_t kNoCards = 2;
+  std::array<CardRow, kMeasuredCards.size() + hardware_sheets::kSheets.size()> cards = {};
+  std::size_t n = 0;
+  for (std::size_t i = 0; i + kNoCards < kMeasuredCards.size(); ++i) cards[n++] = kMeasuredCards[i];
+  for (const CardSheet& sheet : hardware_sheets::kSheets) cards[n++] = RowOf(sheet);
+  for (std::size_t i = kMeasuredCards.size() - kNoCards; i < kMeasuredCards.size(); ++i) cards[n++] = kMeasuredCards[i];
+  return cards;
+}
+
+constexpr auto kCards = MakeCards();
 
 std::string Normalise(std::string_view name) {
   std::string out;

@@ -37,11 +37,11 @@ struct CardRow {
   double h2d_pageable_gbs = 0;
   double d2h_pinned_gbs = 0;
   double d2h_pageable_gbs = 0;
-  double peer_gbs = 0;             // to another card of its kind, one direction; 0: through the host
-  Origin memory_origin;            // of total_bytes
-  Origin compute_origin;           // of the efficiencies
-  Origin link_origin;              // of the four host link rates
-  std::string_view memory_source;  // one sentence each
+  double peer_gbs = 0;                       // to another card of its kind, one direction; 0: through the host
+  Origin memory_origin = Origin::kAssumed;   // of total_bytes
+  Origin compute_origin = Origin::kAssumed;  // of the efficiencies
+  Origin link_origin = Origin::kAssumed;     // of the four host link rates
+  std::string_view memory_source;            // one sentence each
   std::string_view compute_source;
   std::string_view link_source;
 };

@@ -108,27 +108,30 @@ TEST(CommandLine, HelpShowsOptionsAndExamples) {
   const CommandLine::Outcome outcome = tool.Parse({"--help"});
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_EQ(outcome.error, "");
-  EXPECT_EQ(outcome.out,
-            "plan: says what fits where, and how fast it runs\n"
-            "\n"
-            "usage: plan --model TEXT --gpu TEXT [options]\n"
-            "\n"
-            "  --model TEXT     a known model (llama-8b), or a folder with config.json (required)\n"
-            "  --gpu TEXT       15GB, t4, rtx4090:22GiB, 2x24GiB, or several with commas; may be repeated (required)\n"
-            "  --cpu TEXT       host memory to use, such as 30GB; without it what is available here\n"
-            "  --disk TEXT      disk space to use, such as 500GB\n"
-            "  --dtype TEXT     bf16, fp16 or fp32; without it as the checkpoint holds it\n"
-            "  --batch N        sequences at once (1)\n"
-            "  --prompt N       tokens of each prompt (512)\n"
-            "  --new N          tokens to generate for each sequence (128)\n"
-            "  --strategy TEXT  resident, ring or sequential-offload\n"
-            "  --json           print JSON\n"
-            "  --help           this text\n"
-            "  --version        the version\n"
-            "\n"
-            "examples:\n"
-            "  plan --gpu 15GB --model llama-8b  # a card of 15 GB\n"
-            "  plan --gpu t4 --model DIR --json  # a checkpoint on disk\n");
+  EXPECT_EQ(
+      outcome.out,
+      "plan: says what fits where, and how fast it runs\n"
+      "\n"
+      "usage: plan --model TEXT --gpu TEXT [options]\n"
+      "\n"
+      "  --model TEXT      a known model (llama-8b), or a folder with config.json (required)\n"
+      "  --gpu TEXT        15GB, t4, rtx4090:22GiB, 2x24GiB, several with commas, or auto: this computer's; may be "
+      "repeated (required)\n"
+      "  --cpu TEXT        host memory to use, such as 30GB; without it what is available here\n"
+      "  --disk TEXT       disk space to use, such as 500GB; without it what is free at --disk-path\n"
+      "  --disk-path TEXT  the folder whose disk is meant (the current one)\n"
+      "  --dtype TEXT      bf16, fp16 or fp32; without it as the checkpoint holds it\n"
+      "  --batch N         sequences at once (1)\n"
+      "  --prompt N        tokens of each prompt (512)\n"
+      "  --new N           tokens to generate for each sequence (128)\n"
+      "  --strategy TEXT   resident, ring or sequential-offload\n"
+      "  --json            print JSON\n"
+      "  --help            this text\n"
+      "  --version         the version\n"
+      "\n"
+      "examples:\n"
+      "  plan --gpu 15GB --model llama-8b  # a card of 15 GB\n"
+      "  plan --gpu t4 --model DIR --json  # a checkpoint on disk\n");
 }
 
 TEST(CommandLine, VersionNeedsNothingElse) {

@@ -1,10 +1,13 @@
 #include "tools/common/host.h"
 
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -100,6 +103,16 @@ HostFacts ReadHostFacts(const std::string& root) {
   for (const CgroupFiles& group : MemoryGroups(root))
     available = std::min(available, LeftIn(group).value_or(available));
   return {.available = Bytes(available)};
+}
+
+Result<Bytes> FreeDiskSpace(const std::string& folder) {
+  struct statvfs info = {};
+  if (::statvfs(folder.c_str(), &info) != 0) {
+    return Error{ErrorCode::kIo, "'" + folder + "': cannot read its free space: " + std::strerror(errno)};
+  }
+  std::int64_t bytes = 0;
+  if (__builtin_mul_overflow(info.f_bavail, info.f_frsize, &bytes)) bytes = std::numeric_limits<std::int64_t>::max();
+  return Bytes(bytes);
 }
 
 bool StdoutShowsColours() {

@@ -86,5 +86,11 @@ TEST(HostFacts, KnowsNothingWhereProcSaysNothing) {
   EXPECT_EQ(AvailableWith(Files{{"proc/meminfo", "MemAvailable: lots kB\n"}}), std::nullopt);
 }
 
+TEST(FreeDiskSpace, NamesAFolderThatIsNotThere) {
+  EXPECT_TRUE(FreeDiskSpace("."));
+  EXPECT_EQ(FreeDiskSpace("/no/such/folder").error().message,
+            "'/no/such/folder': cannot read its free space: No such file or directory");
+}
+
 }  // namespace
 }  // namespace stowage

@@ -27,10 +27,11 @@ void AddModelOption(CommandLine& line, std::string* model) {
 }
 
 void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required) {
-  line.Option("--gpu", &spec->gpus, "15GB, t4, rtx4090:22GiB, 2x24GiB, or several with commas");
+  line.Option("--gpu", &spec->gpus, "15GB, t4, rtx4090:22GiB, 2x24GiB, several with commas, or auto: this computer's");
   if (gpu_required) line.Require("--gpu");
   line.Option("--cpu", &spec->cpu, "host memory to use, such as 30GB; without it what is available here");
-  line.Option("--disk", &spec->disk, "disk space to use, such as 500GB");
+  line.Option("--disk", &spec->disk, "disk space to use, such as 500GB; without it what is free at --disk-path");
+  line.Option("--disk-path", &spec->disk_path, "the folder whose disk is meant (the current one)");
 }
 
 void AddRequestOptions(CommandLine& line, Request* request) {

@@ -2,8 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "planner/families/families.h"
 #include "planner/zoo/zoo.h"
+#include "tools/common/gpus.h"
 #include "tools/common/host.h"
 #include "tools/common/options.h"
 
@@ -20,7 +25,28 @@ Status CheckComputable(const Model& model) {
                fmt::format("{}: running GGUF weights is not supported yet; `inspect` shows what they are", model.name)};
 }
 
+// "--gpu auto" stands for the cards of this computer.
+Status ResolveAuto(MachineSpec& spec) {
+  if (spec.gpus != std::vector<std::string>{"auto"}) return OkStatus();
+  STOWAGE_TRY(const std::vector<DetectedGpu> gpus, DetectGpus());
+  spec.gpus.clear();
+  for (const DetectedGpu& gpu : gpus) spec.gpus.push_back(GpuTextOf(gpu));
+  return OkStatus();
+}
+
 }  // namespace
+
+Result<Machine> MachineOf(MachineSpec spec) {
+  STOWAGE_RETURN_IF_ERROR(ResolveAuto(spec));
+  HostFacts facts = ReadHostFacts();
+  Result<Bytes> free = FreeDiskSpace(spec.disk_path.value_or("."));
+  if (free) {
+    facts.disk_free = *free;
+  } else if (spec.disk_path) {
+    return std::move(free).error().In("--disk-path");
+  }
+  return BuildMachine(spec, facts);
+}
 
 void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) {
   AddModelOption(line, &options->model);
@@ -45,7 +71,7 @@ Result<LoadedTask> Load(const TaskOptions& options) {
         fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", out.request.prompt_tokens,
                     out.request.new_tokens, out.model.shape.max_positions, out.model.name)};
   }
-  STOWAGE_TRY(out.machine, BuildMachine(options.machine, ReadHostFacts()));
+  STOWAGE_TRY(out.machine, MachineOf(options.machine));
   if (out.machine.gpus.size() > 1) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} GPUs given, but no strategy uses more than one yet", out.machine.gpus.size())};

@@ -20,6 +20,9 @@ struct TaskOptions {
 // --model, --gpu, --cpu, --disk, --dtype, --batch, --prompt, --new
 void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required = true);
 
+// The machine of `spec`, with "--gpu auto", the memory and the disk space of this computer filled in.
+Result<Machine> MachineOf(MachineSpec spec);
+
 struct LoadedTask {
   Model model;
   Machine machine;
