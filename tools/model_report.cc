@@ -52,6 +52,10 @@ Facts Collect(const Model& model) {
     f.dtypes[std::string(Name(t.dtype))] += t.bytes();
     if (f.largest_tensor == nullptr || t.bytes() > f.largest_tensor->bytes()) f.largest_tensor = &t;
   }
+  for (const Tensor& t : model.unloaded) {
+    ++f.tensors;
+    f.dtypes[std::string(Name(t.dtype))] += t.bytes();
+  }
   const std::vector<Bytes> bytes = ModuleBytes(model);
   const std::vector<std::string>& classes = model.no_split_classes;
   for (std::size_t m = 0; m < model.modules.size(); ++m) {
@@ -88,13 +92,19 @@ std::string SummaryText(const Model& model) {
       {"model", fmt::format("{} ({})", model.name, model.class_name)},
       {"parameters", FormatCount(model.Parameters())},
       {"weights",
-       fmt::format("{} in {} tensors ({})", FormatBytes(model.WeightBytes()), f.tensors, Join(dtypes, ", "))},
+       fmt::format("{} in {} tensors ({})", FormatBytes(model.CheckpointBytes()), f.tensors, Join(dtypes, ", "))},
       {"largest tensor", fmt::format("{} {} {}", f.largest_tensor->name, FormatShape(f.largest_tensor->shape),
                                      FormatBytes(f.largest_tensor->bytes()))}};
   if (f.largest_block != kNoId) {
     const Module& block = model.modules[f.largest_block];
     rows.push_back(
         {"largest block", fmt::format("{} ({}) {}", block.name, block.class_name, FormatBytes(f.largest_block_bytes))});
+  }
+  if (!model.unloaded.empty()) {
+    Bytes unloaded;
+    for (const Tensor& t : model.unloaded) unloaded += t.bytes();
+    rows.push_back({"not loaded", fmt::format("{} of the files, from {} on: no class uses them", FormatBytes(unloaded),
+                                              model.unloaded[0].name)});
   }
   for (const auto& group : model.tied_groups) rows.push_back({"tied", Join(NamesOf(model, group), " = ")});
   const Bytes cache = CacheBytesPerPosition(model);
@@ -113,7 +123,7 @@ std::string SummaryJson(const Model& model) {
   j["name"] = model.name;
   j["family"] = model.family;
   j["parameters"] = model.Parameters();
-  j["weights_bytes"] = model.WeightBytes().value();
+  j["weights_bytes"] = model.CheckpointBytes().value();
   j["tensors"] = f.tensors;
   j["largest_tensor"] = {{"name", f.largest_tensor->name}, {"bytes", f.largest_tensor->bytes().value()}};
   j["largest_block"] = nullptr;
@@ -172,6 +182,9 @@ std::string TensorsText(const Model& model) {
     if (!IsSaved(t)) continue;
     rows.push_back({FormatCount(t.bytes().value()), std::string(Name(t.dtype)), t.name, FormatShape(t.shape)});
   }
+  for (const Tensor& t : model.unloaded) {
+    rows.push_back({FormatCount(t.bytes().value()), std::string(Name(t.dtype)), t.name, FormatShape(t.shape)});
+  }
   return AlignTable(rows);
 }
 
@@ -180,6 +193,7 @@ std::string TensorsJson(const Model& model) {
   for (const Tensor& t : model.tensors) {
     if (IsSaved(t)) j.push_back(TensorJson(t.name, t.dtype, t.shape, t.bytes().value()));
   }
+  for (const Tensor& t : model.unloaded) j.push_back(TensorJson(t.name, t.dtype, t.shape, t.bytes().value()));
   return Dumped(j);
 }
 

@@ -109,7 +109,10 @@ Status AttachCheckpoint(Model& model, const Checkpoint& checkpoint, const std::s
     if (c.shape != t.shape) {
       differences.push_back(fmt::format("'{}' is {} in {}, {} by the config", t.name, FormatShape(c.shape),
                                         checkpoint.files[c.source.file], FormatShape(t.shape)));
-    } else if (!t.buffer && !IsFloating(c.source.dtype)) {
+    } else if (!t.buffer && !IsFloating(t.dtype) && c.source.dtype != t.dtype) {
+      differences.push_back(
+          fmt::format("'{}' is stored as {}, {} by the config", t.name, Name(c.source.dtype), Name(t.dtype)));
+    } else if (!t.buffer && IsFloating(t.dtype) && !IsFloating(c.source.dtype)) {
       differences.push_back(
           fmt::format("'{}' is stored as {}, not a floating-point type", t.name, Name(c.source.dtype)));
     } else if (t.persistent) {
@@ -118,6 +121,16 @@ Status AttachCheckpoint(Model& model, const Checkpoint& checkpoint, const std::s
     }
   }
   ShareTies(model);
+  // Of what no class loads, files resaved by transformers hold nothing.
+  std::erase_if(model.unloaded, [&](Tensor& t) {
+    const std::optional<std::size_t> found = stored.Find(t.name);
+    if (!found) return true;
+    const CheckpointTensor& c = checkpoint.tensors[*found];
+    used[*found] = c.shape == t.shape;  // else it is reported as unexpected
+    t.source = c.source;
+    t.dtype = c.source.dtype;
+    return false;
+  });
   for (const Tensor& t : model.tensors) {
     if (t.persistent && t.tied_to == kNoId && !t.source && !stored.Find(t.name)) {
       differences.push_back(fmt::format("'{}' {} is missing", t.name, FormatShape(t.shape)));

@@ -11,6 +11,7 @@
 #include "planner/base/text.h"
 #include "planner/families/bert.h"
 #include "planner/families/bloom.h"
+#include "planner/families/decoder_families.h"
 #include "planner/families/clip_text.h"
 #include "planner/families/falcon.h"
 #include "planner/families/gpt2.h"
@@ -43,6 +44,28 @@ Status CheckPass(const Pass& pass, std::int64_t cache_positions) {
   return OkStatus();
 }
 
+// mistral and qwen2 are llama's forward, operation by operation, as long as no window cuts the cache and no weight is
+// packed; their trees have the same modules in the same order.
+Status CheckIsLlamaForward(const Model& model, std::int64_t cache_positions) {
+  const auto no = [&](std::string why) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("model '{}': no op graph for family {} {} yet", model.name, model.family, why)};
+  };
+  for (const std::int64_t window : model.shape.windows) {
+    if (window > 0 && cache_positions > window) {
+      return no(
+          fmt::format("with a sliding window of {} below the {} positions of the cache", window, cache_positions));
+    }
+  }
+  const std::string& rope = model.rope.type;
+  if (rope != "default" && rope != "linear" && rope != "llama3") return no(fmt::format("with rope \"{}\"", rope));
+  for (const Module& m : model.modules) {
+    if (m.class_name == "FP8Linear") return no("in fp8");
+    if (m.name.ends_with("act_fn") && m.class_name != "SiLUActivation") return no("with " + m.class_name);
+  }
+  return OkStatus();
+}
+
 Result<Model> BuildLlamaModel(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const LlamaConfig llama, ReadLlamaConfig(config));
   return BuildLlama(llama, std::move(name));
@@ -59,15 +82,35 @@ constexpr auto kFamilies = std::to_array<Family>({
     {"bloom", BuildBloom},
     {"clip", BuildClipText},
     {"clip_text_model", BuildClipText},
+    {"cohere", BuildCohere},
+    {"deepseek_v2", BuildDeepseek},
+    {"deepseek_v3", BuildDeepseek},
     {"falcon", BuildFalcon},
+    {"gemma", BuildGemma},
+    {"gemma2", BuildGemma2},
+    {"gemma3", BuildGemma3},
+    {"gemma3_text", BuildGemma3Text},
     {"gpt2", BuildGpt2},
     {"gpt_neox", BuildGptNeoX},
+    {"gpt_oss", BuildGptOss},
     {"gptj", BuildGptJ},
+    {"kimi_k2", BuildDeepseek},
     {"llama", BuildLlamaModel},
+    {"llama4", BuildLlama4},
+    {"llama4_text", BuildLlama4Text},
+    {"mistral", BuildMistral},
+    {"mixtral", BuildMixtral},
     {"mt5", BuildT5Encoder},
+    {"olmo2", BuildOlmo2},
     {"opt", BuildOpt},
+    {"phi3", BuildPhi3},
+    {"qwen2", BuildQwen2},
+    {"qwen3", BuildQwen3},
+    {"qwen3_moe", BuildQwen3Moe},
     {"RefinedWeb", BuildFalcon},
     {"RefinedWebModel", BuildFalcon},
+    {"smollm3", BuildSmolLm3},
+    {"starcoder2", BuildStarcoder2},
     {"t5", BuildT5Encoder},
     {"umt5", BuildT5Encoder},
     {"vit", BuildVit},
@@ -98,21 +141,40 @@ bool IsKnownFamily(std::string_view model_type) {
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions) {
   STOWAGE_RETURN_IF_ERROR(CheckPass(pass, cache_positions));
   if (model.family == "llama") return BuildLlamaOpGraph(model, pass, cache_positions);
+  if (model.family == "mistral" || model.family == "qwen2") {
+    STOWAGE_RETURN_IF_ERROR(CheckIsLlamaForward(model, cache_positions));
+    return BuildLlamaOpGraph(model, pass, cache_positions);
+  }
   return Error{ErrorCode::kInvalidInput,
                fmt::format("model '{}': no op graph for family {} yet", model.name, model.family)};
 }
 
 void SetDType(Model& model, DType dtype) {
   for (Tensor& t : model.tensors) {
-    if (!t.buffer && IsFloating(t.dtype)) t.dtype = dtype;
+    if (!t.buffer && IsFloating(t.dtype) && t.weights_per_element > 0) t.dtype = dtype;
   }
 }
 
-Bytes CacheBytesPerPosition(const Model& model) {
+Bytes LayerCacheBytesPerPosition(const Model& model) {
   const TransformerShape& s = model.shape;
   DType dtype = model.tensors.empty() ? DType::kF32 : model.tensors[0].dtype;
   if (model.family.starts_with("gguf/")) dtype = DType::kF16;  // llama.cpp's default (-ctk, -ctv)
-  return 2 * s.layers * SizeOf(dtype, s.kv_heads * s.head_dim);
+  if (s.kv_lora_rank > 0) return SizeOf(dtype, s.kv_lora_rank + s.rope_head_dim);
+  return 2 * SizeOf(dtype, s.kv_heads * s.head_dim);
+}
+
+Bytes CacheBytesPerPosition(const Model& model) { return model.shape.layers * LayerCacheBytesPerPosition(model); }
+
+std::int64_t CachedPositions(const Model& model, std::int64_t layer, std::int64_t positions) {
+  const std::vector<std::int64_t>& windows = model.shape.windows;
+  const std::int64_t window = windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)];
+  return window > 0 ? std::min(window, positions) : positions;
+}
+
+Bytes CacheBytes(const Model& model, std::int64_t positions) {
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < model.shape.layers; ++i) kept += CachedPositions(model, i, positions);
+  return kept * LayerCacheBytesPerPosition(model);
 }
 
 }  // namespace stowage

@@ -35,7 +35,15 @@ Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t 
 // Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs, file slices too.
 void SetDType(Model& model, DType dtype);
 
-// Bytes that one position of one sequence takes in the caches of all layers.
+// Bytes that one position of one sequence takes in the caches of all layers, as transformers 5.23 stores them: keys and
+// values of the kv heads, or the latent and the rotary key of latent attention. All layers are alike.
 Bytes CacheBytesPerPosition(const Model& model);
+Bytes LayerCacheBytesPerPosition(const Model& model);
+
+// Of `positions` seen, how many the cache of `layer` holds: its window at most.
+std::int64_t CachedPositions(const Model& model, std::int64_t layer, std::int64_t positions);
+
+// The caches of all layers for one sequence of `positions`.
+Bytes CacheBytes(const Model& model, std::int64_t positions);
 
 }  // namespace stowage

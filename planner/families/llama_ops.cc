@@ -23,7 +23,7 @@ class Builder {
     graph_.pass = pass;
     graph_.cache_positions = cache_positions;
     rows_ = pass.batch * pass.tokens;
-    root_ = model.class_name == "LlamaForCausalLM" ? model.modules[0].children[0] : 0;
+    root_ = model.class_name.ends_with("ForCausalLM") ? model.modules[0].children[0] : 0;
     dtype_ = model.tensors[model.modules[Child(root_, 0)].tensors[0]].dtype;
   }
 
@@ -205,7 +205,7 @@ class Builder {
   const TransformerShape& s_;
   OpGraph graph_;
   std::int64_t rows_ = 0;
-  ModuleId root_ = 0;  // the module of class LlamaModel
+  ModuleId root_ = 0;  // the module of class LlamaModel (or of mistral's, qwen2's)
   DType dtype_ = DType::kF32;
 };
 

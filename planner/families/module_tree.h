@@ -26,6 +26,8 @@ class ModuleTree {
     if (parent != kNoId) model_.modules[parent].children.push_back(current_);
   }
 
+  const std::string& path() const { return model_.modules[current_].name; }  // of the module entered last
+
   void Leave() { current_ = model_.modules[current_].parent; }
 
   TensorId Param(std::string_view name, Shape shape, DType dtype) { return Add(Make(name, std::move(shape), dtype)); }

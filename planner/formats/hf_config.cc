@@ -52,6 +52,11 @@ Error HfConfig::Bad(std::string_view key, std::string_view problem) const {
 
 bool HfConfig::Has(std::string_view key) const { return json_->Find(key) != nullptr; }
 
+bool HfConfig::IsNull(std::string_view key) const {
+  const auto it = json_->value.find(key);
+  return it != json_->value.end() && it->is_null();
+}
+
 Result<std::int64_t> HfConfig::SizeOr(std::string_view key, std::int64_t absent) const {
   const JsonValue* value = json_->Find(key);
   if (value == nullptr) return absent;
@@ -119,6 +124,19 @@ Result<std::vector<std::string>> HfConfig::StringsOr(std::string_view key) const
   for (const JsonValue& item : *value) {
     if (!item.is_string()) return Bad(key, fmt::format("holds {}, not a string", Shown(item)));
     out.push_back(item.get<std::string>());
+  }
+  return out;
+}
+
+Result<std::vector<std::int64_t>> HfConfig::IntsOr(std::string_view key) const {
+  std::vector<std::int64_t> out;
+  const JsonValue* value = json_->Find(key);
+  if (value == nullptr) return out;
+  if (!value->is_array()) return Bad(key, fmt::format("is {}, not a list of integers", Shown(*value)));
+  for (const JsonValue& item : *value) {
+    const bool huge = item.is_number_unsigned() && item.get<std::uint64_t>() > INT64_MAX;
+    if (!item.is_number_integer() || huge) return Bad(key, fmt::format("holds {}, not an integer", Shown(item)));
+    out.push_back(item.get<std::int64_t>());
   }
   return out;
 }

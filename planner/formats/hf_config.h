@@ -27,6 +27,8 @@ class HfConfig {
 
   const std::string& where() const { return where_; }
   bool Has(std::string_view key) const;
+  // Present and null. Where a class default is a number, transformers takes null for "none", not for the default.
+  bool IsNull(std::string_view key) const;
   // Entries of the object or list under `key`; absent: `absent`.
   Result<std::int64_t> SizeOr(std::string_view key, std::int64_t absent) const;
 
@@ -38,6 +40,7 @@ class HfConfig {
   Result<std::string> String(std::string_view key) const;
   Result<std::string> StringOr(std::string_view key, std::string absent) const;
   Result<std::vector<std::string>> StringsOr(std::string_view key) const;  // absent: none
+  Result<std::vector<std::int64_t>> IntsOr(std::string_view key) const;    // absent: none
   // The object under `key`; an object without keys when absent. Its messages read "config.json: rope_scaling.factor
   // ...".
   Result<HfConfig> ObjectOr(std::string_view key) const;

@@ -27,8 +27,17 @@ Bytes Model::WeightBytes() const {
 std::int64_t Model::Parameters() const {
   std::int64_t total = 0;
   for (const Tensor& t : tensors) {
-    if (!t.buffer && t.tied_to == kNoId) total += Elements(t.shape);
+    if (!t.buffer && t.tied_to == kNoId) total += t.weights_per_element * Elements(t.shape);
   }
+  return total;
+}
+
+Bytes Model::CheckpointBytes() const {
+  Bytes total;
+  for (const Tensor& t : tensors) {
+    if (t.persistent && t.tied_to == kNoId) total += t.bytes();
+  }
+  for (const Tensor& t : unloaded) total += t.bytes();
   return total;
 }
 

@@ -44,6 +44,7 @@ struct Tensor {
   bool buffer = false;              // a buffer, not a parameter
   bool persistent = true;           // false: not in any checkpoint (rope tables, masks)
   TensorId tied_to = kNoId;         // the tensor whose storage this one shares; kNoId: storage of its own
+  int weights_per_element = 1;      // what Parameters() counts: 2 for packed 4-bit blocks, 0 for quantization scales
   std::optional<FileSlice> source;  // absent without a checkpoint
 
   Bytes bytes() const { return SizeOf(dtype, Elements(shape)); }
@@ -70,6 +71,15 @@ struct TransformerShape {
   std::int64_t max_positions = 0;  // max_position_embeddings
   double norm_eps = 1e-5;          // rms_norm_eps
   double rope_theta = 10000;
+  std::int64_t experts = 0;            // routed experts of a sparse layer; 0: every layer is dense
+  std::int64_t experts_per_token = 0;  // num_experts_per_tok
+  // Latent attention (MLA): a layer caches one latent of kv_lora_rank and one rotary key of rope_head_dim a position,
+  // whatever the heads. 0: keys and values of kv_heads heads.
+  std::int64_t kv_lora_rank = 0;
+  std::int64_t rope_head_dim = 0;
+  // Per layer, the positions a query sees, itself included (sliding_window, attention_chunk_size); 0: all. Empty: all
+  // layers see all.
+  std::vector<std::int64_t> windows;
 };
 
 // rope_scaling / rope_parameters of config.json. type "default" means none.
@@ -93,11 +103,15 @@ struct Model {
   std::vector<Tensor> tensors;  // in the order of a walk over the modules
   std::vector<std::vector<TensorId>> tied_groups;  // each group: the owner first
   std::vector<std::string> no_split_classes;       // transformers' _no_split_modules
+  // In the checkpoint, but not loaded by the class (the multi-token-prediction layers of DeepSeek): no module, no memory.
+  std::vector<Tensor> unloaded;
   std::vector<std::string> files;  // checkpoint files, absolute or relative as given; empty without weights
 
   // What is in memory: every tensor once (tied ones share), buffers included when asked.
   Bytes WeightBytes() const;        // parameters only, a tied weight once
-  std::int64_t Parameters() const;  // elements, a tied weight once
+  std::int64_t Parameters() const;  // weights, a tied one once
+  // The tensor data of the checkpoint: every saved tensor once, the unloaded ones included.
+  Bytes CheckpointBytes() const;
   // The no-split block a module lies in (itself or an ancestor), or kNoId.
   ModuleId BlockOf(ModuleId module) const;
   TensorId FindTensor(std::string_view name) const;  // kNoId when absent; linear

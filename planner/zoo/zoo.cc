@@ -2,16 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "planner/base/check.h"
 #include "planner/base/nearest.h"
 #include "planner/base/text.h"
+#include "planner/families/families.h"
 #include "planner/families/llama.h"
+#include "planner/zoo/zoo_rows.h"
 
 namespace stowage {
 namespace {
@@ -53,19 +55,27 @@ constexpr std::array<LlamaRow, 10> kLlamas = {{
 
 LlamaConfig ConfigOf(const LlamaRow& row) {
   LlamaConfig c;
-  c.shape = {row.layers,   row.hidden, row.intermediate,  row.heads, row.kv_heads,
-             row.head_dim, row.vocab,  row.max_positions, 1e-5,      row.rope_theta};
+  c.shape.layers = row.layers;
+  c.shape.hidden = row.hidden;
+  c.shape.intermediate = row.intermediate;
+  c.shape.heads = row.heads;
+  c.shape.kv_heads = row.kv_heads;
+  c.shape.head_dim = row.head_dim;
+  c.shape.vocab = row.vocab;
+  c.shape.max_positions = row.max_positions;
+  c.shape.rope_theta = row.rope_theta;
   if (row.rope_factor > 0) c.rope = {"llama3", row.rope_factor, 1, 4, 8192};
   c.dtype = row.dtype;
   c.tie_word_embeddings = row.tied;
   return c;
 }
 
-// "meta-llama/Llama-3.1-8B-Instruct" -> "llama318b". No two names of the table become the same (see the test).
-std::string Canonical(std::string_view name) {
+// "meta-llama/Llama-3.1-8B-Instruct" -> "llama3.18b", without dots "llama318b". No two names of the table become the
+// same with dots (see the test); without, opt-1.3b and opt-13b would.
+std::string Canonical(std::string_view name, bool dots) {
   std::string out;
   for (const char c : name.substr(name.rfind('/') + 1)) {
-    if (std::isalnum(static_cast<unsigned char>(c)))
+    if (std::isalnum(static_cast<unsigned char>(c)) || (dots && c == '.'))
       out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   }
   if (out.starts_with("meta")) out.erase(0, 4);
@@ -75,31 +85,56 @@ std::string Canonical(std::string_view name) {
   return out;
 }
 
-const LlamaRow* Find(std::string_view name) {
-  const std::string wanted = Canonical(name);
-  if (wanted.empty()) return nullptr;
-  const auto it = std::find_if(kLlamas.begin(), kLlamas.end(), [&](const LlamaRow& row) {
-    return wanted == Canonical(row.name) || wanted == Canonical(row.alias);
-  });
-  return it == kLlamas.end() ? nullptr : &*it;
+// A row of either table; `facts` is null for a llama.
+struct Known {
+  const char* name;
+  const char* hub_id;
+  const char* alias;
+  const LlamaRow* llama;
+  const char* facts;
+};
+
+std::vector<Known> AllRows() {
+  std::vector<Known> out;
+  for (const LlamaRow& row : kLlamas) out.push_back({row.name, row.hub_id, row.alias, &row, nullptr});
+  for (const auto rows : {DecoderRows(), OtherRows()}) {
+    for (const ZooRow& row : rows) out.push_back({row.name, row.hub_id, row.alias, nullptr, row.facts});
+  }
+  return out;
 }
 
-// "; did you mean 'llama-8b'?", or nothing when no name is near.
+std::optional<Known> Find(std::string_view name) {
+  for (const bool dots : {true, false}) {
+    const std::string wanted = Canonical(name, dots);
+    if (wanted.empty()) return std::nullopt;
+    for (const Known& row : AllRows()) {
+      for (const char* known : {row.name, row.alias, row.hub_id}) {
+        if (wanted == Canonical(known, dots)) return row;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+// "; did you mean 'llama-8b'?", or all names when none is near.
 std::string Suggestion(std::string_view name) {
   std::vector<std::string_view> known;
-  for (const LlamaRow& row : kLlamas) {
+  std::vector<std::string> names;
+  for (const Known& row : AllRows()) {
     known.push_back(row.name);
+    names.push_back(row.name);
     if (*row.alias != '\0') known.push_back(row.alias);
   }
   const std::string_view nearest = Nearest(name, known);
-  return nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest);
+  return nearest.empty() ? fmt::format(" (known: {})", Join(names, ", "))
+                         : fmt::format("; did you mean '{}'?", nearest);
 }
 
 }  // namespace
 
 std::vector<ZooEntry> ZooEntries() {
   std::vector<ZooEntry> out;
-  for (const LlamaRow& row : kLlamas) {
+  for (const Known& row : AllRows()) {
     ZooEntry entry{row.name, row.hub_id, {}};
     if (*row.alias != '\0') entry.aliases.push_back(row.alias);
     out.push_back(std::move(entry));
@@ -107,17 +142,18 @@ std::vector<ZooEntry> ZooEntries() {
   return out;
 }
 
-bool IsInZoo(std::string_view name) { return Find(name) != nullptr; }
+bool IsInZoo(std::string_view name) { return Find(name).has_value(); }
 
 Result<Model> ZooModel(std::string_view name) {
-  const LlamaRow* row = Find(name);
-  if (row == nullptr) {
-    std::vector<std::string> names;
-    for (const LlamaRow& r : kLlamas) names.push_back(r.name);
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("unknown model '{}'{} (known: {})", name, Suggestion(name), Join(names, ", "))};
+  const std::optional<Known> row = Find(name);
+  if (!row) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("unknown model '{}'{}", name, Suggestion(name))};
   }
-  const LlamaConfig config = ConfigOf(*row);
+  if (row->llama == nullptr) {
+    STOWAGE_TRY(const HfConfig config, HfConfig::Parse(row->facts, row->name));
+    return BuildModel(config, row->name);
+  }
+  const LlamaConfig config = ConfigOf(*row->llama);
   STOWAGE_CHECK(CheckLlamaConfig(config, row->name).ok());
   return BuildLlama(config, row->name);
 }

@@ -33,7 +33,7 @@ TEST(Zoo, HoldsThePublishedSizesOfEveryLlama) {
   for (const ZooEntry& entry : ZooEntries()) {
     const Result<Model> model = ZooModel(entry.name);
     ASSERT_TRUE(model) << model.error().message;
-    got += Facts(*model);
+    if (model->family == "llama") got += Facts(*model);
   }
   EXPECT_EQ(got,
             "llama-2-7b 6738415616 13476831232 291 404766720 524288\n"
@@ -69,10 +69,8 @@ TEST(Zoo, EveryNameAliasAndHubIdFindsItsOwnModel) {
 TEST(Zoo, SuggestsTheNearestNameForAnUnknownOne) {
   const Result<Model> model = ZooModel("lama-8b");
   ASSERT_FALSE(model);
-  EXPECT_EQ(
-      model.error().message,
-      "unknown model 'lama-8b'; did you mean 'llama-8b'? (known: llama-2-7b, llama-2-13b, llama-2-70b, llama-3-8b, "
-      "llama-3-70b, llama-3.1-8b, llama-3.1-70b, llama-3.1-405b, llama-3.2-1b, llama-3.2-3b)");
+  EXPECT_EQ(model.error().message, "unknown model 'lama-8b'; did you mean 'llama-8b'?");
+  EXPECT_NE(ZooModel("zzzzzzzzzzzz").error().message.find("(known: llama-2-7b, llama-2-13b, "), std::string::npos);
   EXPECT_FALSE(ZooModel(""));
 }
 
@@ -105,6 +103,35 @@ TEST(LoadModel, ThePublishedConfigsGiveTheModelsOfTheZoo) {
       EXPECT_EQ(read->shape.max_positions, known->shape.max_positions) << name;
     }
   }
+}
+
+// Facts of the zoo go the way of a config; those of the published file must give the same model.
+TEST(LoadModel, TheRowsBesideLlamaAreThePublishedConfigs) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  int compared = 0;
+  for (const ZooEntry& entry : ZooEntries()) {
+    const std::string path = JoinPath(shared, fmt::format("data/models/{}.json", entry.name));
+    const Model known = *ZooModel(entry.name);
+    if (known.family == "llama" || !IsFile(path)) continue;
+    const Result<Model> read = LoadModel(path);
+    ASSERT_TRUE(read) << read.error().message;
+    ++compared;
+    EXPECT_EQ(read->class_name, known.class_name) << entry.name;
+    EXPECT_EQ(read->shape.max_positions, known.shape.max_positions) << entry.name;
+    EXPECT_EQ(read->shape.windows, known.shape.windows) << entry.name;
+    EXPECT_EQ(read->shape.rope_theta, known.shape.rope_theta) << entry.name;
+    EXPECT_EQ(read->rope.type, known.rope.type) << entry.name;
+    EXPECT_EQ(read->rope.factor, known.rope.factor) << entry.name;
+    EXPECT_EQ(read->CheckpointBytes(), known.CheckpointBytes()) << entry.name;
+    ASSERT_EQ(read->tensors.size(), known.tensors.size()) << entry.name;
+    for (std::size_t i = 0; i < read->tensors.size(); ++i) {
+      ASSERT_EQ(read->tensors[i].name, known.tensors[i].name) << entry.name;
+      ASSERT_EQ(read->tensors[i].shape, known.tensors[i].shape) << entry.name << " " << read->tensors[i].name;
+      ASSERT_EQ(read->tensors[i].dtype, known.tensors[i].dtype) << entry.name << " " << read->tensors[i].name;
+    }
+  }
+  EXPECT_GE(compared, 33);
 }
 
 TEST(LoadModel, FoldersWithWeightsGiveEachTensorItsPlace) {

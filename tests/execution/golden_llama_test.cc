@@ -259,8 +259,9 @@ TEST_P(GoldenLlama, NoticesEachNeededDependencyOfTheRingThatIsRemoved) {
   EXPECT_EQ(missed, std::vector<std::string>{});
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied"),
-                         [](const auto& info) { return info.param == "llama" ? "Llama" : "LlamaTied"; });
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied", "qwen2"), [](const auto& info) {
+  return info.param == "llama" ? "Llama" : info.param == "qwen2" ? "Qwen2" : "LlamaTied";
+});
 
 }  // namespace
 }  // namespace stowage
