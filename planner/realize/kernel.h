@@ -6,8 +6,7 @@
 //   kind        reads                                          writes
 //   kEmbedding  ids [rows] int32, table [V, n]                 out [rows, n]
 //   kRmsNorm    x [rows, n], gain [n]                          out [rows, n]
-//   kLinear     x [rows, k], W [row_end - row_begin, k],       y [rows, n], of which columns [row_begin, row_end)
-//   change
+//   kLinear     x [rows, k], W [row_end - row_begin, k],       y [rows, n]: columns [row_begin, row_end) of it
 //               (bias [row_end - row_begin] if has_bias,)
 //               (y [rows, n] if accumulate)
 //   kRopeCache  q [rows, heads * head_dim],                    q (in place), keys slice of the new positions,
@@ -18,8 +17,7 @@
 //   kSiluMul    gate [rows, n], up [rows, n]                   out [rows, n] (may be gate)
 //   kArgmax     logits [rows, n]                               ids [rows] int32
 //   kConvert    x [n] in from_dtype                            y [n] in dtype
-//   kOpaque     anything                                       anything (simulated, not executed: torch operators,
-//   tests)
+//   kOpaque     anything                                       anything (simulated only: torch operators, tests)
 //
 // Layouts: rows are position-major (row = token * batch + sequence); a cache is [positions, batch, kv_heads, head_dim].
 #pragma once

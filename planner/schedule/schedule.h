@@ -2,11 +2,10 @@
 // The simulator costs exactly these steps; the executor runs exactly these steps.
 //
 //   phase decode
-//     prologue    steps once                    |  issuer "main" issues its steps in the order of Schedule::steps,
-//     body  x n   the same steps n times        |  each then waits in its queue for its turn:
-//     epilogue    steps once                    |  start = max(issued, end of the queue's previous step, ends of
-//     `after`,
-//                                               |              resources free)
+//     prologue    steps once             |  issuer "main" issues its steps in the order of Schedule::steps,
+//     body  x n   the same steps n times |  each then waits in its queue for its turn:
+//     epilogue    steps once             |  start = max(issued, end of the queue's previous step,
+//                                        |              ends of `after`, resources free)
 //
 // Order. Schedule::steps is one list; a phase's sections are consecutive ranges of it. A step may only refer (after,
 // target) to steps earlier in the list, or, inside a body, to any step of the same body one iteration back. So no cycle

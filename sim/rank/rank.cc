@@ -31,7 +31,8 @@ std::vector<Seconds> PassEnds(const Schedule& schedule, const Timeline& timeline
   std::vector<Seconds> ends(static_cast<std::size_t>(passes));
   for (const StepSpan& span : timeline.spans) {
     const Step& step = schedule.steps[span.step];
-    if (step.kind != StepKind::kCompute || span.step < decode.prologue.begin || span.step >= decode.epilogue.end) {
+    const bool of_a_pass = step.kind == StepKind::kCompute && step.instance.op >= 0;  // torch's hooks are of none
+    if (!of_a_pass || span.step < decode.prologue.begin || span.step >= decode.epilogue.end) {
       continue;
     }
     std::int64_t pass = step.instance.pass;
