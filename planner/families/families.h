@@ -22,7 +22,7 @@ bool IsKnownFamily(std::string_view model_type);
 
 // The ops of one pass with a cache of `cache_positions` positions a sequence. Activations, cache and logits have the
 // dtype of the embedding table; token ids are int32. kInvalidInput when the pass does not fit the cache, and for families
-// whose operations are not described yet (all but llama).
+// whose operations are not described yet: all but llama, and qwen2 and mistral while their windows hold the whole cache.
 //
 // A decoder: embedding, then per layer: norm, q, k, v, rope, cache_append, attention, o, add, norm, gate, up, silu,
 // mul, down, add; then last_token (left out for one token a sequence, or with pass.all_logits), norm, head, argmax. A
