@@ -76,6 +76,25 @@ TEST(Rank, TakesTheBestOfAStrategysCandidates) {
   EXPECT_NEAR(ranked[0].per_token->value(), 0.5, 1e-3);
 }
 
+TEST(Rank, StepsOfNoPassDoNotCountForTheWrongOne) {
+  Strategy hooked = Fake("hooked", 1, 1);
+  hooked.lower = [](const PlanningTask& task, std::string_view) -> Result<Lowered> {
+    ScheduleBuilder b("hooked");
+    const Lane gpu = {b.AddQueue("gpu0/compute"), {b.AddResource("gpu0.sm")}};
+    b.AddIssuer("python", IssuerKind::kNative);
+    const std::int32_t kernel = b.AddKernel({.name = "all"});
+    b.BeginPhase("decode", {{"all"}});
+    b.BeginEpilogue(static_cast<std::int32_t>(task.LoweredPasses()));
+    for (std::int32_t pass = 0; pass < task.LoweredPasses(); ++pass) {
+      b.step(b.Compute(gpu, kernel, {}, {}, {.op = 0, .pass = pass})).fixed = Seconds(1);
+      b.step(b.Compute(gpu, kernel, {}, {})).fixed = Seconds(0.5);  // a hook
+    }
+    return Lowered{{}, std::move(b).Take()};
+  };
+  const auto ranked = Rank({hooked}, Tiny().task());
+  EXPECT_NEAR(ranked[0].per_token.value_or(Seconds(0)).value(), 1.5, 1e-3);
+}
+
 TEST(Rank, GivesNoTimePerTokenWhenThereIsOneTokenOrNone) {
   for (const std::int64_t tokens : {0, 1}) {
     TestTask test = Tiny();
