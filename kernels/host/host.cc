@@ -48,7 +48,8 @@ void RopeCacheRow(const RopeCacheArgs& args, std::int64_t row) {
   const std::int64_t slot = (std::int64_t{args.past} * args.batch + row) * kv_row;
   T* q = static_cast<T*>(args.q) + row * args.heads * args.head_dim;
   const T* k = static_cast<const T*>(args.k) + row * kv_row;
-  const auto position = static_cast<float>(args.past + row / args.batch);  // NOLINT(bugprone-integer-division): row's token
+  const auto position =
+      static_cast<float>(args.past + row / args.batch);  // NOLINT(bugprone-integer-division): row's token
   const int half = args.head_dim / 2;
   for (int begin = 0; begin < half; begin += Rotation::kChunk) {
     const int end = begin + Rotation::kChunk < half ? begin + Rotation::kChunk : half;

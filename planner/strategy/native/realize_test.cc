@@ -1,9 +1,8 @@
-#include "planner/realize/native.h"
-
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include "planner/families/families.h"
+#include "planner/realize/native.h"
 #include "planner/strategy/testing/random_task.h"
 
 namespace stowage {
