@@ -19,7 +19,6 @@ using accelerate::BalancedMaxMemory;
 using accelerate::DeviceKey;
 using accelerate::DeviceKind;
 using accelerate::DeviceMap;
-using accelerate::InferOptions;
 using accelerate::Inferred;
 using accelerate::MaxMemory;
 using accelerate::Number;
