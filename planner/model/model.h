@@ -100,6 +100,7 @@ struct ForwardFacts {
   double logit_softcap = 0;
   double logit_scale = 1;
   double score_scale = 0;     // of q k; 0: 1 / sqrt(head_dim)
+  bool chunked = false;       // windows are chunks: a query sees its own from the start (llama4)
   std::vector<bool> rotates;  // per layer, whether rope is applied; empty: in all that have rope
 };
 

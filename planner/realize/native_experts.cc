@@ -1,0 +1,118 @@
+#include <cmath>
+#include <utility>
+
+#include "planner/realize/native_realizer.h"
+
+namespace stowage {
+
+// No kernel: both halves are columns of the same rows.
+Status Realizer::SplitHalves(const Op& op) {
+  Home rows = home(op.inputs[0]);
+  rows.columns = true;
+  for (const ValueId half : op.outputs) home_[static_cast<std::size_t>(half)] = rows;
+  return OkStatus();
+}
+
+Status Realizer::Route(const Op& op) {
+  Kernel k = Describe(KernelKind::kRoute, op, value(op.outputs[0]));
+  k.k = value(op.inputs[0]).width;
+  std::vector<Operand> reads = {Read(op.inputs[0])};
+  for (const TensorId t : op.weights) reads.push_back(Weight(t));
+  Operand y = Fresh(op.outputs[0]);
+  Emit(std::move(k), op, std::move(reads), {y});
+  return OkStatus();
+}
+
+// The matrices come first in `op.weights`; they have more elements than the scales and biases that follow.
+Status Realizer::Grouped(const Op& op) {
+  const auto tensor = [&](TensorId t) -> const Tensor& { return model_.tensors[static_cast<std::size_t>(t)]; };
+  Kernel k = Describe(KernelKind::kGroupedLinear, op, value(op.outputs[0]));
+  k.k = value(op.inputs[0]).width;
+  k.from_dtype = tensor(op.weights[0]).dtype;
+  std::vector<Operand> reads = {Read(op.inputs[0]), Read(op.inputs[1])};
+  std::int32_t matrices = 0;
+  for (const TensorId t : op.weights) {
+    reads.push_back(Weight(t));
+    const bool matrix =
+        tensor(t).shape == tensor(op.weights[0]).shape && tensor(t).dtype == tensor(op.weights[0]).dtype;
+    if (matrix && matrices == static_cast<std::int32_t>(reads.size()) - 3) ++matrices;
+  }
+  Operand y = Fresh(op.outputs[0]);
+  NativeKernel& kernel = Emit(std::move(k), op, std::move(reads), {y});
+  kernel.first_matrix = 2;
+  kernel.matrices = matrices;
+  kernel.touched = op.touched;
+  return OkStatus();
+}
+
+Status Realizer::Combine(const Op& op) {
+  Kernel k = Describe(KernelKind::kCombine, op, value(op.outputs[0]));
+  k.k = value(op.inputs[1]).width / 2;
+  std::vector<Operand> reads = {Read(op.inputs[0]), Read(op.inputs[1])};
+  if (const ValueId residual = Residual(op); residual != kNoId) {
+    k.bytes.base += value(op.outputs[0]).bytes().value();
+    Accumulate(std::move(k), op, std::move(reads), residual);
+    return OkStatus();
+  }
+  Operand y = Fresh(op.outputs[0]);
+  Emit(std::move(k), op, std::move(reads), {y});
+  return OkStatus();
+}
+
+NativeKernel Subset(const NativeKernel& kernel, const std::vector<bool>& keep) {
+  NativeKernel part = kernel;
+  part.reads.assign(kernel.reads.begin(), kernel.reads.begin() + kernel.first_matrix);
+  part.matrices = 0;
+  double kept = 0, all = 0;
+  for (std::int32_t m = 0; m < kernel.matrices; ++m) {
+    const Operand& matrix = kernel.reads[static_cast<std::size_t>(kernel.first_matrix + m)];
+    all += static_cast<double>(matrix.bytes.base);
+    if (!keep[static_cast<std::size_t>(m)]) continue;
+    kept += static_cast<double>(matrix.bytes.base);
+    part.reads.push_back(matrix);
+    ++part.matrices;
+  }
+  const auto extras = kernel.reads.begin() + kernel.first_matrix + kernel.matrices;
+  part.reads.insert(part.reads.end(), extras, kernel.reads.end());
+  const double share = kept / all;
+  part.kernel.flops.base *= share;
+  part.kernel.bytes.base = std::llround(static_cast<double>(kernel.kernel.bytes.base) * share);
+  return part;
+}
+
+NativeKernel RowTile(const NativeKernel& kernel, std::int64_t rows, std::int64_t row_begin, std::int64_t row_end,
+                     std::int32_t matrix) {
+  const double share = static_cast<double>(row_end - row_begin) / static_cast<double>(rows);
+  if (kernel.kernel.kind == KernelKind::kGroupedLinear) {
+    std::vector<bool> only(static_cast<std::size_t>(kernel.matrices));
+    only[static_cast<std::size_t>(matrix)] = true;
+    NativeKernel tile = Subset(kernel, only);
+    Operand& w = tile.reads[static_cast<std::size_t>(tile.first_matrix)];
+    const std::int64_t row_bytes = w.bytes.base / rows;
+    w.offset = AffineBytes(row_begin * row_bytes);
+    w.bytes = AffineBytes((row_end - row_begin) * row_bytes);
+    tile.kernel.row_begin = row_begin;
+    tile.kernel.row_end = row_end;
+    tile.kernel.flops.base *= share;
+    tile.kernel.bytes.base = std::llround(static_cast<double>(tile.kernel.bytes.base) * share);
+    return tile;
+  }
+  NativeKernel tile = kernel;
+  if (row_end - row_begin == rows) return tile;
+  Kernel& k = tile.kernel;
+  k.row_begin = row_begin;
+  k.row_end = row_end;
+  k.flops.base *= share;
+  // The matrix and its bias have a row for each output column; scales of blocks stay whole.
+  const auto cut = [&](std::size_t read) {
+    const std::int64_t row_bytes = tile.reads[read].bytes.base / rows;
+    tile.reads[read].offset = AffineBytes(row_begin * row_bytes);
+    tile.reads[read].bytes = AffineBytes((row_end - row_begin) * row_bytes);
+  };
+  cut(1);
+  if (k.has_bias) cut(tile.reads.size() - (k.accumulate ? 2 : 1));
+  k.bytes = LinearBytes(tile);
+  return tile;
+}
+
+}  // namespace stowage
