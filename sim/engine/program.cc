@@ -134,7 +134,8 @@ class Compiler {
     const std::int32_t pool = step.pool >= 0 ? step.pool : step.buffer >= 0 ? schedule_.buffers[step.buffer].pool : -1;
     const bool known = pool >= 0 && static_cast<std::size_t>(pool) < kind_of_pool_.size();
     const PoolKind kind = known ? kind_of_pool_[static_cast<std::size_t>(pool)] : PoolKind::kHost;
-    op.dispatch = IssueCost(machine_.dispatch, schedule_.issuers[step.issuer].kind, step, kind).value();
+    const Bytes bytes = step.buffer >= 0 ? schedule_.buffers[step.buffer].bytes.at(0) : Bytes(0);
+    op.dispatch = IssueCost(machine_.dispatch, schedule_.issuers[step.issuer].kind, step, kind, bytes).value();
     if (program_.group_of[s] >= 0) op.group_last = program_.groups[program_.group_of[s]].back() == s;
     if (job) STOWAGE_RETURN_IF_ERROR(AddResources(s, step, op, run));
     op.first_dep = static_cast<std::int32_t>(program_.deps.size());
