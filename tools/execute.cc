@@ -6,6 +6,7 @@
 
 #include "exec/devices.h"
 #include "exec/generate/generate.h"
+#include "exec/kernel_args.h"
 #include "planner/cost/step_cost.h"
 #include "planner/schedule/check.h"
 #include "planner/strategy/registry.h"
@@ -75,6 +76,23 @@ std::vector<std::vector<std::int64_t>> PromptOf(const LoadedTask& loaded,
   return std::vector(static_cast<std::size_t>(loaded.request.batch), *ids);
 }
 
+// Before anything runs: every kernel must be one that devices have.
+Status CheckExecutable(const Model& model, const Schedule& schedule) {
+  const std::string& rope = model.rope.type;
+  if (rope != "default" && rope != "linear" && rope != "llama3") {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: no device computes the rope table \"{}\" of family {} yet; plan and simulate do",
+                             model.name, rope, model.family)};
+  }
+  for (const Kernel& k : schedule.kernels) {
+    if (HasKernel(k.kind)) continue;
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: no device executes the kernel {} ('{}') of family {} yet; plan and simulate do",
+                             model.name, Name(k.kind), k.name, model.family)};
+  }
+  return OkStatus();
+}
+
 Result<Lowered> Prepare(const LoadedTask& loaded, const std::string& strategy) {
   const std::vector<Strategy> all = AllStrategies();
   STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, strategy));
@@ -83,6 +101,7 @@ Result<Lowered> Prepare(const LoadedTask& loaded, const std::string& strategy) {
                                                        strategy, choice.strategy->runtime)};
   }
   STOWAGE_TRY(Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
+  STOWAGE_RETURN_IF_ERROR(CheckExecutable(loaded.model, lowered.schedule));
   STOWAGE_RETURN_IF_ERROR(CheckPlan(lowered.plan));
   STOWAGE_RETURN_IF_ERROR(CheckSchedule(lowered.schedule));
   return lowered;

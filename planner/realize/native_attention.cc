@@ -31,10 +31,16 @@ void Realizer::NoteCaches(const Op& append) {
   if (append.outputs.size() > 1) program_.caches[layer].values = value(append.outputs[1]).bytes();
 }
 
+// kRopeCache rotates whole heads by one table.
+bool Realizer::RotatesWholeHeads(const Op& rope) const {
+  if (rope.weights.size() != 1) return false;
+  return 2 * Elements(model_.tensors[static_cast<std::size_t>(rope.weights[0])].shape) == model_.shape.head_dim;
+}
+
 Status Realizer::Rope(const Op& op) {
   const Op* append = Next();
-  const bool appends = append != nullptr && append->kind == OpKind::kCacheAppend && append->inputs.size() == 2 &&
-                       append->inputs[0] == op.outputs[1] && !IsRing(append->outputs[0]);
+  const bool appends = RotatesWholeHeads(op) && append != nullptr && append->kind == OpKind::kCacheAppend &&
+                       append->inputs.size() == 2 && append->inputs[0] == op.outputs[1] && !IsRing(append->outputs[0]);
   std::vector<Operand> reads = {Read(op.inputs[0]), Read(op.inputs[1])};
   if (!appends) {
     Kernel k = Describe(KernelKind::kRope, op, value(op.outputs[0]));

@@ -67,6 +67,7 @@ class Realizer {
   Status CacheAppend(const Op& op);
   Status SplitHeads(const Op& op);
   Status Attention(const Op& op, KernelKind kind);
+  bool RotatesWholeHeads(const Op& rope) const;
   bool IsRing(ValueId cache) const;  // shorter than the context
   void NoteCaches(const Op& append);
   // native_experts.cc

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,15 @@ Status CheckComputable(const Model& model) {
   if (!model.family.starts_with("gguf/")) return OkStatus();
   return Error{ErrorCode::kInvalidInput,
                fmt::format("{}: running GGUF weights is not supported yet; `inspect` shows what they are", model.name)};
+}
+
+// A model that makes no tokens is run once, over the prompt: what --prompt does not say is what it can take.
+void FitRequest(const Model& model, Request& request) {
+  if (MakesTokens(model)) return;
+  request.new_tokens = 0;
+  if (request.prompt_tokens == Request().prompt_tokens && model.shape.max_positions > 0) {
+    request.prompt_tokens = std::min(request.prompt_tokens, model.shape.max_positions);
+  }
 }
 
 // "--gpu auto" stands for the cards of this computer.
@@ -65,7 +75,8 @@ Result<LoadedTask> Load(const TaskOptions& options) {
     }
     SetDType(out.model, *options.request.dtype);
   }
-  if (out.request.prompt_tokens + out.request.new_tokens > out.model.shape.max_positions) {
+  FitRequest(out.model, out.request);
+  if (out.request.prompt_tokens + out.request.new_tokens > out.model.shape.max_positions && out.model.family != "vit") {
     return Error{
         ErrorCode::kInvalidInput,
         fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", out.request.prompt_tokens,
