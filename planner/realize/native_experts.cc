@@ -59,21 +59,27 @@ Status Realizer::Combine(const Op& op) {
   return OkStatus();
 }
 
+// Scales and biases go with their expert: after the matrices come as many of them for each.
 NativeKernel Subset(const NativeKernel& kernel, const std::vector<bool>& keep) {
-  NativeKernel part = kernel;
+  NativeKernel part{.kernel = kernel.kernel, .writes = kernel.writes, .module = kernel.module};
+  part.first_matrix = kernel.first_matrix;
+  part.touched = kernel.touched;
+  const auto first = static_cast<std::size_t>(kernel.first_matrix), count = static_cast<std::size_t>(kernel.matrices);
+  const std::size_t extras = kernel.reads.size() - first - count;
   part.reads.assign(kernel.reads.begin(), kernel.reads.begin() + kernel.first_matrix);
-  part.matrices = 0;
   double kept = 0, all = 0;
-  for (std::int32_t m = 0; m < kernel.matrices; ++m) {
-    const Operand& matrix = kernel.reads[static_cast<std::size_t>(kernel.first_matrix + m)];
+  for (std::size_t m = 0; m < count; ++m) {
+    const Operand& matrix = kernel.reads[first + m];
     all += static_cast<double>(matrix.bytes.base);
-    if (!keep[static_cast<std::size_t>(m)]) continue;
+    if (!keep[m]) continue;
     kept += static_cast<double>(matrix.bytes.base);
     part.reads.push_back(matrix);
     ++part.matrices;
   }
-  const auto extras = kernel.reads.begin() + kernel.first_matrix + kernel.matrices;
-  part.reads.insert(part.reads.end(), extras, kernel.reads.end());
+  const bool apart = extras % count == 0;  // else they belong to all
+  for (std::size_t e = 0; e < extras; ++e) {
+    if (!apart || keep[e / (extras / count)]) part.reads.push_back(kernel.reads[first + count + e]);
+  }
   const double share = kept / all;
   part.kernel.flops.base *= share;
   part.kernel.bytes.base = std::llround(static_cast<double>(kernel.kernel.bytes.base) * share);
