@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -59,30 +60,47 @@ Status Realizer::Combine(const Op& op) {
   return OkStatus();
 }
 
-// Scales and biases go with their expert: after the matrices come as many of them for each.
-NativeKernel Subset(const NativeKernel& kernel, const std::vector<bool>& keep) {
-  NativeKernel part{.kernel = kernel.kernel, .writes = kernel.writes, .module = kernel.module};
+namespace {
+
+// A grouped kernel without its matrices and what goes with them, its work that of `count` of them: all have one shape.
+NativeKernel Without(const NativeKernel& kernel, std::int32_t count) {
+  NativeKernel part{.kernel = kernel.kernel, .reads = {}, .writes = kernel.writes, .module = kernel.module};
   part.first_matrix = kernel.first_matrix;
+  part.matrices = count;
   part.touched = kernel.touched;
-  const auto first = static_cast<std::size_t>(kernel.first_matrix), count = static_cast<std::size_t>(kernel.matrices);
-  const std::size_t extras = kernel.reads.size() - first - count;
   part.reads.assign(kernel.reads.begin(), kernel.reads.begin() + kernel.first_matrix);
-  double kept = 0, all = 0;
-  for (std::size_t m = 0; m < count; ++m) {
-    const Operand& matrix = kernel.reads[first + m];
-    all += static_cast<double>(matrix.bytes.base);
-    if (!keep[m]) continue;
-    kept += static_cast<double>(matrix.bytes.base);
-    part.reads.push_back(matrix);
-    ++part.matrices;
-  }
-  const bool apart = extras % count == 0;  // else they belong to all
-  for (std::size_t e = 0; e < extras; ++e) {
-    if (!apart || keep[e / (extras / count)]) part.reads.push_back(kernel.reads[first + count + e]);
-  }
-  const double share = kept / all;
+  const double share = static_cast<double>(count) / static_cast<double>(kernel.matrices);
   part.kernel.flops.base *= share;
   part.kernel.bytes.base = std::llround(static_cast<double>(kernel.kernel.bytes.base) * share);
+  return part;
+}
+
+// Scales and biases of one matrix: after the matrices come as many of them for each. Where that is not so they belong to
+// all and go with the first that is kept.
+void AddExtras(const NativeKernel& kernel, std::int32_t matrix, bool first, NativeKernel& part) {
+  const auto begin = static_cast<std::size_t>(kernel.first_matrix + kernel.matrices);
+  const auto count = static_cast<std::size_t>(kernel.matrices);
+  const std::size_t extras = kernel.reads.size() - begin, each = extras / count;
+  const bool apart = extras % count == 0;
+  if (!apart && !first) return;
+  const std::size_t from = apart ? begin + each * static_cast<std::size_t>(matrix) : begin;
+  const std::size_t to = apart ? from + each : kernel.reads.size();
+  for (std::size_t i = from; i < to; ++i) part.reads.push_back(kernel.reads[i]);
+}
+
+}  // namespace
+
+NativeKernel Subset(const NativeKernel& kernel, const std::vector<bool>& keep) {
+  NativeKernel part = Without(kernel, static_cast<std::int32_t>(std::count(keep.begin(), keep.end(), true)));
+  for (std::int32_t m = 0; m < kernel.matrices; ++m) {
+    if (keep[static_cast<std::size_t>(m)]) {
+      part.reads.push_back(kernel.reads[static_cast<std::size_t>(kernel.first_matrix + m)]);
+    }
+  }
+  bool first = true;
+  for (std::int32_t m = 0; m < kernel.matrices; ++m) {
+    if (keep[static_cast<std::size_t>(m)]) AddExtras(kernel, m, std::exchange(first, false), part);
+  }
   return part;
 }
 
@@ -90,13 +108,13 @@ NativeKernel RowTile(const NativeKernel& kernel, std::int64_t rows, std::int64_t
                      std::int32_t matrix) {
   const double share = static_cast<double>(row_end - row_begin) / static_cast<double>(rows);
   if (kernel.kernel.kind == KernelKind::kGroupedLinear) {
-    std::vector<bool> only(static_cast<std::size_t>(kernel.matrices));
-    only[static_cast<std::size_t>(matrix)] = true;
-    NativeKernel tile = Subset(kernel, only);
-    Operand& w = tile.reads[static_cast<std::size_t>(tile.first_matrix)];
+    NativeKernel tile = Without(kernel, 1);
+    Operand w = kernel.reads[static_cast<std::size_t>(kernel.first_matrix + matrix)];
     const std::int64_t row_bytes = w.bytes.base / rows;
     w.offset = AffineBytes(row_begin * row_bytes);
     w.bytes = AffineBytes((row_end - row_begin) * row_bytes);
+    tile.reads.push_back(w);
+    AddExtras(kernel, matrix, true, tile);
     tile.kernel.row_begin = row_begin;
     tile.kernel.row_end = row_end;
     tile.kernel.flops.base *= share;

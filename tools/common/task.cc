@@ -76,11 +76,11 @@ Result<LoadedTask> Load(const TaskOptions& options) {
     SetDType(out.model, *options.request.dtype);
   }
   FitRequest(out.model, out.request);
-  if (out.request.prompt_tokens + out.request.new_tokens > out.model.shape.max_positions && out.model.family != "vit") {
-    return Error{
-        ErrorCode::kInvalidInput,
-        fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", out.request.prompt_tokens,
-                    out.request.new_tokens, out.model.shape.max_positions, out.model.name)};
+  const std::int64_t positions = out.model.shape.max_positions;  // 0: no limit (t5), or no text (vit)
+  if (positions > 0 && out.request.prompt_tokens + out.request.new_tokens > positions) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} prompt and {} new tokens are more than the {} positions of {}",
+                             out.request.prompt_tokens, out.request.new_tokens, positions, out.model.name)};
   }
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
   if (out.machine.gpus.size() > 1) {

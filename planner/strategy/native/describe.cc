@@ -42,8 +42,8 @@ TensorPlan DescribeTensor(const Model& model, TensorId id, const NativeModel& na
         {gathers ? Where::kInPlace : Where::kStreamed, phase, "host", "host_weights", streamed_at, resident, rows});
   };
   if (native.multiplied[id]) {
-    const bool first = native.expert[id] && GathersAnyExperts(native.prefill);
-    const bool then = native.expert[id] && GathersAnyExperts(native.decode);
+    const bool first = native.expert[id] && native.prefill_gathers;
+    const bool then = native.expert[id] && native.decode_gathers;
     const bool alike = first == then || native.decode.kernels.empty();
     stream_or_gather(alike ? "*" : "prefill", first);
     if (!alike) stream_or_gather("decode", then);

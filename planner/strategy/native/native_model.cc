@@ -11,6 +11,10 @@ namespace {
 
 constexpr std::int64_t kTileRows = 8;
 
+bool AnyGathers(const NativeProgram& program) {
+  return std::any_of(program.kernels.begin(), program.kernels.end(), GathersExperts);
+}
+
 std::int64_t RowStepOf(const Kernel& kernel, const Tensor& matrix) {
   const std::int64_t rows = RowsOf(matrix);
   if (kernel.kind == KernelKind::kLinearTransposed) return rows;
@@ -74,6 +78,8 @@ Result<NativeModel> Realize(const PlanningTask& task) {
     out.decode_packing = PackActivations(out.decode);
     Note(out.decode, model, out, other, false);
   }
+  out.prefill_gathers = AnyGathers(out.prefill);
+  out.decode_gathers = AnyGathers(out.decode);
   for (std::size_t t = 0; t < other.size(); ++t) {
     if (other[t]) out.multiplied[t] = false;
   }
@@ -81,10 +87,6 @@ Result<NativeModel> Realize(const PlanningTask& task) {
 }
 
 }  // namespace
-
-bool GathersAnyExperts(const NativeProgram& program) {
-  return std::any_of(program.kernels.begin(), program.kernels.end(), GathersExperts);
-}
 
 Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task) {
   if (task.cache != nullptr && task.cache->native != nullptr) return task.cache->native;

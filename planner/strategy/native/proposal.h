@@ -20,10 +20,12 @@ struct NativeModel {
   NativeProgram decode;     // at past = prompt tokens, growing by one; empty without decode passes
   Packing prefill_packing;  // of the activations, by index
   Packing decode_packing;
-  std::vector<TensorId> used;      // tensors that some kernel reads (owners), in order of first use
-  std::vector<bool> gathered;      // by TensorId: read by an embedding
-  std::vector<bool> multiplied;    // by TensorId: a matrix in all kernels that read it, so it can be split and streamed
-  std::vector<bool> expert;        // by TensorId: of experts that not every row needs
+  std::vector<TensorId> used;    // tensors that some kernel reads (owners), in order of first use
+  std::vector<bool> gathered;    // by TensorId: read by an embedding
+  std::vector<bool> multiplied;  // by TensorId: a matrix in all kernels that read it, so it can be split and streamed
+  std::vector<bool> expert;      // by TensorId: of experts that not every row needs
+  bool prefill_gathers = false;  // see GathersExperts: all sparse layers of a pass do alike
+  bool decode_gathers = false;
   std::vector<std::int32_t> uses;  // by TensorId: kernels of one pass that read it
   // By TensorId, of matrices: they are cut between groups of this many rows. 8, so that every tile is one that a matrix
   // library takes (16-byte aligned columns of the output), 1 where rows are no multiple of it, one expert of stacked
@@ -36,7 +38,6 @@ struct NativeModel {
 // has run, so they cannot be prefetched; streaming is static and brings every expert.
 inline constexpr double kMostGathered = 0.5;
 inline bool GathersExperts(const NativeKernel& kernel) { return kernel.touched <= kMostGathered; }
-bool GathersAnyExperts(const NativeProgram& program);  // all sparse layers of a pass do alike
 
 // Never null; taken from the task's cache where there is one. kInvalidInput for a model without a head.
 Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task);
