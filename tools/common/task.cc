@@ -28,7 +28,7 @@ Status CheckComputable(const Model& model) {
 
 // A model that makes no tokens is run once, over the prompt: what --prompt does not say is what it can take.
 void FitRequest(const Model& model, Request& request) {
-  if (MakesTokens(model)) return;
+  if (!IsKnownFamily(model.family) || MakesTokens(model)) return;
   request.new_tokens = 0;
   if (request.prompt_tokens == Request().prompt_tokens && model.shape.max_positions > 0) {
     request.prompt_tokens = std::min(request.prompt_tokens, model.shape.max_positions);
@@ -64,10 +64,10 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) 
   AddRequestOptions(line, &options->request);
 }
 
-Result<LoadedTask> Load(const TaskOptions& options) {
+Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
   STOWAGE_TRY(out.model, LoadModel(options.model));
-  STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
+  if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
   if (options.request.dtype) {
     if (!Computable(*options.request.dtype)) {
       return Error{ErrorCode::kInvalidInput,
@@ -76,7 +76,7 @@ Result<LoadedTask> Load(const TaskOptions& options) {
     SetDType(out.model, *options.request.dtype);
   }
   FitRequest(out.model, out.request);
-  const std::int64_t positions = out.model.shape.max_positions;  // 0: no limit (t5), or no text (vit)
+  const std::int64_t positions = out.model.shape.max_positions;  // 0: no limit (t5), no text (vit), or not known
   if (positions > 0 && out.request.prompt_tokens + out.request.new_tokens > positions) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} prompt and {} new tokens are more than the {} positions of {}",
