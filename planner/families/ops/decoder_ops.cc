@@ -134,10 +134,15 @@ class DecoderOps {
 }  // namespace
 
 Result<OpGraph> BuildDecoderOps(const Model& model, const Pass& pass, std::int64_t cache_positions) {
+  const TransformerShape& s = model.shape;
   for (const Module& m : model.modules) {
     if (m.name.ends_with("crossattention")) {
       return Error{ErrorCode::kInvalidInput,
                    fmt::format("model '{}': no op graph for family {} with cross attention", model.name, model.family)};
+    }
+    if (m.name.ends_with(".experts") && (s.experts_per_token < 1 || s.experts_per_token > s.experts)) {
+      return Error{ErrorCode::kInvalidInput, fmt::format("model '{}': {} has {} experts, of which a token takes {}",
+                                                         model.name, m.name, s.experts, s.experts_per_token)};
     }
   }
   return DecoderOps(model, pass, cache_positions).Build();

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -28,18 +27,24 @@ Pass Prefill(bool all_logits = false) {
 }
 Pass Decode() { return {.kind = Pass::Kind::kDecode, .batch = 2, .tokens = 1, .past = 6, .past_step = 1}; }
 
-// Prefill, and decode where there is one, without the prefixes that every line shares.
+// The prefill, and the decode pass of a llama and of what decodes in another way, without the prefixes that every line
+// shares.
 std::string Text(const TinyConfig& tiny) {
   const Model model = TinyModel(tiny);
+  const TransformerShape& s = model.shape;
+  const bool decodes = model.family == "llama" || !s.windows.empty() || s.kv_lora_rank > 0;
   std::string text = fmt::format("== {}\n", tiny.name);
   for (const Pass& pass : {Prefill(), Decode()}) {
-    if (pass.past > 0 && !MakesTokens(model)) continue;
+    if (pass.past > 0 && !decodes) continue;
     const Result<OpGraph> graph = BuildOpGraph(model, pass, kPositions);
     text += graph ? Dump(*graph, model) : graph.error().message + "\n";
   }
-  for (const char* shared : {"model.layers.", "layers.", "encoder."}) {
-    for (std::size_t at = 0; (at = text.find(shared, at)) != std::string::npos;)
-      text.erase(at, std::string_view(shared).size());
+  const std::pair<std::string_view, std::string_view> shorter[] = {
+      {"model.layers.", ""}, {"layers.", ""},   {"transformer.h.", ""},          {"transformer.", ""},
+      {"encoder.", ""},      {"gpt_neox.", ""}, {"language_model.", ""},         {"self_attention.", ""},
+      {"self_attn.", ""},    {".weight", ""},   {" weight_bytes ", " weights "}, {" activation_bytes ", " moved "}};
+  for (const auto& [from, to] : shorter) {
+    for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos;) text.replace(at, from.size(), to);
   }
   return text;
 }
@@ -231,6 +236,10 @@ TEST(OpGraphs, RefuseWhatTheyCannotDescribeNamingIt) {
       BuildOpGraph(named("mistral"), later, 9).error().message,
       "prefill(batch 1, tokens 2): 2 tokens after 3, over a window of 4: only a first or a single token's pass is "
       "described");
+  Model sparse = named("mixtral");
+  sparse.shape.experts_per_token = 5;
+  EXPECT_EQ(BuildOpGraph(sparse, Prefill(), 9).error().message,
+            "model 'mixtral': model.layers.0.block_sparse_moe.experts has 4 experts, of which a token takes 5");
   Model unknown = named("llama");
   unknown.family = "zephyrnet";
   EXPECT_EQ(BuildOpGraph(unknown, Prefill(), 9).error().message, "model 'llama': no op graph for family zephyrnet");

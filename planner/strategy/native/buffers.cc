@@ -89,7 +89,7 @@ class Adder {
     out_.tokens_out = Arena(pools_.host, "tokens_out", BufferKind::kTokens, c_.layout.tokens);
     const NativeProgram& prefill = c_.native.prefill;
     if (prefill.input != kNoId) {
-      out_.input = Initial("input", BufferKind::kActivations, prefill.activations[prefill.input].bytes);
+      out_.input = Initial("input", BufferKind::kTokens, prefill.activations[prefill.input].bytes);
     }
     if (prefill.output.id != kNoId) {
       out_.output = Arena(pools_.host, "output", BufferKind::kTokens, Bytes(prefill.output.bytes.base));
