@@ -241,7 +241,7 @@ Error Infeasible(PlacementProblem p) {
 
 }  // namespace
 
-Result<Placement> SolvePlacement(const PlacementProblem& problem) {
+Result<ChainPlacement> SolvePlacement(const PlacementProblem& problem) {
   STOWAGE_RETURN_IF_ERROR(Check(problem));
   Best best;
   std::int64_t nodes = problem.node_cap;
@@ -253,7 +253,7 @@ Result<Placement> SolvePlacement(const PlacementProblem& problem) {
     }
     return Infeasible(problem);
   }
-  Placement result;
+  ChainPlacement result;
   const double unit = problem.objective == PlacementObjective::kMemory ? 1 : 1e-12;
   result.value = static_cast<double>(best.value) * unit;
   result.lower_bound = static_cast<double>(std::min(best.value, best.lower_bound)) * unit;

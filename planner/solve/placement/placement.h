@@ -1,5 +1,5 @@
 // Where the units of a chain go: the placement of a network's no-split blocks on unequal devices that is fastest, with
-// the proof. Plain numbers in, a Placement out; from_model.h makes the numbers.
+// the proof. Plain numbers in, a ChainPlacement out; from_model.h makes the numbers.
 //
 // The chain. Units (a no-split block, or a module between blocks: embedding, final norm, head) run one after the other.
 // A device computes at most one contiguous run of them; the runs follow the order of the devices, and a device may stay
@@ -107,7 +107,7 @@ struct UnitPlacement {
   friend bool operator==(const UnitPlacement&, const UnitPlacement&) = default;
 };
 
-struct Placement {
+struct ChainPlacement {
   std::vector<UnitPlacement> units;
   std::vector<std::int32_t> order;  // of the devices; the given one without any_order
   double value = 0;                 // seconds, or bytes for kMemory
@@ -120,7 +120,7 @@ struct Placement {
 
 // kInvalidInput for a malformed problem; kInfeasible when no placement fits, with the smallest larger budget of one
 // device that would do (of the largest device, for long chains on many).
-Result<Placement> SolvePlacement(const PlacementProblem& problem);
+Result<ChainPlacement> SolvePlacement(const PlacementProblem& problem);
 
 // What a placement uses and costs under the rules above, whoever made it. kInfeasible names the first budget it breaks
 // or the rule of the chain; kInvalidInput a malformed placement.

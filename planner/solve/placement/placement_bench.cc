@@ -39,7 +39,7 @@ void BM_Solve(benchmark::State& state) {
   std::int64_t nodes = 0;
   double gap = 0;
   for (auto _ : state) {
-    const Result<Placement> r = SolvePlacement(p);
+    const Result<ChainPlacement> r = SolvePlacement(p);
     if (!r.ok()) return state.SkipWithError(r.error().message.c_str());
     nodes = r->nodes;
     gap = r->Gap();
