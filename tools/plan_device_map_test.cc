@@ -143,7 +143,7 @@ TEST(PlanOptimal, LetsTheCpuComputeWhereOurOwnExecutorRunsIt) {
             "host    34.36 GB  3.85 GB  3.86 GB      0 B\n"
             "disk         0 B      0 B      0 B      0 B\n\n"
             "- 25.67 s for the request, and nothing is better: proven.\n"
-            "- The CPU computes model.embed_tokens to model.layers.2, model.layers.31 to lm_head.\n"
+            "- The CPU computes model.embed_tokens to model.layers.3, model.norm to lm_head.\n"
             "- accelerate would run all that is on cpu or disk on gpu0 instead: this map is not for it.\n" +
                 std::string(kCounted));
 }
