@@ -78,7 +78,7 @@ NativeKernel Without(const NativeKernel& kernel, std::int32_t count) {
 // Scales and biases of one matrix: after the matrices come as many of them for each. Where that is not so they belong to
 // all and go with the first that is kept.
 void AddExtras(const NativeKernel& kernel, std::int32_t matrix, bool first, NativeKernel& part) {
-  const auto begin = static_cast<std::size_t>(kernel.first_matrix + kernel.matrices);
+  const auto begin = static_cast<std::size_t>(kernel.first_matrix) + static_cast<std::size_t>(kernel.matrices);
   const auto count = static_cast<std::size_t>(kernel.matrices);
   const std::size_t extras = kernel.reads.size() - begin, each = extras / count;
   const bool apart = extras % count == 0;
@@ -94,7 +94,7 @@ NativeKernel Subset(const NativeKernel& kernel, const std::vector<bool>& keep) {
   NativeKernel part = Without(kernel, static_cast<std::int32_t>(std::count(keep.begin(), keep.end(), true)));
   for (std::int32_t m = 0; m < kernel.matrices; ++m) {
     if (keep[static_cast<std::size_t>(m)]) {
-      part.reads.push_back(kernel.reads[static_cast<std::size_t>(kernel.first_matrix + m)]);
+      part.reads.push_back(kernel.reads[kernel.first_matrix + m]);
     }
   }
   bool first = true;
@@ -109,7 +109,7 @@ NativeKernel RowTile(const NativeKernel& kernel, std::int64_t rows, std::int64_t
   const double share = static_cast<double>(row_end - row_begin) / static_cast<double>(rows);
   if (kernel.kernel.kind == KernelKind::kGroupedLinear) {
     NativeKernel tile = Without(kernel, 1);
-    Operand w = kernel.reads[static_cast<std::size_t>(kernel.first_matrix + matrix)];
+    Operand w = kernel.reads[kernel.first_matrix + matrix];
     const std::int64_t row_bytes = w.bytes.base / rows;
     w.offset = AffineBytes(row_begin * row_bytes);
     w.bytes = AffineBytes((row_end - row_begin) * row_bytes);

@@ -24,8 +24,7 @@ class UnitMaker {
     } else {
       if (streamed < kernel.matrices) Launch({.part = Unit::Part::kResident});
       for (std::int32_t m = 0; m < kernel.matrices; ++m) {
-        if (!resident[static_cast<std::size_t>(m)])
-          Stream(m, kernel.reads[static_cast<std::size_t>(kernel.first_matrix + m)].id);
+        if (!resident[static_cast<std::size_t>(m)]) Stream(m, kernel.reads[kernel.first_matrix + m].id);
       }
     }
     out_.tiles.push_back(tile_);
@@ -77,7 +76,7 @@ Bytes RowBytes(const Tensor& tensor) { return tensor.bytes() / RowsOf(tensor); }
 std::vector<bool> WhollyResident(const NativeKernel& kernel, const Model& model, const NativeProposal& proposal) {
   std::vector<bool> out;
   for (std::int32_t m = 0; m < kernel.matrices; ++m) {
-    const TensorId t = kernel.reads[static_cast<std::size_t>(kernel.first_matrix + m)].id;
+    const TensorId t = kernel.reads[kernel.first_matrix + m].id;
     out.push_back(proposal.resident_rows[t] == RowsOf(model.tensors[t]));
   }
   return out;

@@ -29,7 +29,7 @@ void Note(const NativeProgram& program, const Model& model, NativeModel& out, st
       const Operand& o = k.reads[i];
       if (o.source != Operand::Source::kWeight) continue;
       const bool matrix = k.matrices > 0 && i >= static_cast<std::size_t>(k.first_matrix) &&
-                          i < static_cast<std::size_t>(k.first_matrix + k.matrices);
+                          i < static_cast<std::size_t>(k.first_matrix) + static_cast<std::size_t>(k.matrices);
       const bool table = k.kernel.kind == KernelKind::kEmbedding;
       other[o.id] = other[o.id] || (!matrix && !table);
       if (!first) continue;
