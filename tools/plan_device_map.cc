@@ -9,7 +9,7 @@
 #include "planner/families/families.h"
 #include "planner/formats/file.h"
 #include "planner/solve/accelerate/infer.h"
-#include "planner/zoo/zoo.h"
+#include "tools/common/model_source.h"
 #include "tools/device_map_report.h"
 
 namespace stowage {
@@ -103,7 +103,7 @@ struct Question {
 Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   Question question;
   STOWAGE_TRY(question.sizes, ReadSizes(task, options));
-  STOWAGE_TRY(question.model, LoadModel(task.model));
+  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
   question.loaded = question.model;
   if (task.request.dtype) SetDType(question.loaded, *task.request.dtype);
   // accelerate takes a dtype as an option, transformers builds the model in it.

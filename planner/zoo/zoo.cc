@@ -130,6 +130,16 @@ std::string Suggestion(std::string_view name) {
                          : fmt::format("; did you mean '{}'?", nearest);
 }
 
+Result<Model> Built(const Known& row) {
+  if (row.llama == nullptr) {
+    STOWAGE_TRY(const HfConfig config, HfConfig::Parse(row.facts, row.name));
+    return BuildModel(config, row.name);
+  }
+  const LlamaConfig config = ConfigOf(*row.llama);
+  STOWAGE_CHECK(CheckLlamaConfig(config, row.name).ok());
+  return BuildLlama(config, row.name);
+}
+
 }  // namespace
 
 std::vector<ZooEntry> ZooEntries() {
@@ -144,18 +154,19 @@ std::vector<ZooEntry> ZooEntries() {
 
 bool IsInZoo(std::string_view name) { return Find(name).has_value(); }
 
+std::string ZooName(std::string_view name) {
+  const std::optional<Known> row = Find(name);
+  return row ? row->name : "";
+}
+
 Result<Model> ZooModel(std::string_view name) {
   const std::optional<Known> row = Find(name);
   if (!row) {
     return Error{ErrorCode::kInvalidInput, fmt::format("unknown model '{}'{}", name, Suggestion(name))};
   }
-  if (row->llama == nullptr) {
-    STOWAGE_TRY(const HfConfig config, HfConfig::Parse(row->facts, row->name));
-    return BuildModel(config, row->name);
-  }
-  const LlamaConfig config = ConfigOf(*row->llama);
-  STOWAGE_CHECK(CheckLlamaConfig(config, row->name).ok());
-  return BuildLlama(config, row->name);
+  Result<Model> model = Built(*row);
+  if (model) model->origin = fmt::format("the zoo's facts of {}", row->hub_id);
+  return model;
 }
 
 }  // namespace stowage
