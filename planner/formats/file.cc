@@ -21,7 +21,7 @@ Error IoError(const std::string& path, const char* what) {
 }  // namespace
 
 Result<InputFile> InputFile::Open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer must not block
   if (fd < 0) return IoError(path, "cannot open");
   struct stat info = {};
   if (::fstat(fd, &info) != 0) {

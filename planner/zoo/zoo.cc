@@ -71,17 +71,24 @@ LlamaConfig ConfigOf(const LlamaRow& row) {
 }
 
 // "meta-llama/Llama-3.1-8B-Instruct" -> "llama3.18b", without dots "llama318b". No two names of the table become the
-// same with dots (see the test); without, opt-1.3b and opt-13b would.
+// same with dots (see the test); without, opt-1.3b and opt-13b would. Tuned models have the sizes of their base model:
+// "Mistral-7B-Instruct-v0.3" is "Mistral-7B-v0.3".
 std::string Canonical(std::string_view name, bool dots) {
-  std::string out;
+  std::vector<std::string> words(1);
   for (const char c : name.substr(name.rfind('/') + 1)) {
-    if (std::isalnum(static_cast<unsigned char>(c)) || (dots && c == '.'))
-      out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (std::isalnum(static_cast<unsigned char>(c))) {
+      words.back() += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    } else if (c != '.') {
+      words.emplace_back();
+    } else if (dots) {
+      words.back() += c;
+    }
   }
+  std::erase_if(words, [](const std::string& w) { return w.empty() || w == "instruct" || w == "chat"; });
+  const auto is_ending = [](const std::string& w) { return w == "hf" || w == "it" || w == "base"; };
+  while (!words.empty() && is_ending(words.back())) words.pop_back();
+  std::string out = Join(words, "");
   if (out.starts_with("meta")) out.erase(0, 4);
-  for (const std::string_view ending : {"hf", "instruct", "chat", "base"}) {
-    if (out.ends_with(ending)) out.erase(out.size() - ending.size());
-  }
   return out;
 }
 
