@@ -93,8 +93,10 @@ TEST(NativeStrategies, LowerEveryFamilyAtEveryBudgetFromTheSmallestTheyName) {
       test.Budget("gpu0") = *least + (*most - *least) * eighths / 8;
       for (const char* parameters : {"", "64KiB", "64KiB:rows"}) {
         const Result<Lowered> lowered = ring.lower(test.task(), parameters);
-        if (!lowered && eighths > 0) EXPECT_EQ(lowered.error().code, ErrorCode::kInfeasible);
-        if (!lowered && std::string_view(parameters) != "") continue;
+        if (!lowered && *parameters != '\0') {  // a ring of that size need not fit
+          EXPECT_EQ(lowered.error().code, ErrorCode::kInfeasible);
+          continue;
+        }
         ASSERT_TRUE(lowered) << tiny.name << " in " << test.Budget("gpu0").value() << ": " << lowered.error().message;
         EXPECT_EQ(Judge(*lowered), "") << tiny.name << " in " << test.Budget("gpu0").value();
       }
