@@ -39,7 +39,9 @@ Json RequestOf(const Request& request) {
   return {{"batch", request.batch},
           {"prompt_tokens", request.prompt_tokens},
           {"new_tokens", request.new_tokens},
-          {"dtype", request.dtype ? Json(Name(*request.dtype)) : Json()}};
+          {"dtype", request.dtype                  ? Json(Name(*request.dtype))
+                    : request.quantization.empty() ? Json()
+                                                   : Json(request.quantization)}};
 }
 
 Json SecondsOf(const std::optional<Seconds>& time) { return time ? Json(time->value()) : Json(); }

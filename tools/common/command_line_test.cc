@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "planner/quant/scheme.h"
 #include "tools/common/options.h"
 
 namespace stowage {
@@ -96,7 +97,7 @@ TEST(CommandLine, RefusesAbsurdNumbersAndNamesThem) {
             "--prompt: must be a whole number from 1 to 16777216, not '99999999999999999999'");
   EXPECT_EQ(refusal("--new", "-1"), "--new: must be a whole number from 0 to 16777216, not '-1'");
   EXPECT_EQ(refusal("--new", "12 "), "--new: must be a whole number from 0 to 16777216, not '12 '");
-  EXPECT_EQ(refusal("--dtype", "bf17"), "--dtype: 'bf17' is not a dtype; bf16, fp16 and fp32 are");
+  EXPECT_EQ(refusal("--dtype", "bf17"), "--dtype: 'bf17' is not known; known are " + KnownFormats());
 }
 
 TEST(CommandLine, RefusesAValueForAFlag) {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "planner/families/families.h"
+#include "planner/quant/quantize.h"
 #include "planner/zoo/zoo.h"
 #include "tools/common/gpus.h"
 #include "tools/common/host.h"
@@ -58,13 +58,11 @@ Result<LoadedTask> Load(const TaskOptions& options) {
   LoadedTask out{.request = options.request};
   STOWAGE_TRY(out.model, LoadModel(options.model));
   STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
-  if (options.request.dtype) {
-    if (!Computable(*options.request.dtype)) {
-      return Error{ErrorCode::kInvalidInput,
-                   fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*options.request.dtype))};
-    }
-    SetDType(out.model, *options.request.dtype);
+  if (options.request.dtype && !Computable(*options.request.dtype)) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*options.request.dtype))};
   }
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(out.model, options.request));
   if (out.request.prompt_tokens + out.request.new_tokens > out.model.shape.max_positions) {
     return Error{
         ErrorCode::kInvalidInput,
