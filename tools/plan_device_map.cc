@@ -264,7 +264,7 @@ Result<DeviceMapAnswer> Optimal(const TaskOptions& task, std::string_view parame
   STOWAGE_TRY(question.objective, ReadObjective(options.objective));
   STOWAGE_TRY(question.machine, OptimalMachine(task, options));
   STOWAGE_TRY(question.model, LoadModel(task.model));
-  if (task.request.dtype) SetDType(question.model, *task.request.dtype);
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.model, task.request));
   if (options.no_split) question.model.no_split_classes = SplitAtCommas(*options.no_split);
   STOWAGE_TRY(OptimalMap best, SolveOptimal(question));
   if (options.no_clean) best.map = DeviceMapOf(best.chain, best.placement);
