@@ -17,3 +17,5 @@ BENCHMARK_CAPTURE(BM_FormatsThatFit, qwen3_coder_480b, "qwen3-coder-480b-a35b");
 
 }  // namespace
 }  // namespace stowage
+
+BENCHMARK_MAIN();

@@ -44,8 +44,7 @@ void AddFormatOption(CommandLine& line, Request* request) {
         request->quantization = format.scheme == nullptr ? "" : format.scheme->name;
         return OkStatus();
       },
-      "of the weights: bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m, …; auto (default): as the checkpoint holds "
-      "them");
+      "bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m and more; auto, or without it, as the checkpoint holds it");
 }
 
 void AddRequestOptions(CommandLine& line, Request* request) {
