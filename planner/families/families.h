@@ -21,7 +21,7 @@ std::vector<std::string> KnownFamilies();  // the model_type of each
 bool IsKnownFamily(std::string_view model_type);
 
 // The ops of one pass with a cache of `cache_positions` positions a sequence. Activations, cache and logits have the
-// dtype of the model's first floating weight; token ids are int32. kInvalidInput when the pass does not fit the cache,
+// dtype Model::ComputeDType; token ids are int32. kInvalidInput when the pass does not fit the cache,
 // for a model of headers alone, and for several tokens after others when a window is shorter than the context.
 //
 // A decoder: embedding, then per layer: norm, q, k, v, rope, cache_append, attention, o, add, norm, MLP or experts, add;
@@ -44,8 +44,12 @@ void SetDType(Model& model, DType dtype);
 // values of the kv heads, or the latent and the rotary key of latent attention. All layers are alike.
 Bytes CacheBytesPerPosition(const Model& model);
 Bytes LayerCacheBytesPerPosition(const Model& model);
+// The same in caches of another dtype; packed ones hold whole blocks a position.
+Bytes LayerCacheBytesPerPosition(const Model& model, DType dtype);
+DType CacheDType(const Model& model);  // Model::ComputeDType; fp16 for GGUF, llama.cpp's default
 
-// Of `positions` seen, how many the cache of `layer` holds: its window at most.
+// Of `positions` seen, how many the cache of `layer` holds: its window at most (a static cache; transformers' dynamic
+// one keeps the window, and of a longer prompt all of it until the next token), none where it reads another layer's.
 std::int64_t CachedPositions(const Model& model, std::int64_t layer, std::int64_t positions);
 
 // The caches of all layers for one sequence of `positions`.

@@ -82,7 +82,7 @@ Operand Realizer::Read(ValueId id) const {
 Operand Realizer::Weight(TensorId t) const {
   const Tensor& tensor = model_.tensors[static_cast<std::size_t>(t)];
   const TensorId owner = tensor.tied_to == kNoId ? t : tensor.tied_to;
-  return {Operand::Source::kWeight, owner, AffineBytes(0), AffineBytes(tensor.bytes())};
+  return {Operand::Source::kWeight, owner, AffineBytes(0), AffineBytes(tensor.RowBytes() * tensor.Rows())};
 }
 
 Operand Realizer::Fresh(ValueId id) {

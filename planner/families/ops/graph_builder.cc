@@ -7,14 +7,6 @@
 namespace stowage {
 namespace {
 
-// Weights are as wide as the activations they meet; packed ones (integers, fp8) leave those to the norms.
-DType ActivationDType(const Model& model) {
-  for (const Tensor& t : model.tensors) {
-    if (t.dtype == DType::kF32 || t.dtype == DType::kF16 || t.dtype == DType::kBF16) return t.dtype;
-  }
-  return DType::kF32;
-}
-
 OpKind NormKind(const std::string& class_name) {
   if (class_name == "LayerNorm" || class_name == "CohereLayerNorm") return OpKind::kLayerNorm;
   if (class_name.starts_with("Gemma")) return OpKind::kRmsNormOnePlus;
@@ -36,7 +28,7 @@ OpKind ActivationKind(const std::string& c) {
 }  // namespace
 
 GraphBuilder::GraphBuilder(const Model& model, const Pass& pass, std::int64_t cache_positions)
-    : model_(model), dtype_(ActivationDType(model)) {
+    : model_(model), dtype_(model.ComputeDType()) {
   graph_.pass = pass;
   graph_.cache_positions = cache_positions;
 }
@@ -153,7 +145,7 @@ ValueId GraphBuilder::Embedding(ModuleId module, ValueId ids) {
   const ValueId out = Activation(NameOf(module) + ".out", value(ids).rows, tensor(table).shape[1]);
   Op& op = Emit(OpKind::kEmbedding, NameOf(module), module, kNoId, {ids}, {out}, 0);
   op.weights = {table};
-  op.weight_bytes = SizeOf(tensor(table).dtype, value(out).rows * value(out).width);  // the gathered rows only
+  op.weight_bytes = tensor(table).RowBytes() * value(out).rows;  // the gathered rows only
   return out;
 }
 
@@ -162,7 +154,7 @@ ValueId GraphBuilder::AddRows(ModuleId module, TensorId table, std::int64_t coun
   Op& op = Emit(OpKind::kAddRows, tensor(table).name, module, kNoId, {x}, {out},
                 static_cast<double>(value(x).rows * value(x).width));
   op.weights = {table};
-  op.weight_bytes = SizeOf(tensor(table).dtype, count * value(x).width);
+  op.weight_bytes = tensor(table).bytes() * (count * value(x).width) / Elements(tensor(table).shape);
   return out;
 }
 

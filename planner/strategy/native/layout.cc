@@ -70,8 +70,9 @@ class UnitMaker {
 
 }  // namespace
 
-std::int64_t RowsOf(const Tensor& tensor) { return tensor.shape.size() < 2 ? 1 : tensor.shape[0]; }
-Bytes RowBytes(const Tensor& tensor) { return tensor.bytes() / RowsOf(tensor); }
+std::int64_t RowsOf(const Tensor& tensor) { return tensor.Rows(); }
+Bytes RowBytes(const Tensor& tensor) { return tensor.RowBytes(); }
+Bytes StoredBytes(const Tensor& tensor) { return tensor.RowBytes() * tensor.Rows(); }
 
 std::vector<bool> WhollyResident(const NativeKernel& kernel, const Model& model, const NativeProposal& proposal) {
   std::vector<bool> out;

@@ -37,7 +37,7 @@ const NativeKernel* PassEmitter::KernelOf(const NativeKernel& whole, const Unit&
   if (k.kind == KernelKind::kEmbedding && buffers_.master[whole.reads[1].id] >= 0) {
     // A table that is not wholly resident is gathered from its master, over the link.
     NativeKernel& gather = own_.emplace_back(whole);
-    gather.kernel.host_bytes = AffineBytes(SizeOf(k.dtype, k.rows * k.n));
+    gather.kernel.host_bytes = AffineBytes(RowBytes(c_.model().tensors[whole.reads[1].id]) * k.rows);
     return &gather;
   }
   std::int64_t on_host = 0;
