@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "planner/base/text.h"
+#include "planner/strategy/native/device_map_ring.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/torch/device_map_strategy.h"
@@ -12,8 +13,8 @@
 namespace stowage {
 
 std::vector<Strategy> AllStrategies() {
-  return {ResidentStrategy(), RingStrategy(), TorchResidentStrategy(), DeviceMapStrategy(),
-          SequentialOffloadStrategy()};
+  return {ResidentStrategy(),      RingStrategy(),      DeviceMapRingStrategy(),
+          TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy()};
 }
 
 Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text) {

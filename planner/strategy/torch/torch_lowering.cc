@@ -40,7 +40,7 @@ TorchProgram Hooked(const TorchProgram& program, const Model& model, const Torch
   std::vector<bool> offloaded;
   for (const Tensor& t : model.tensors) {
     const auto id = static_cast<TensorId>(offloaded.size());
-    offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != TorchHome::kDevice);
+    offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != WeightHome::kDevice);
   }
   return AddDispatchHooks(program, model, offloaded);
 }
@@ -133,12 +133,12 @@ class Lowering {
     }
     if (Resident(parameters)) WarmUp(parameters);
     for (const TensorId id : parameters) {
-      if (placement_.homes[id] == TorchHome::kDisk) {
+      if (placement_.homes[id] == WeightHome::kDisk) {
         weights_.file[id] = FileOf(id);
         continue;
       }
       weights_.host[id] = ReadToHost(id);
-      if (placement_.homes[id] == TorchHome::kDevice) MoveToDevice(id);
+      if (placement_.homes[id] == WeightHome::kDevice) MoveToDevice(id);
     }
     for (const TensorId id : buffers) {
       const Tensor& t = model_.tensors[id];
@@ -159,7 +159,7 @@ class Lowering {
   void WarmUp(const std::vector<TensorId>& parameters) {
     Bytes bytes;
     for (const TensorId id : parameters) {
-      if (placement_.homes[id] == TorchHome::kDevice) bytes += model_.tensors[id].bytes();
+      if (placement_.homes[id] == WeightHome::kDevice) bytes += model_.tensors[id].bytes();
     }
     const Bytes total = machine_.pools[machine_.FindPool("gpu0")].budget;
     bytes = std::min(bytes, total - kWarmupKeepsFree);
@@ -171,7 +171,7 @@ class Lowering {
 
   bool Resident(const std::vector<TensorId>& parameters) const {
     return std::any_of(parameters.begin(), parameters.end(),
-                       [&](TensorId id) { return placement_.homes[id] == TorchHome::kDevice; });
+                       [&](TensorId id) { return placement_.homes[id] == WeightHome::kDevice; });
   }
 
   BufferId FileOf(TensorId id) {
@@ -348,9 +348,9 @@ Plan Describe(const PlanningTask& task, const TorchPlacement& placement, std::st
       tensor.tied_to = model.tensors[t.tied_to].name;
     } else {
       Residency home;  // no arena: torch's allocators decide where it lies
-      const TorchHome at = t.buffer ? TorchHome::kDevice : placement.homes[&t - model.tensors.data()];
-      home.where = at == TorchHome::kDevice ? Where::kResident : Where::kStreamed;
-      home.pool = at == TorchHome::kDevice ? "gpu0" : at == TorchHome::kHost ? "host" : "disk";
+      const WeightHome at = t.buffer ? WeightHome::kDevice : placement.homes[&t - model.tensors.data()];
+      home.where = at == WeightHome::kDevice ? Where::kResident : Where::kStreamed;
+      home.pool = at == WeightHome::kDevice ? "gpu0" : at == WeightHome::kHost ? "host" : "disk";
       home.row_end = tensor.Rows();
       tensor.parts.push_back(std::move(home));
     }
@@ -377,22 +377,22 @@ Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
 }  // namespace
 
 TorchPlacement TorchPlacement::Resident(const Model& model) {
-  return {.hooks = Hooks::kNone, .homes = std::vector(model.tensors.size(), TorchHome::kDevice)};
+  return {.hooks = Hooks::kNone, .homes = std::vector(model.tensors.size(), WeightHome::kDevice)};
 }
 
 TorchPlacement TorchPlacement::SequentialOffload(const Model& model) {
-  return {.hooks = Hooks::kCpuOffload, .homes = std::vector(model.tensors.size(), TorchHome::kHost)};
+  return {.hooks = Hooks::kCpuOffload, .homes = std::vector(model.tensors.size(), WeightHome::kHost)};
 }
 
-TorchPlacement TorchPlacement::Dispatched(std::vector<TorchHome> homes) {
-  const bool all = std::all_of(homes.begin(), homes.end(), [](TorchHome h) { return h == TorchHome::kDevice; });
+TorchPlacement TorchPlacement::Dispatched(std::vector<WeightHome> homes) {
+  const bool all = std::all_of(homes.begin(), homes.end(), [](WeightHome h) { return h == WeightHome::kDevice; });
   return {.hooks = all ? Hooks::kNone : Hooks::kDispatch, .homes = std::move(homes)};
 }
 
 Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
   for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
     const Tensor& t = task.model->tensors[i];
-    if (t.buffer || placement.homes[i] != TorchHome::kDisk || FileDType(t) == t.dtype) continue;
+    if (t.buffer || placement.homes[i] != WeightHome::kDisk || FileDType(t) == t.dtype) continue;
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{}: '{}' is {} in its file and would be read from the disk as {} at each use, which is "
                              "not simulated",
@@ -413,7 +413,7 @@ Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement
   }
   for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
     const Tensor& t = task.model->tensors[i];
-    const bool stays = t.buffer || placement.homes[i] == TorchHome::kDevice;
+    const bool stays = t.buffer || placement.homes[i] == WeightHome::kDevice;
     if (HasOwnStorage(t) && stays) peak += RoundUp(t.bytes(), kRounding);
   }
   const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;

@@ -24,22 +24,20 @@
 #include "planner/base/result.h"
 #include "planner/realize/torch.h"
 #include "planner/strategy/closed_form.h"
+#include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {
 
-// Where a parameter stays between its uses.
-enum class TorchHome : std::uint8_t { kDevice, kHost, kDisk };
-
 struct TorchPlacement {
   enum class Hooks : std::uint8_t { kNone, kCpuOffload, kDispatch };
   Hooks hooks = Hooks::kNone;
-  std::vector<TorchHome> homes;  // by TensorId; of a tied weight, the owner's counts. Buffers are on the device
+  std::vector<WeightHome> homes;  // by TensorId; of a tied weight, the owner's counts. Buffers are on the device
 
   static TorchPlacement Resident(const Model& model);
   static TorchPlacement SequentialOffload(const Model& model);
   // accelerate's dispatch_model; without hooks when all is on the device.
-  static TorchPlacement Dispatched(std::vector<TorchHome> homes);
+  static TorchPlacement Dispatched(std::vector<WeightHome> homes);
 };
 
 // A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.
