@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +20,8 @@ using accelerate::DeviceMap;
 using accelerate::Number;
 
 Error Bad(std::string message) { return {ErrorCode::kInvalidInput, std::move(message)}; }
+
+constexpr std::array<std::int64_t, 3> kPercents = {97, 94, 90};
 
 Result<DeviceMap> InferredMap(const PlanningTask& task, std::string_view mode) {
   const Model& model = *task.model;
@@ -41,13 +45,16 @@ Result<DeviceMap> InferredMap(const PlanningTask& task, std::string_view mode) {
   return std::move(inferred.map);
 }
 
-Result<DeviceMap> OptimalMap(const PlanningTask& task) {
+Result<DeviceMap> OptimalMap(const PlanningTask& task, std::int64_t percent) {
+  Machine machine = *task.machine;
+  Bytes& budget = machine.pools[machine.FindPool("gpu0")].budget;
+  budget = budget / 100 * percent;
   const Model& model = *task.model;
   const auto layer_cache = [&model](std::int64_t layer, std::int64_t positions) {
     if (layer >= model.shape.layers) return Bytes(0);
     return LayerCacheBytesPerPosition(model) * CachedPositions(model, layer, positions);
   };
-  STOWAGE_TRY(const ModelChain chain, ChainOf(model, task.request, *task.machine, {.layer_cache = layer_cache}));
+  STOWAGE_TRY(const ModelChain chain, ChainOf(model, task.request, machine, {.layer_cache = layer_cache}));
   STOWAGE_TRY(const ChainPlacement placement, SolvePlacement(chain.problem));
   return DeviceMapOf(chain, placement);
 }
@@ -56,7 +63,10 @@ Result<DeviceMap> MapOf(const PlanningTask& task, std::string_view words) {
   if (words == "auto" || words == "balanced" || words == "balanced_low_0" || words == "sequential") {
     return InferredMap(task, words);
   }
-  if (words == "optimal") return OptimalMap(task);
+  if (words == "optimal") return OptimalMap(task, 100);
+  for (const std::int64_t percent : kPercents) {
+    if (words == fmt::format("optimal:{}", percent)) return OptimalMap(task, percent);
+  }
   if (words.starts_with('{')) {
     STOWAGE_TRY(DeviceMap map, accelerate::ReadDeviceMap(words));
     const accelerate::PlacementTree tree = accelerate::TreeOf(*task.model);

@@ -3,6 +3,8 @@
 //   auto | balanced | balanced_low_0 | sequential   accelerate's maps (planner/solve/accelerate), budgets as the machine
 //                                                   has them
 //   optimal                                         the map of planner/solve/placement
+//   optimal:97 | optimal:94 | optimal:90            that for so many percent of the GPU's budget: an allocator that
+//                                                   fragments needs the others
 //   {"model": 0, "lm_head": "cpu"}                  a map of the user's own, in accelerate's JSON
 #pragma once
 
