@@ -114,7 +114,7 @@ TEST(PlanOptimal, FitsTheCardsOnWhichAcceleratesAutoSpills) {
             "device-map:optimal of llama-3-8b, best for latency\n\n"
             "device     given   weights      used  streams\n"
             "gpu0    12.88 GB  11.96 GB  12.56 GB      0 B\n"
-            "gpu1     6.44 GB   4.10 GB   4.66 GB      0 B\n"
+            "gpu1     6.44 GB   4.10 GB   4.73 GB      0 B\n"
             "host    34.36 GB       0 B       0 B      0 B\n"
             "disk         0 B       0 B       0 B      0 B\n\n"
             "- 8.74 s for the request, and nothing is better: proven.\n" +

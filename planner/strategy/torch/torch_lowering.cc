@@ -46,6 +46,10 @@ TorchProgram Hooked(const TorchProgram& program, const Model& model, const Torch
 }
 
 Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
+  if (!task.model->quantization.empty()) {
+    return Error{ErrorCode::kInfeasible,
+                 fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
+  }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement.hooks == TorchPlacement::Hooks::kNone) return resident;
   auto hooked = std::make_shared<Programs>();
