@@ -1,6 +1,7 @@
 // simulate: what one strategy does on a machine, when, and with how much memory.
 #include <optional>
 
+#include "planner/formats/file.h"
 #include "planner/strategy/registry.h"
 #include "reports/timeline_json.h"
 #include "reports/timeline_text.h"
@@ -15,13 +16,16 @@
 namespace stowage {
 namespace {
 
+constexpr std::int64_t kLargestMap = 64 << 20;
+
 Result<int> SimulateTool(int argc, char** argv) {
   CommandLine line("simulate", "predicts peak memory, time and idle time of one strategy, step by step");
   TaskOptions options;
   AddTaskOptions(line, &options);
   std::string strategy;
   AddStrategyOption(line, &strategy);
-  line.Require("--strategy");
+  std::optional<std::string> device_map;
+  line.Option("--device-map", &device_map, "instead of --strategy: a device map of yours, accelerate's JSON");
   bool json = false;
   AddJsonOption(line, &json);
   line.Example("simulate --model llama-8b --gpu t4 --cpu 30GB --strategy ring --prompt 512 --new 128",
@@ -29,6 +33,13 @@ Result<int> SimulateTool(int argc, char** argv) {
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
 
   STOWAGE_TRY(const LoadedTask loaded, Load(options));
+  if (strategy.empty() == !device_map.has_value()) {
+    return Error{ErrorCode::kInvalidInput, "give either --strategy or --device-map; see simulate --help"};
+  }
+  if (device_map) {
+    STOWAGE_TRY(const std::string map, ReadTextFile(*device_map, kLargestMap));
+    strategy = "device-map:" + map;
+  }
   const std::vector<Strategy> strategies = AllStrategies();
   STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, strategy));
   STOWAGE_TRY(const Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));

@@ -35,16 +35,26 @@ Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task
   return std::shared_ptr<const Programs>(std::move(programs));
 }
 
-Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, TorchPlacement placement) {
+TorchProgram Hooked(const TorchProgram& program, const Model& model, const TorchPlacement& placement) {
+  if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return AddSequentialOffloadHooks(program, model);
+  std::vector<bool> offloaded;
+  for (const Tensor& t : model.tensors) {
+    const auto id = static_cast<TensorId>(offloaded.size());
+    offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != WeightHome::kDevice);
+  }
+  return AddDispatchHooks(program, model, offloaded);
+}
+
+Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
   if (!task.model->quantization.empty()) {
     return Error{ErrorCode::kInfeasible,
                  fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
   }
   STOWAGE_TRY(auto resident, RealizeResident(task));
-  if (placement == TorchPlacement::kResident) return resident;
+  if (placement.hooks == TorchPlacement::Hooks::kNone) return resident;
   auto hooked = std::make_shared<Programs>();
-  hooked->prefill = AddSequentialOffloadHooks(resident->prefill, *task.model);
-  if (task.LoweredPasses() > 0) hooked->decode = AddSequentialOffloadHooks(resident->decode, *task.model);
+  hooked->prefill = Hooked(resident->prefill, *task.model, placement);
+  if (task.LoweredPasses() > 0) hooked->decode = Hooked(resident->decode, *task.model, placement);
   return std::shared_ptr<const Programs>(std::move(hooked));
 }
 
@@ -53,11 +63,12 @@ bool HasOwnStorage(const Tensor& t) { return t.tied_to == kNoId; }
 
 class Lowering {
  public:
-  Lowering(const PlanningTask& task, TorchPlacement placement, const Programs& programs, std::string_view strategy)
+  Lowering(const PlanningTask& task, const TorchPlacement& placement, const Programs& programs,
+           std::string_view strategy)
       : task_(task),
         model_(*task.model),
         machine_(*task.machine),
-        offload_(placement == TorchPlacement::kSequentialOffload),
+        placement_(placement),
         programs_(programs),
         b_(fmt::format("{} {}", strategy, task.model->name)) {}
 
@@ -65,6 +76,7 @@ class Lowering {
     AddMachine();
     weights_.device.assign(model_.tensors.size(), -1);
     weights_.host.assign(model_.tensors.size(), -1);
+    weights_.file.assign(model_.tensors.size(), -1);
     b_.BeginPhase("load", {});
     b_.BeginPrologue(0);
     Load();
@@ -88,7 +100,7 @@ class Lowering {
     lanes_.in = {stream, {b_.AddResource("gpu0.h2d")}};
     lanes_.out = {stream, {b_.AddResource("gpu0.d2h")}};
     lanes_.python = {b_.AddQueue("python"), {}};
-    read_ = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
+    lanes_.read = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
     convert_ = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
     // A hook is host work of its issuer; issuing a step already costs it one operator's dispatch.
     lanes_.hook = std::max(Seconds(0), machine_.dispatch.torch_hook - machine_.dispatch.torch_operator);
@@ -123,16 +135,20 @@ class Lowering {
       if (!HasOwnStorage(model_.tensors[i])) continue;
       (model_.tensors[i].buffer ? buffers : parameters).push_back(static_cast<TensorId>(i));
     }
-    if (!offload_) WarmUp(parameters);
+    if (Resident(parameters)) WarmUp(parameters);
     for (const TensorId id : parameters) {
+      if (placement_.homes[id] == WeightHome::kDisk) {
+        weights_.file[id] = FileOf(id);
+        continue;
+      }
       weights_.host[id] = ReadToHost(id);
-      if (!offload_) MoveToDevice(id);
+      if (placement_.homes[id] == WeightHome::kDevice) MoveToDevice(id);
     }
     for (const TensorId id : buffers) {
       const Tensor& t = model_.tensors[id];
       weights_.host[id] = b_.AddInitial(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
       CopyToDevice(id);
-      if (offload_) b_.EmptyCache(lanes_.gpu);  // as the hooks are attached
+      if (placement_.hooks != TorchPlacement::Hooks::kNone) b_.EmptyCache(lanes_.gpu);  // as they are attached
     }
     prompt_ = b_.AddInitial(lanes_.host, "prompt", BufferKind::kTokens, IdsBytes(task_.request.prompt_tokens));
     tokens_out_ = b_.AddBuffer(lanes_.host, "tokens_out", BufferKind::kTokens, IdsBytes(1));
@@ -146,7 +162,9 @@ class Lowering {
   // one segment.
   void WarmUp(const std::vector<TensorId>& parameters) {
     Bytes bytes;
-    for (const TensorId id : parameters) bytes += model_.tensors[id].bytes();
+    for (const TensorId id : parameters) {
+      if (placement_.homes[id] == WeightHome::kDevice) bytes += model_.tensors[id].bytes();
+    }
     const Bytes total = machine_.pools[machine_.FindPool("gpu0")].budget;
     bytes = std::min(bytes, total - kWarmupKeepsFree);
     if (bytes <= Bytes(0)) return;
@@ -155,17 +173,27 @@ class Lowering {
     b_.Free(warmup);
   }
 
+  bool Resident(const std::vector<TensorId>& parameters) const {
+    return std::any_of(parameters.begin(), parameters.end(),
+                       [&](TensorId id) { return placement_.homes[id] == WeightHome::kDevice; });
+  }
+
+  BufferId FileOf(TensorId id) {
+    const Tensor& t = model_.tensors[id];
+    return b_.AddFileBuffer(disk_, t.name + "@disk", t.source ? t.source->file : 0, t.source ? t.source->offset : 0,
+                            SizeOf(FileDType(t), Elements(t.shape)));
+  }
+
   // Safetensors are mapped and each tensor materialised, then cast where the file holds another dtype.
   BufferId ReadToHost(TensorId id) {
     const Tensor& t = model_.tensors[id];
     const Bytes raw_bytes = SizeOf(FileDType(t), Elements(t.shape));
-    const BufferId file = b_.AddFileBuffer(disk_, t.name + "@disk", t.source ? t.source->file : 0,
-                                           t.source ? t.source->offset : 0, raw_bytes);
+    const BufferId file = FileOf(id);
     const bool casts = FileDType(t) != t.dtype;
     const BufferId raw = b_.AddBuffer(lanes_.host, t.name + (casts ? "@file" : "@host"),
                                       casts ? BufferKind::kStaging : BufferKind::kWeights, raw_bytes);
     b_.Allocate(raw);
-    const StepId read = b_.Read(read_, b_.Whole(file), b_.Whole(raw));
+    const StepId read = b_.Read(lanes_.read, b_.Whole(file), b_.Whole(raw));
     b_.step(read).blocking = true;
     if (!casts) return raw;
     const BufferId cast = b_.AddBuffer(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
@@ -290,18 +318,18 @@ class Lowering {
   const PlanningTask& task_;
   const Model& model_;
   const Machine& machine_;
-  const bool offload_;
+  const TorchPlacement& placement_;
   const Programs& programs_;
   ScheduleBuilder b_;
   TorchLanes lanes_;
   TorchWeights weights_;
-  Lane read_, convert_;
+  Lane convert_;
   std::int32_t disk_ = -1;
   BufferId prompt_ = -1, tokens_out_ = -1, next_ids_ = -1;
   std::vector<BufferId> cache_;
 };
 
-Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
+Plan Describe(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
   const Model& model = *task.model;
   Plan plan;
   plan.model = model.name;
@@ -324,9 +352,9 @@ Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_vi
       tensor.tied_to = model.tensors[t.tied_to].name;
     } else {
       Residency home;  // no arena: torch's allocators decide where it lies
-      const bool stays = t.buffer || placement == TorchPlacement::kResident;
-      home.where = stays ? Where::kResident : Where::kStreamed;
-      home.pool = stays ? "gpu0" : "host";
+      const WeightHome at = t.buffer ? WeightHome::kDevice : placement.homes[&t - model.tensors.data()];
+      home.where = at == WeightHome::kDevice ? Where::kResident : Where::kStreamed;
+      home.pool = at == WeightHome::kDevice ? "gpu0" : at == WeightHome::kHost ? "host" : "disk";
       home.row_end = tensor.Rows();
       tensor.parts.push_back(std::move(home));
     }
@@ -352,7 +380,28 @@ Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
 
 }  // namespace
 
-Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
+TorchPlacement TorchPlacement::Resident(const Model& model) {
+  return {.hooks = Hooks::kNone, .homes = std::vector(model.tensors.size(), WeightHome::kDevice)};
+}
+
+TorchPlacement TorchPlacement::SequentialOffload(const Model& model) {
+  return {.hooks = Hooks::kCpuOffload, .homes = std::vector(model.tensors.size(), WeightHome::kHost)};
+}
+
+TorchPlacement TorchPlacement::Dispatched(std::vector<WeightHome> homes) {
+  const bool all = std::all_of(homes.begin(), homes.end(), [](WeightHome h) { return h == WeightHome::kDevice; });
+  return {.hooks = all ? Hooks::kNone : Hooks::kDispatch, .homes = std::move(homes)};
+}
+
+Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
+  for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
+    const Tensor& t = task.model->tensors[i];
+    if (t.buffer || placement.homes[i] != WeightHome::kDisk || FileDType(t) == t.dtype) continue;
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: '{}' is {} in its file and would be read from the disk as {} at each use, which is "
+                             "not simulated",
+                             strategy, t.name, Name(FileDType(t)), Name(t.dtype))};
+  }
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Lowered lowered;
   lowered.schedule = Lowering(task, placement, *programs, strategy).Run();
@@ -360,14 +409,16 @@ Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, s
   return lowered;
 }
 
-Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement) {
+Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement& placement) {
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Bytes peak = PeakOf(programs->prefill, 0);
   if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
     peak = std::max(peak, PeakOf(programs->decode, passes - 1));
   }
-  for (const Tensor& t : task.model->tensors) {
-    if (HasOwnStorage(t) && (t.buffer || placement == TorchPlacement::kResident)) peak += RoundUp(t.bytes(), kRounding);
+  for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
+    const Tensor& t = task.model->tensors[i];
+    const bool stays = t.buffer || placement.homes[i] == WeightHome::kDevice;
+    if (HasOwnStorage(t) && stays) peak += RoundUp(t.bytes(), kRounding);
   }
   const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
   return peak + CublasWorkspace(capability) + task.machine->Reserved("gpu0");
