@@ -56,6 +56,7 @@ Json RequestOf(const Request& request, PlanBasis basis) {
           {"prompt_tokens", request.prompt_tokens},
           {"new_tokens", request.new_tokens},
           {"dtype", request.dtype ? Json(Name(*request.dtype)) : Json()},
+          {"kv", request.kv ? Json(Name(*request.kv)) : Json()},
           {"basis", BasisName(basis)}};
 }
 
