@@ -10,6 +10,7 @@
 #include "planner/realize/library_workspace.h"
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_pass.h"
+#include "planner/strategy/torch/torch_plan.h"
 
 namespace stowage {
 namespace {
@@ -321,40 +322,6 @@ class Lowering {
   std::vector<BufferId> cache_;
 };
 
-Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
-  const Model& model = *task.model;
-  Plan plan;
-  plan.model = model.name;
-  plan.strategy = strategy;
-  plan.runtime = "torch";
-  plan.request = task.request;
-  for (const Pool& p : task.machine->pools) {
-    if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
-  }
-  for (const Reservation& r : task.machine->reservations) plan.reservations.emplace_back(r.pool, r.bytes);
-  for (const Tensor& t : model.tensors) {
-    TensorPlan tensor;
-    tensor.name = t.name;
-    tensor.dtype = t.dtype;
-    tensor.shape = t.shape;
-    tensor.device = "gpu0";
-    const ModuleId block = model.BlockOf(t.module);
-    if (block != kNoId) tensor.block = model.modules[block].name;
-    if (t.tied_to != kNoId) {
-      tensor.tied_to = model.tensors[t.tied_to].name;
-    } else {
-      Residency home;  // no arena: torch's allocators decide where it lies
-      const bool stays = t.buffer || placement == TorchPlacement::kResident;
-      home.where = stays ? Where::kResident : Where::kStreamed;
-      home.pool = stays ? "gpu0" : "host";
-      home.row_end = tensor.Rows();
-      tensor.parts.push_back(std::move(home));
-    }
-    plan.tensors.push_back(std::move(tensor));
-  }
-  return plan;
-}
-
 // Rounded bytes of storages alive at once in one pass: RecorderForm's peak_rounded without its events.
 Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
   const auto rounded = [&](StorageId id) { return RoundUp(program.storages[id].bytes.at(iteration), kRounding); };
@@ -381,7 +348,7 @@ Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, s
                              task.LoweredPasses(), kMostRecomputed)};
   }
   STOWAGE_TRY(lowered.schedule, Lowering(task, placement, *programs, strategy).Run());
-  lowered.plan = Describe(task, placement, strategy);
+  lowered.plan = DescribeTorchPlan(task, placement, strategy);
   return lowered;
 }
 
