@@ -37,7 +37,7 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
     proposal.resident_rows[t] = 0;
     if (homes[t] == WeightHome::kDisk) on_disk += tensor.bytes();
     if (!native.multiplied[t]) continue;
-    out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * RowStep(tensor));
+    out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * native.row_step[t]);
     out.largest = std::max(out.largest, tensor.bytes());
   }
   if (stay > Bytes(0)) {

@@ -10,56 +10,18 @@
 #include "planner/realize/library_workspace.h"
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_pass.h"
+#include "planner/strategy/torch/torch_plan.h"
+#include "planner/strategy/torch/torch_programs.h"
 
 namespace stowage {
 namespace {
 
-constexpr Bytes kRounding(512);
+constexpr std::int64_t kMostRecomputed = 1024;  // passes of some 3,000 steps each
 constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of the device are left alone
 
 using Programs = TorchPrograms;
 
-Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task) {
-  if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
-    return task.cache->torch;
-  }
-  auto programs = std::make_shared<Programs>();
-  programs->first_pass = task.FirstPass();
-  STOWAGE_TRY(programs->prefill, RealizeTorch(*task.model, PrefillOf(task.request)));
-  if (task.LoweredPasses() > 0) {
-    Pass decode = DecodeOf(task.request);
-    decode.past += task.FirstPass();
-    STOWAGE_TRY(programs->decode, RealizeTorch(*task.model, decode));
-  }
-  if (task.cache != nullptr) task.cache->torch = programs;
-  return std::shared_ptr<const Programs>(std::move(programs));
-}
-
-TorchProgram Hooked(const TorchProgram& program, const Model& model, const TorchPlacement& placement) {
-  if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return AddSequentialOffloadHooks(program, model);
-  std::vector<bool> offloaded;
-  for (const Tensor& t : model.tensors) {
-    const auto id = static_cast<TensorId>(offloaded.size());
-    offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != WeightHome::kDevice);
-  }
-  return AddDispatchHooks(program, model, offloaded);
-}
-
-Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
-  if (!task.model->quantization.empty()) {
-    return Error{ErrorCode::kInfeasible,
-                 fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
-  }
-  STOWAGE_TRY(auto resident, RealizeResident(task));
-  if (placement.hooks == TorchPlacement::Hooks::kNone) return resident;
-  auto hooked = std::make_shared<Programs>();
-  hooked->prefill = Hooked(resident->prefill, *task.model, placement);
-  if (task.LoweredPasses() > 0) hooked->decode = Hooked(resident->decode, *task.model, placement);
-  return std::shared_ptr<const Programs>(std::move(hooked));
-}
-
 DType FileDType(const Tensor& t) { return t.source ? t.source->dtype : t.dtype; }
-bool HasOwnStorage(const Tensor& t) { return t.tied_to == kNoId; }
 
 class Lowering {
  public:
@@ -72,7 +34,7 @@ class Lowering {
         programs_(programs),
         b_(fmt::format("{} {}", strategy, task.model->name)) {}
 
-  Schedule Run() {
+  Result<Schedule> Run() {
     AddMachine();
     weights_.device.assign(model_.tensors.size(), -1);
     weights_.host.assign(model_.tensors.size(), -1);
@@ -83,7 +45,11 @@ class Lowering {
     if (sample() && LoadsTooMuch()) return std::move(b_).Take();
     Reserve();
     EmitPrefill();
-    if (task_.LoweredPasses() > 0) EmitDecode();
+    if (task_.LoweredPasses() > 0 && Recomputes(task_)) {
+      STOWAGE_RETURN_IF_ERROR(EmitRecomputation());
+    } else if (task_.LoweredPasses() > 0) {
+      EmitDecode();
+    }
     return std::move(b_).Take();
   }
 
@@ -298,6 +264,21 @@ class Lowering {
     EmitPass(pass, odd, even, alone + 1, 2, 1, false);
   }
 
+  // Passes over ever longer contexts, each with a program of its own.
+  Status EmitRecomputation() {
+    for (std::int64_t p = 0; p < task_.LoweredPasses(); ++p) {
+      STOWAGE_TRY(TorchProgram program, RealizeTorch(model_, RecomputeOf(task_.request, task_.FirstPass() + p)));
+      if (offload_) program = AddSequentialOffloadHooks(std::move(program), model_);
+      TorchPassEmitter pass(b_, model_, program, lanes_, weights_, fmt::format("decode{}/", p), !sample());
+      if (p == 0) {
+        b_.BeginPhase("decode", pass.Required());
+        b_.BeginPrologue(static_cast<std::int32_t>(task_.LoweredPasses()));
+      }
+      EmitPass(pass, {}, {}, 0, 0, static_cast<std::int32_t>(p), p + 1 == task_.LoweredPasses());
+    }
+    return OkStatus();
+  }
+
   void EmitPass(TorchPassEmitter& pass, const std::vector<BufferId>& past, const std::vector<BufferId>& next,
                 std::int64_t first, std::int64_t stride, std::int32_t number, bool last) {
     const BufferId logits = pass.Emit(
@@ -329,69 +310,7 @@ class Lowering {
   std::vector<BufferId> cache_;
 };
 
-Plan Describe(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
-  const Model& model = *task.model;
-  Plan plan;
-  plan.model = model.name;
-  plan.strategy = strategy;
-  plan.runtime = "torch";
-  plan.request = task.request;
-  for (const Pool& p : task.machine->pools) {
-    if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
-  }
-  for (const Reservation& r : task.machine->reservations) plan.reservations.emplace_back(r.pool, r.bytes);
-  for (const Tensor& t : model.tensors) {
-    TensorPlan tensor;
-    tensor.name = t.name;
-    tensor.dtype = t.dtype;
-    tensor.shape = t.shape;
-    tensor.device = "gpu0";
-    const ModuleId block = model.BlockOf(t.module);
-    if (block != kNoId) tensor.block = model.modules[block].name;
-    if (t.tied_to != kNoId) {
-      tensor.tied_to = model.tensors[t.tied_to].name;
-    } else {
-      Residency home;  // no arena: torch's allocators decide where it lies
-      const WeightHome at = t.buffer ? WeightHome::kDevice : placement.homes[&t - model.tensors.data()];
-      home.where = at == WeightHome::kDevice ? Where::kResident : Where::kStreamed;
-      home.pool = at == WeightHome::kDevice ? "gpu0" : at == WeightHome::kHost ? "host" : "disk";
-      home.row_end = tensor.Rows();
-      tensor.parts.push_back(std::move(home));
-    }
-    plan.tensors.push_back(std::move(tensor));
-  }
-  return plan;
-}
-
-// Rounded bytes of storages alive at once in one pass: RecorderForm's peak_rounded without its events.
-Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
-  const auto rounded = [&](StorageId id) { return RoundUp(program.storages[id].bytes.at(iteration), kRounding); };
-  Bytes live;
-  for (const StorageId id : program.past) live += rounded(id);
-  Bytes peak = live;
-  for (const TorchEvent& event : program.events) {
-    if (event.kind == TorchEventKind::kRelease) live -= rounded(event.storage);
-    if (event.kind != TorchEventKind::kAllocate) continue;
-    live += rounded(event.storage);
-    peak = std::max(peak, live);
-  }
-  return peak;
-}
-
 }  // namespace
-
-TorchPlacement TorchPlacement::Resident(const Model& model) {
-  return {.hooks = Hooks::kNone, .homes = std::vector(model.tensors.size(), WeightHome::kDevice)};
-}
-
-TorchPlacement TorchPlacement::SequentialOffload(const Model& model) {
-  return {.hooks = Hooks::kCpuOffload, .homes = std::vector(model.tensors.size(), WeightHome::kHost)};
-}
-
-TorchPlacement TorchPlacement::Dispatched(std::vector<WeightHome> homes) {
-  const bool all = std::all_of(homes.begin(), homes.end(), [](WeightHome h) { return h == WeightHome::kDevice; });
-  return {.hooks = all ? Hooks::kNone : Hooks::kDispatch, .homes = std::move(homes)};
-}
 
 Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
   for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
@@ -404,30 +323,14 @@ Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& place
   }
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Lowered lowered;
-  lowered.schedule = Lowering(task, placement, *programs, strategy).Run();
-  lowered.plan = Describe(task, placement, strategy);
+  if (Recomputes(task) && task.LoweredPasses() > kMostRecomputed) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("--kv none: {} passes over the whole context are more than the {} that are simulated",
+                             task.LoweredPasses(), kMostRecomputed)};
+  }
+  STOWAGE_TRY(lowered.schedule, Lowering(task, placement, *programs, strategy).Run());
+  lowered.plan = DescribeTorchPlan(task, placement, strategy);
   return lowered;
-}
-
-Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement& placement) {
-  STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
-  Bytes peak = PeakOf(programs->prefill, 0);
-  if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
-    peak = std::max(peak, PeakOf(programs->decode, passes - 1));
-  }
-  for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
-    const Tensor& t = task.model->tensors[i];
-    const bool stays = t.buffer || placement.homes[i] == WeightHome::kDevice;
-    if (HasOwnStorage(t) && stays) peak += RoundUp(t.bytes(), kRounding);
-  }
-  const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
-  return peak + CublasWorkspace(capability) + task.machine->Reserved("gpu0");
-}
-
-Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes) {
-  const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
-  return sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.torch_activations.value_or(Bytes(0)) +
-         CublasWorkspace(capability);
 }
 
 }  // namespace stowage
