@@ -16,7 +16,7 @@
 namespace stowage {
 namespace {
 
-constexpr std::int64_t kMostRecomputed = 1024;  // passes of some 3,000 steps each
+constexpr std::int64_t kMostRecomputed = 1024;    // passes of some 3,000 steps each
 constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of the device are left alone
 
 using Programs = TorchPrograms;
@@ -268,7 +268,7 @@ class Lowering {
   Status EmitRecomputation() {
     for (std::int64_t p = 0; p < task_.LoweredPasses(); ++p) {
       STOWAGE_TRY(TorchProgram program, RealizeTorch(model_, RecomputeOf(task_.request, task_.FirstPass() + p)));
-      if (offload_) program = AddSequentialOffloadHooks(std::move(program), model_);
+      program = Hooked(std::move(program), model_, placement_);
       TorchPassEmitter pass(b_, model_, program, lanes_, weights_, fmt::format("decode{}/", p), !sample());
       if (p == 0) {
         b_.BeginPhase("decode", pass.Required());

@@ -26,16 +26,6 @@ Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask&
   return std::shared_ptr<const TorchPrograms>(std::move(programs));
 }
 
-TorchProgram Hooked(const TorchProgram& program, const Model& model, const TorchPlacement& placement) {
-  if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return AddSequentialOffloadHooks(program, model);
-  std::vector<bool> offloaded;
-  for (const Tensor& t : model.tensors) {
-    const auto id = static_cast<TensorId>(offloaded.size());
-    offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != WeightHome::kDevice);
-  }
-  return AddDispatchHooks(program, model, offloaded);
-}
-
 }  // namespace
 
 TorchPlacement TorchPlacement::Resident(const Model& model) {
@@ -49,6 +39,18 @@ TorchPlacement TorchPlacement::SequentialOffload(const Model& model) {
 TorchPlacement TorchPlacement::Dispatched(std::vector<WeightHome> homes) {
   const bool all = std::all_of(homes.begin(), homes.end(), [](WeightHome h) { return h == WeightHome::kDevice; });
   return {.hooks = all ? Hooks::kNone : Hooks::kDispatch, .homes = std::move(homes)};
+}
+
+TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement) {
+  if (placement.hooks == TorchPlacement::Hooks::kNone) return program;
+  if (placement.hooks == TorchPlacement::Hooks::kCpuOffload)
+    return AddSequentialOffloadHooks(std::move(program), model);
+  std::vector<bool> offloaded;
+  for (const Tensor& t : model.tensors) {
+    const auto id = static_cast<TensorId>(offloaded.size());
+    offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != WeightHome::kDevice);
+  }
+  return AddDispatchHooks(std::move(program), model, offloaded);
 }
 
 Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
