@@ -101,11 +101,10 @@ struct RopeScaling {
 
 // What the forward pass does beyond what the module tree shows.
 struct ForwardFacts {
-  bool alibi = false;        // scores get a bias by distance, in place of rope
-  bool parallel = false;     // attention and MLP read the same rows; both are added to the residual
-  bool norm_first = true;    // false: each half is normed after its residual was added (opt-350m)
-  double score_softcap = 0;  // scores = cap tanh(scores / cap); 0: none
-  double logit_softcap = 0;
+  bool alibi = false;                           // scores get a bias by distance, in place of rope
+  bool parallel = false;                        // attention and MLP read the same rows; both are added to the residual
+  bool norm_first = true;                       // false: each half is normed after its residual was added (opt-350m)
+  double score_softcap = 0, logit_softcap = 0;  // scores = cap tanh(scores / cap); 0: none
   double logit_scale = 1;
   double score_scale = 0;     // of q k; 0: 1 / sqrt(head_dim)
   bool chunked = false;       // windows are chunks: a query sees its own from the start (llama4)
