@@ -58,6 +58,7 @@ Json RequestOf(const Request& request, PlanBasis basis) {
           {"dtype", request.dtype                  ? Json(Name(*request.dtype))
                     : request.quantization.empty() ? Json()
                                                    : Json(request.quantization)},
+          {"kv", request.kv ? Json(Name(*request.kv)) : Json()},
           {"basis", BasisName(basis)}};
 }
 

@@ -126,6 +126,8 @@ TEST(CommandLine, HelpShowsOptionsAndExamples) {
       "  --batch N         sequences at once (1)\n"
       "  --prompt N        tokens of each prompt (512)\n"
       "  --new N           tokens to generate for each sequence (128)\n"
+      "  --kv TEXT         dynamic, static, or none: the whole context again for each token; without it each runtime's "
+      "own\n"
       "  --strategy TEXT   resident, ring or sequential-offload\n"
       "  --json            print JSON\n"
       "  --help            this text\n"

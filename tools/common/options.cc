@@ -54,6 +54,14 @@ void AddRequestOptions(CommandLine& line, Request* request) {
               fmt::format("tokens of each prompt ({})", request->prompt_tokens));
   line.Option("--new", &request->new_tokens, 0, kMostTokens,
               fmt::format("tokens to generate for each sequence ({})", request->new_tokens));
+  line.Option(
+      "--kv",
+      [request](const std::string& text) -> Status {
+        request->kv = ParseKvCache(text);
+        if (request->kv) return OkStatus();
+        return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is not a cache; dynamic, static and none are", text)};
+      },
+      "dynamic, static, or none: the whole context again for each token; without it each runtime's own");
 }
 
 void AddStrategyOption(CommandLine& line, std::string* strategy) {

@@ -18,7 +18,7 @@ void AddModelOption(CommandLine& line, std::string* model);  // --model, require
 void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required = true);
 // --dtype alone: sets Request::dtype or Request::quantization.
 void AddFormatOption(CommandLine& line, Request* request);
-void AddRequestOptions(CommandLine& line, Request* request);       // --dtype, --batch, --prompt, --new
+void AddRequestOptions(CommandLine& line, Request* request);       // --dtype, --batch, --prompt, --new, --kv
 void AddStrategyOption(CommandLine& line, std::string* strategy);  // --strategy
 void AddJsonOption(CommandLine& line, bool* json);                 // --json
 
