@@ -82,9 +82,35 @@ Json TensorJson(std::string_view name, DType dtype, const Shape& shape, std::int
   return j;
 }
 
+// What an index alone tells.
+std::string NamesOnlyText(const Model& model) {
+  std::string out;
+  const std::string stated = model.stated_bytes ? FormatBytes(*model.stated_bytes) + " stated by the index" : "unknown";
+  for (const auto& [key, value] :
+       {std::pair("model", fmt::format("{} ({})", model.name, model.class_name)),
+        std::pair("weights", fmt::format("{}, in {} tensors of unknown shapes", stated, model.tensors.size())),
+        std::pair("files", "none read: " + model.origin)}) {
+    out += fmt::format("{:<14}  {}\n", key, value);
+  }
+  return out;
+}
+
+std::string FilesText(const Model& model) {
+  const std::string origin = model.origin.empty() ? "the config" : model.origin;
+  if (model.files.empty()) return "none: sizes follow from " + origin;
+  return fmt::format("{}: {}", FormatCount(static_cast<std::int64_t>(model.files.size())), origin);
+}
+
+std::string NotesText(const Model& model) {
+  std::string out;
+  for (const std::string& note : model.notes) out += fmt::format("{:<14}  {}\n", "note", note);
+  return out;
+}
+
 }  // namespace
 
 std::string SummaryText(const Model& model) {
+  if (model.names_only) return NamesOnlyText(model) + NotesText(model);
   const Facts f = Collect(model);
   std::vector<std::string> dtypes;
   for (const auto& [name, bytes] : f.dtypes) dtypes.push_back(fmt::format("{} {}", FormatBytes(bytes), name));
@@ -110,11 +136,10 @@ std::string SummaryText(const Model& model) {
   const Bytes cache = CacheBytesPerPosition(model);
   rows.push_back({"cache", cache > Bytes(0) ? fmt::format("{} per token", FormatBytes(cache))
                                             : fmt::format("unknown for {}: weights only", model.family)});
-  rows.push_back({"files", model.files.empty() ? "none: sizes follow from the config"
-                                               : FormatCount(static_cast<std::int64_t>(model.files.size()))});
+  rows.push_back({"files", FilesText(model)});
   std::string out;
   for (const auto& row : rows) out += fmt::format("{:<14}  {}\n", row[0], row[1]);
-  return out;
+  return out + NotesText(model);
 }
 
 std::string SummaryJson(const Model& model) {
@@ -126,6 +151,10 @@ std::string SummaryJson(const Model& model) {
   j["weights_bytes"] = model.CheckpointBytes().value();
   j["tensors"] = f.tensors;
   j["largest_tensor"] = {{"name", f.largest_tensor->name}, {"bytes", f.largest_tensor->bytes().value()}};
+  if (model.names_only) {
+    for (const char* key : {"parameters", "largest_tensor"}) j[key] = nullptr;
+    if (!model.stated_bytes) j["weights_bytes"] = nullptr;
+  }
   j["largest_block"] = nullptr;
   if (f.largest_block != kNoId) {
     const Module& block = model.modules[f.largest_block];
@@ -135,8 +164,12 @@ std::string SummaryJson(const Model& model) {
   j["tied_groups"] = Json::array();
   for (const auto& group : model.tied_groups) j["tied_groups"].push_back(NamesOf(model, group));
   j["dtypes"] = Json::object();
-  for (const auto& [name, bytes] : f.dtypes) j["dtypes"][name] = bytes.value();
+  for (const auto& [name, bytes] : f.dtypes) {
+    if (!model.names_only) j["dtypes"][name] = bytes.value();
+  }
   j["kv_bytes_per_token"] = CacheBytesPerPosition(model).value();
+  j["source"] = model.origin;
+  j["notes"] = model.notes;
   return Dumped(j);
 }
 
@@ -177,6 +210,11 @@ std::string TreeJson(const Model& model) {
 }
 
 std::string TensorsText(const Model& model) {
+  if (model.names_only) {
+    std::string names;
+    for (const Tensor& t : model.tensors) names += t.name + "\n";
+    return names;
+  }
   std::vector<std::vector<std::string>> rows = {{"bytes", "dtype", "name", "shape"}};
   for (const Tensor& t : model.tensors) {
     if (!IsSaved(t)) continue;
@@ -191,6 +229,10 @@ std::string TensorsText(const Model& model) {
 std::string TensorsJson(const Model& model) {
   Json j = Json::array();
   for (const Tensor& t : model.tensors) {
+    if (model.names_only) {
+      j.push_back({{"name", t.name}, {"dtype", nullptr}, {"shape", nullptr}, {"bytes", nullptr}});
+      continue;
+    }
     if (IsSaved(t)) j.push_back(TensorJson(t.name, t.dtype, t.shape, t.bytes().value()));
   }
   for (const Tensor& t : model.unloaded) j.push_back(TensorJson(t.name, t.dtype, t.shape, t.bytes().value()));
@@ -218,6 +260,28 @@ std::string HeaderJson(const SafetensorsHeader& header) {
     Json row = TensorJson(t.name, t.dtype, t.shape, t.bytes);
     row["offset"] = t.offset;
     j["tensors"].push_back(std::move(row));
+  }
+  return Dumped(j);
+}
+
+std::string IndexText(const CheckpointIndex& index) {
+  std::vector<std::int64_t> counts(index.files.size());
+  for (const CheckpointIndex::Entry& e : index.entries) ++counts[e.file];
+  std::string out = fmt::format("{} tensors in {} shards, {}\n", index.entries.size(), index.files.size(),
+                                index.total_size ? FormatBytes(*index.total_size) + " stated" : "no size stated");
+  for (std::size_t i = 0; i < counts.size(); ++i) out += fmt::format("{:>6}  {}\n", counts[i], index.files[i]);
+  for (const CheckpointIndex::Entry& e : index.entries) out += fmt::format("{}  {}\n", e.tensor, index.files[e.file]);
+  return out;
+}
+
+std::string IndexJson(const CheckpointIndex& index) {
+  Json j;
+  j["total_size"] = nullptr;
+  if (index.total_size) j["total_size"] = index.total_size->value();
+  j["shards"] = index.files;
+  j["tensors"] = Json::array();
+  for (const CheckpointIndex::Entry& e : index.entries) {
+    j["tensors"].push_back({{"name", e.tensor}, {"shard", index.files[e.file]}});
   }
   return Dumped(j);
 }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "planner/formats/checkpoint_index.h"
 #include "planner/formats/safetensors.h"
 #include "planner/model/model.h"
 
@@ -12,7 +13,7 @@ namespace stowage {
 std::string SummaryText(const Model& model);
 // {"name","family","parameters","weights_bytes","tensors","largest_tensor":{"name","bytes"},"largest_block":{"name",
 //  "class","bytes"} or null,"no_split_classes","tied_groups":[[owner, others...]],"dtypes":{dtype: bytes},
-//  "kv_bytes_per_token"}
+//  "kv_bytes_per_token","source","notes":[sentences]}; null where an index alone does not say
 std::string SummaryJson(const Model& model);
 
 // Modules in registration order, indented, each with its class, its own tensors and the bytes below it.
@@ -21,10 +22,15 @@ std::string TreeJson(const Model& model);  // [{"name","class","bytes","tensors"
 
 // What a checkpoint of the model holds, in state-dict order: no tied copies, no buffers that are never saved.
 std::string TensorsText(const Model& model);
-std::string TensorsJson(const Model& model);  // [{"name","dtype","shape","bytes"}]
+std::string TensorsJson(const Model& model);  // [{"name","dtype","shape","bytes"}]; null where unknown
 
 // The header of one safetensors file, in the order of the data.
 std::string HeaderText(const SafetensorsHeader& header);
 std::string HeaderJson(const SafetensorsHeader& header);  // {"data_begin","metadata","tensors":[{..., "offset"}]}
+
+// An index: the shards with how many tensors each has, then the tensors in the order of the file.
+std::string IndexText(const CheckpointIndex& index);
+std::string IndexJson(
+    const CheckpointIndex& index);  // {"total_size" or null,"shards":[names],"tensors":[{"name","shard"}]}
 
 }  // namespace stowage

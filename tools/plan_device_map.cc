@@ -9,7 +9,7 @@
 #include "planner/families/families.h"
 #include "planner/formats/file.h"
 #include "planner/solve/accelerate/infer.h"
-#include "planner/zoo/zoo.h"
+#include "tools/common/model_source.h"
 #include "tools/device_map_report.h"
 #include "tools/plan_optimal.h"
 
@@ -105,7 +105,7 @@ struct Question {
 Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   Question question;
   STOWAGE_TRY(question.sizes, ReadSizes(task, options));
-  STOWAGE_TRY(question.model, LoadModel(task.model));
+  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
   question.loaded = question.model;
   if (task.request.dtype) SetDType(question.loaded, *task.request.dtype);
   // accelerate takes a dtype as an option, transformers builds the model in it.
@@ -249,7 +249,7 @@ Result<DeviceMapAnswer> Optimal(const TaskOptions& task, std::string_view parame
                            .any_order = options.any_order};
   STOWAGE_TRY(question.objective, ReadObjective(options.objective));
   STOWAGE_TRY(question.machine, OptimalMachine(task, options));
-  STOWAGE_TRY(question.model, LoadModel(task.model));
+  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
   if (task.request.dtype) SetDType(question.model, *task.request.dtype);
   if (options.no_split) question.model.no_split_classes = SplitAtCommas(*options.no_split);
   STOWAGE_TRY(OptimalMap best, SolveOptimal(question));

@@ -33,6 +33,7 @@ std::int64_t Model::Parameters() const {
 }
 
 Bytes Model::CheckpointBytes() const {
+  if (stated_bytes) return *stated_bytes;
   Bytes total;
   for (const Tensor& t : tensors) {
     if (t.persistent && t.tied_to == kNoId) total += t.bytes();

@@ -119,11 +119,16 @@ struct Model {
   // In the checkpoint, but not loaded by the class (the multi-token-prediction layers of DeepSeek): no module, no memory.
   std::vector<Tensor> unloaded;
   std::vector<std::string> files;  // checkpoint files, absolute or relative as given; empty without weights
+  // Of an index whose shards are not read: metadata.total_size; and whether not even a config gives shapes (all are [0]).
+  std::optional<Bytes> stated_bytes;
+  bool names_only = false;
+  std::string origin;              // where it came from, for the user: "the zoo's facts of meta-llama/Llama-3.1-8B"
+  std::vector<std::string> notes;  // sentences for the user: where files and config differ, what was not read
 
   // What is in memory: every tensor once (tied ones share), buffers included when asked.
   Bytes WeightBytes() const;        // parameters only, a tied weight once
   std::int64_t Parameters() const;  // weights, a tied one once
-  // The tensor data of the checkpoint: every saved tensor once, the unloaded ones included.
+  // The tensor data of the checkpoint: every saved tensor once, the unloaded ones included; stated_bytes if there are.
   Bytes CheckpointBytes() const;
   // The no-split block a module lies in (itself or an ancestor), or kNoId.
   ModuleId BlockOf(ModuleId module) const;

@@ -114,7 +114,7 @@ TEST(CommandLine, HelpShowsOptionsAndExamples) {
       "\n"
       "usage: plan --model TEXT --gpu TEXT [options]\n"
       "\n"
-      "  --model TEXT      a known model (llama-8b), or a folder with config.json (required)\n"
+      "  --model TEXT      a known name (llama-8b), folder, file, or org/name in the Hugging Face cache (required)\n"
       "  --gpu TEXT        15GB, t4, rtx4090:22GiB, 2x24GiB, several with commas, or auto: this computer's; may be "
       "repeated (required)\n"
       "  --cpu TEXT        host memory to use, such as 30GB; without it what is available here\n"

@@ -22,7 +22,7 @@ Result<std::int64_t> ReadNumber(std::string_view text, std::int64_t least, std::
 }
 
 void AddModelOption(CommandLine& line, std::string* model) {
-  line.Option("--model", model, "a known model (llama-8b), or a folder with config.json");
+  line.Option("--model", model, "a known name (llama-8b), folder, file, or org/name in the Hugging Face cache");
   line.Require("--model");
 }
 

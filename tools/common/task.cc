@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "planner/families/families.h"
-#include "planner/zoo/zoo.h"
 #include "tools/common/gpus.h"
 #include "tools/common/host.h"
+#include "tools/common/model_source.h"
 #include "tools/common/options.h"
 
 namespace stowage {
@@ -56,7 +56,7 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) 
 
 Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
-  STOWAGE_TRY(out.model, LoadModel(options.model));
+  STOWAGE_TRY(out.model, LoadNamedModel(options.model));
   if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
   if (options.request.dtype) {
     if (!Computable(*options.request.dtype)) {
