@@ -11,6 +11,10 @@
 
 #include "planner/base/text.h"
 #include "planner/families/families.h"
+#include "planner/machine/build_machine.h"
+#include "planner/quant/fits.h"
+#include "planner/quant/quantize.h"
+#include "planner/realize/library_workspace.h"
 
 namespace stowage {
 namespace {
@@ -39,7 +43,9 @@ std::vector<Bytes> ModuleBytes(const Model& model) {
 struct Facts {
   std::int64_t tensors = 0;
   const Tensor* largest_tensor = nullptr;  // the first of the largest
-  ModuleId largest_block = kNoId;          // the first of the largest; kNoId: no block
+  ModuleId largest_layer = 0;              // likewise, of modules with tensors of their own
+  Bytes largest_layer_bytes;
+  ModuleId largest_block = kNoId;  // likewise; kNoId: no block
   Bytes largest_block_bytes;
   std::map<std::string, Bytes, std::less<>> dtypes;
 };
@@ -59,6 +65,14 @@ Facts Collect(const Model& model) {
   const std::vector<Bytes> bytes = ModuleBytes(model);
   const std::vector<std::string>& classes = model.no_split_classes;
   for (std::size_t m = 0; m < model.modules.size(); ++m) {
+    Bytes own;
+    for (const TensorId t : model.modules[m].tensors) {
+      if (IsWeight(model.tensors[t])) own += model.tensors[t].bytes();
+    }
+    if (own > f.largest_layer_bytes) {
+      f.largest_layer = static_cast<ModuleId>(m);
+      f.largest_layer_bytes = own;
+    }
     if (std::find(classes.begin(), classes.end(), model.modules[m].class_name) == classes.end()) continue;
     if (f.largest_block != kNoId && bytes[m] <= f.largest_block_bytes) continue;
     f.largest_block = static_cast<ModuleId>(m);
@@ -71,6 +85,38 @@ std::vector<std::string> NamesOf(const Model& model, const std::vector<TensorId>
   std::vector<std::string> names;
   for (const TensorId id : ids) names.push_back(model.tensors[id].name);
   return names;
+}
+
+// Without a card at hand: most have the smaller workspace.
+constexpr int kUsualCapability = 89, kHopper = 90;
+
+// Rows of what a request needs beside the weights.
+void AddMemoryRows(const Model& model, const Request& request, std::vector<std::vector<std::string>>& rows) {
+  const RequestMemory m = MemoryOf(model, request);
+  rows.push_back({"request", fmt::format("batch {}, {} prompt and {} new tokens", request.batch,
+                                         FormatCount(request.prompt_tokens), FormatCount(request.new_tokens))});
+  rows.push_back({"  cache", fmt::format("{} (computed)", FormatBytes(m.kv))});
+  rows.push_back({"  activations",
+                  fmt::format("{} (computed: the widest moment of a fused prefill)", FormatBytes(m.activations))});
+  rows.push_back({"  logits", fmt::format("{} (computed: of the last position)", FormatBytes(m.logits))});
+  rows.push_back({"  context", fmt::format("{} (assumed: the largest CUDA context seen, ollama's reserve)",
+                                           FormatBytes(kCudaContext))});
+  rows.push_back({"  workspace",
+                  fmt::format("{}, on Hopper and Blackwell {} (published: torch's for cuBLAS; the native "
+                              "runtime takes none)",
+                              FormatBytes(CublasWorkspace(kUsualCapability)), FormatBytes(CublasWorkspace(kHopper)))});
+}
+
+Json MemoryJson(const Model& model, const Request& request) {
+  const RequestMemory m = MemoryOf(model, request);
+  return {{"batch", request.batch},
+          {"prompt_tokens", request.prompt_tokens},
+          {"new_tokens", request.new_tokens},
+          {"kv_bytes", m.kv.value()},
+          {"activations_bytes", m.activations.value()},
+          {"logits_bytes", m.logits.value()},
+          {"context_bytes", kCudaContext.value()},
+          {"torch_workspace_bytes", CublasWorkspace(kUsualCapability).value()}};
 }
 
 Json TensorJson(std::string_view name, DType dtype, const Shape& shape, std::int64_t bytes) {
@@ -96,6 +142,7 @@ std::string NamesOnlyText(const Model& model) {
 }
 
 std::string FilesText(const Model& model) {
+  if (!model.quantization.empty()) return "none: quantized by " + model.quantization + "'s rules";
   const std::string origin = model.origin.empty() ? "the config" : model.origin;
   if (model.files.empty()) return "none: sizes follow from " + origin;
   return fmt::format("{}: {}", FormatCount(static_cast<std::int64_t>(model.files.size())), origin);
@@ -109,7 +156,7 @@ std::string NotesText(const Model& model) {
 
 }  // namespace
 
-std::string SummaryText(const Model& model) {
+std::string SummaryText(const Model& model, const Request& request) {
   if (model.names_only) return NamesOnlyText(model) + NotesText(model);
   const Facts f = Collect(model);
   std::vector<std::string> dtypes;
@@ -121,6 +168,9 @@ std::string SummaryText(const Model& model) {
        fmt::format("{} in {} tensors ({})", FormatBytes(model.CheckpointBytes()), f.tensors, Join(dtypes, ", "))},
       {"largest tensor", fmt::format("{} {} {}", f.largest_tensor->name, FormatShape(f.largest_tensor->shape),
                                      FormatBytes(f.largest_tensor->bytes()))}};
+  const Module& layer = model.modules[f.largest_layer];
+  rows.push_back(
+      {"largest layer", fmt::format("{} ({}) {}", layer.name, layer.class_name, FormatBytes(f.largest_layer_bytes))});
   if (f.largest_block != kNoId) {
     const Module& block = model.modules[f.largest_block];
     rows.push_back(
@@ -136,13 +186,19 @@ std::string SummaryText(const Model& model) {
   const Bytes cache = CacheBytesPerPosition(model);
   rows.push_back({"cache", cache > Bytes(0) ? fmt::format("{} per token", FormatBytes(cache))
                                             : fmt::format("unknown for {}: weights only", model.family)});
+  if (const Bytes waste = WasteOfFp32(model); waste > Bytes(0)) {
+    rows.push_back({"fp32 waste", fmt::format("{} if loaded in torch's default dtype (transformers before 5: without "
+                                              "torch_dtype)",
+                                              FormatBytes(waste))});
+  }
   rows.push_back({"files", FilesText(model)});
+  if (cache > Bytes(0)) AddMemoryRows(model, request, rows);
   std::string out;
   for (const auto& row : rows) out += fmt::format("{:<14}  {}\n", row[0], row[1]);
   return out + NotesText(model);
 }
 
-std::string SummaryJson(const Model& model) {
+std::string SummaryJson(const Model& model, const Request& request) {
   const Facts f = Collect(model);
   Json j;
   j["name"] = model.name;
@@ -168,6 +224,12 @@ std::string SummaryJson(const Model& model) {
     if (!model.names_only) j["dtypes"][name] = bytes.value();
   }
   j["kv_bytes_per_token"] = CacheBytesPerPosition(model).value();
+  j["quantization"] = nullptr;
+  if (!model.quantization.empty()) j["quantization"] = model.quantization;
+  const Module& layer = model.modules[f.largest_layer];
+  j["largest_layer"] = {{"name", layer.name}, {"class", layer.class_name}, {"bytes", f.largest_layer_bytes.value()}};
+  j["fp32_waste_bytes"] = WasteOfFp32(model).value();
+  j["memory"] = MemoryJson(model, request);
   j["source"] = model.origin;
   j["notes"] = model.notes;
   return Dumped(j);

@@ -6,15 +6,20 @@
 #include "planner/formats/checkpoint_index.h"
 #include "planner/formats/safetensors.h"
 #include "planner/model/model.h"
+#include "planner/model/request.h"
 
 namespace stowage {
 
-// Parameters, bytes by dtype, the largest tensor and block, ties, cache bytes per token. A tied weight counts once.
-std::string SummaryText(const Model& model);
+// Parameters, bytes by dtype, the largest tensor, layer (module with tensors of its own) and block, ties, cache bytes per
+// token, what fp32 would waste, and what the request needs beside the weights, each estimate with its origin. A tied
+// weight counts once.
+std::string SummaryText(const Model& model, const Request& request = {});
 // {"name","family","parameters","weights_bytes","tensors","largest_tensor":{"name","bytes"},"largest_block":{"name",
 //  "class","bytes"} or null,"no_split_classes","tied_groups":[[owner, others...]],"dtypes":{dtype: bytes},
-//  "kv_bytes_per_token","source","notes":[sentences]}; null where an index alone does not say
-std::string SummaryJson(const Model& model);
+//  "kv_bytes_per_token","quantization": scheme or null,"largest_layer": as largest_block,"fp32_waste_bytes",
+//  "memory":{"batch","prompt_tokens","new_tokens","kv_bytes","activations_bytes","logits_bytes","context_bytes",
+//  "torch_workspace_bytes"},"source","notes":[sentences]}; null where an index alone does not say
+std::string SummaryJson(const Model& model, const Request& request = {});
 
 // Modules in registration order, indented, each with its class, its own tensors and the bytes below it.
 std::string TreeText(const Model& model);

@@ -16,9 +16,17 @@ TEST(ModelReport, SummarisesLlama8B) {
 parameters      8,030,261,248
 weights         16.06 GB in 291 tensors (16.06 GB bf16)
 largest tensor  model.embed_tokens.weight [128256, 4096] 1.05 GB
+largest layer   model.embed_tokens (Embedding) 1.05 GB
 largest block   model.layers.0 (LlamaDecoderLayer) 436.2 MB
 cache           131.1 kB per token
+fp32 waste      16.06 GB if loaded in torch's default dtype (transformers before 5: without torch_dtype)
 files           none: sizes follow from the zoo's facts of meta-llama/Llama-3.1-8B
+request         batch 1, 512 prompt and 128 new tokens
+  cache         83.76 MB (computed)
+  activations   37.75 MB (computed: the widest moment of a fused prefill)
+  logits        256.5 kB (computed: of the last position)
+  context       479.2 MB (assumed: the largest CUDA context seen, ollama's reserve)
+  workspace     8.52 MB, on Hopper and Blackwell 33.55 MB (published: torch's for cuBLAS; the native runtime takes none)
 )");
 }
 
@@ -51,6 +59,23 @@ TEST(ModelReport, SummaryJsonOfATiedModel) {
     "bf16": 2471628800
   },
   "kv_bytes_per_token": 32768,
+  "quantization": null,
+  "largest_layer": {
+    "name": "model.embed_tokens",
+    "class": "Embedding",
+    "bytes": 525336576
+  },
+  "fp32_waste_bytes": 2471628800,
+  "memory": {
+    "batch": 1,
+    "prompt_tokens": 512,
+    "new_tokens": 128,
+    "kv_bytes": 20938752,
+    "activations_bytes": 20971520,
+    "logits_bytes": 256512,
+    "context_bytes": 479199232,
+    "torch_workspace_bytes": 8519680
+  },
   "source": "the zoo's facts of meta-llama/Llama-3.2-1B",
   "notes": []
 }

@@ -42,6 +42,8 @@ Bytes Model::CheckpointBytes() const {
   return total;
 }
 
+DType Model::ComputeDType() const { return compute_dtype.value_or(tensors.empty() ? DType::kF32 : tensors[0].dtype); }
+
 ModuleId Model::BlockOf(ModuleId module) const {
   for (ModuleId m = module; m != kNoId; m = modules[m].parent) {
     if (std::find(no_split_classes.begin(), no_split_classes.end(), modules[m].class_name) != no_split_classes.end()) {
