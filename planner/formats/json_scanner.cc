@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstring>
+#include <system_error>
 
 namespace stowage {
 namespace {
@@ -91,7 +93,9 @@ JsonScanner::JsonScanner(std::string_view text) : text_(text) {
 }
 
 void JsonScanner::Fail(std::string_view what) {
-  if (ok()) problem_ = fmt::format("byte {}: {}", at_, what);
+  if (!ok()) return;
+  problem_ = fmt::format("byte {}: {}", at_, what);
+  problem_at_ = at_;
 }
 
 char JsonScanner::Peek() {
@@ -240,6 +244,18 @@ std::int64_t JsonScanner::Integer() {
     return 0;
   }
   return value;
+}
+
+double JsonScanner::Number() {
+  if (!ok()) return 0;
+  Peek();
+  const std::size_t begin = at_;
+  SkipNumber();
+  if (!ok()) return 0;
+  double value = 0;
+  const std::from_chars_result read = std::from_chars(text_.data() + begin, text_.data() + at_, value);
+  if (read.ec != std::errc()) Fail("number beyond what a double holds");
+  return ok() ? value : 0;
 }
 
 void JsonScanner::SkipNumber() {

@@ -32,6 +32,7 @@ class JsonScanner {
 
   bool ok() const { return problem_.empty(); }
   const std::string& problem() const { return problem_; }  // "byte 17: expected ':' after a key"
+  std::size_t problem_at() const { return problem_at_; }   // the byte it names
   std::size_t position() const { return at_; }             // bytes consumed
 
   void BeginObject() { Begin('{', "an object"); }
@@ -42,6 +43,7 @@ class JsonScanner {
 
   std::string_view String();         // valid until the next call of any member
   std::int64_t Integer();            // in [0, 2^63): no sign, fraction or exponent
+  double Number();                   // any number, as the nearest double; beyond its range is a problem
   bool Boolean();                    // true or false
   void Skip();                       // one value of any kind
   bool NextIsString();               // looks without consuming
@@ -65,6 +67,7 @@ class JsonScanner {
   std::array<bool, kMaxDepth> objects_ = {};  // by depth: an object, not an array
   std::string scratch_;                       // a string that had escapes
   std::string problem_;
+  std::size_t problem_at_ = 0;
 };
 
 }  // namespace stowage

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 namespace stowage {
 namespace {
@@ -39,6 +40,22 @@ TEST(JsonScanner, ReadsBooleansAndNothingElseAsOne) {
   ASSERT_TRUE(in.NextItem());
   EXPECT_FALSE(in.Boolean());
   EXPECT_EQ(in.problem(), "byte 14: expected true or false");
+}
+
+TEST(JsonScanner, ReadsNumbersOfEveryForm) {
+  JsonScanner in("[0, -0.5, 1.25e10, 12400000000]");
+  std::vector<double> numbers;
+  in.BeginArray();
+  while (in.NextItem()) numbers.push_back(in.Number());
+  in.End();
+  EXPECT_EQ(in.problem(), "");
+  EXPECT_EQ(numbers, (std::vector<double>{0, -0.5, 1.25e10, 12.4e9}));
+}
+
+TEST(JsonScanner, RefusesNumbersThatNoDoubleHolds) {
+  JsonScanner in("1e999");
+  EXPECT_EQ(in.Number(), 0);
+  EXPECT_EQ(in.problem(), "byte 5: number beyond what a double holds");
 }
 
 TEST(JsonScanner, RefusesWhatRfc8259Refuses) {
