@@ -3,9 +3,8 @@
 // Eager torch has no plan. Every operator allocates its result when Python calls it, and a result dies when Python
 // drops its last reference: a temporary as soon as the operator that used it returns, a local variable when it is
 // assigned again or its function returns. So the order of events is a property of the Python text. RealizeTorch follows
-// that text (transformers 5.23, LlamaForCausalLM or LlamaModel, scaled_dot_product_attention by a fused kernel,
-// DynamicCache that grows by concatenation) reference by reference; torch_llama.cc reads side by side with
-// modeling_llama.py.
+// that text (transformers 5.23, scaled_dot_product_attention by a fused kernel, DynamicCache that grows by
+// concatenation) reference by reference; a family's file reads side by side with its modeling_*.py.
 //
 // Truth: tests/goldens/torch_traces, recorded from the real code under fake tensors; equal event by event.
 //
@@ -101,8 +100,8 @@ struct TorchProgram {
 };
 
 // Iteration i of a decode pass has pass.past + i * pass.past_step positions in its cache; all sizes are affine in i.
-// kInvalidInput: a family other than llama, a rope that recomputes its frequencies, more than one new token over a
-// cache (a causal mask would be made), a module or weight that the Python class has and the model lacks.
+// kInvalidInput: a family or an option of one that is not realized, more than one new token over a cache, a module or
+// weight that the Python class has and the model lacks.
 Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass);
 
 // accelerate's cpu_offload: each module that owns parameters uploads them, one blocking copy and one flush of the cache

@@ -88,6 +88,7 @@ class Eager {
               const Weights& weights, AffineFlops flops);
   void Enter(ModuleId module);  // kNoId: a module that the model's tree does not have; no event
   void Exit(ModuleId module);
+  ModuleId Current() const { return stack_.empty() ? kNoId : stack_.back(); }  // the innermost module that runs
 
   // The caller outlives the pass: the storage is never released.
   void Keep(Ref ref);
@@ -98,8 +99,6 @@ class Eager {
   void Retain(StorageId id) { ++references_[id]; }
   void Release(StorageId id);
   StorageId NewStorage(std::string_view op, Spec spec, TorchRole role);
-  ModuleId Current() const { return stack_.empty() ? kNoId : stack_.back(); }
-
   TorchProgram* program_;
   std::vector<std::int32_t> references_;
   std::vector<ModuleId> stack_;

@@ -1,0 +1,84 @@
+#include "planner/realize/torch_families.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string>
+
+#include "planner/realize/torch.h"
+
+namespace stowage {
+namespace torch_eager {
+namespace {
+
+struct Family {
+  std::string_view model_type;
+  Forward forward;
+};
+
+// One line per model_type, by name.
+constexpr auto kFamilies = std::to_array<Family>({
+    {"llama", ForwardLlama},
+});
+
+std::string KnownFamilies() {
+  std::string out;
+  for (const Family& family : kFamilies) out += fmt::format("{}{}", out.empty() ? "" : ", ", family.model_type);
+  return out;
+}
+
+Status CheckPass(const Model& model, const Pass& pass) {
+  const auto refuse = [&](std::string what) -> Status {
+    return Error{ErrorCode::kInvalidInput, fmt::format("the torch runtime of model '{}': {}", model.name, what)};
+  };
+  if (pass.batch < 1) return refuse(fmt::format("batch is {}, at least 1 is needed", pass.batch));
+  if (pass.tokens < 1) return refuse(fmt::format("a pass of {} tokens, at least 1 is needed", pass.tokens));
+  if (pass.past < 0) return refuse(fmt::format("a cache of {} positions", pass.past));
+  if (pass.past > 0 && pass.tokens > 1) {
+    return refuse(
+        fmt::format("{} new tokens over a cache of {} need a mask, which is not realized yet", pass.tokens, pass.past));
+  }
+  return OkStatus();
+}
+
+// The parameter that every family's computation has the dtype of: the first one of the tree, an embedding's.
+const Tensor* FirstParameter(const Model& model) {
+  for (const Tensor& tensor : model.tensors) {
+    if (!tensor.buffer) return &tensor;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Forward FindForward(std::string_view family) {
+  for (const Family& known : kFamilies) {
+    if (known.model_type == family) return known.forward;
+  }
+  return nullptr;
+}
+
+}  // namespace torch_eager
+
+Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass) {
+  const torch_eager::Forward forward = torch_eager::FindForward(model.family);
+  if (forward == nullptr) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("the torch runtime of model '{}': family '{}' is not realized yet, known are {}",
+                             model.name, model.family, torch_eager::KnownFamilies())};
+  }
+  STOWAGE_RETURN_IF_ERROR(torch_eager::CheckPass(model, pass));
+  if (torch_eager::FirstParameter(model) == nullptr) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("model '{}' has no parameters", model.name)};
+  }
+  TorchProgram program;
+  program.pass = pass;
+  program.dtype = torch_eager::FirstParameter(model)->dtype;
+  program.events.reserve(static_cast<std::size_t>(model.shape.layers) * 150 + 64);
+  torch_eager::TorchWords words(model, pass, &program);
+  STOWAGE_RETURN_IF_ERROR(forward(words));
+  STOWAGE_RETURN_IF_ERROR(words.status());
+  return program;
+}
+
+}  // namespace stowage

@@ -1,0 +1,18 @@
+// The families that eager torch is realized for: one function each, in a file of its own (group). Internal to
+// planner/realize.
+#pragma once
+
+#include "planner/realize/torch_words.h"
+
+namespace stowage::torch_eager {
+
+// Writes one pass: adopts the cache, makes the inputs, runs the root module, keeps what the caller holds. What is not
+// realized is refused before anything else; what the model lacks is found in TorchWords::status() afterwards.
+using Forward = Status (*)(TorchWords& t);
+
+Status ForwardLlama(TorchWords& t);
+
+// nullptr: not realized.
+Forward FindForward(std::string_view family);
+
+}  // namespace stowage::torch_eager
