@@ -14,6 +14,7 @@
 #include "tools/common/exit.h"
 #include "tools/common/host.h"
 #include "tools/common/options.h"
+#include "tools/common/plan_file.h"
 #include "tools/common/task.h"
 #include "tools/common/write_file.h"
 #include "tools/plan_device_map.h"
@@ -37,6 +38,7 @@ Result<int> PlanTool(int argc, char** argv) {
   line.Option("--out", &out, "write the chosen plan to this file");
   line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");
   line.Example("plan --gpu t4 --cpu 30GB --model DIR --json", "a folder with config.json, as JSON");
+  line.Example("plan --gpu 15GB --model llama-8b --out plan.json", "kept for simulate, execute and inspect");
   line.Example("plan --gpu 24GiB,10GiB --model DIR --strategy device-map:auto", "accelerate's own placement");
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
   STOWAGE_TRY(const bool wants_device_map, WantsDeviceMap(strategy, device_map));
@@ -46,7 +48,7 @@ Result<int> PlanTool(int argc, char** argv) {
     STOWAGE_RETURN_IF_ERROR(Print(answer.text));
     return answer.exit_code;
   }
-  if (options.machine.gpus.empty()) {
+  if (options.machine.gpus.empty() && !options.machine.profile_path) {
     return Error{ErrorCode::kInvalidInput, "--gpu is missing; see plan --help"};
   }
 
@@ -63,7 +65,9 @@ Result<int> PlanTool(int argc, char** argv) {
   const std::vector<Ranked> ranked = Rank(strategies, loaded.task());
   const PlanReport report = ReportOf(loaded.task(), ranked);
   const bool fits = !ranked.empty() && ranked[0].fits;
-  const std::string plan = fits && (json || out) ? WritePlanJson(*ranked[0].plan) : "";
+  if (fits) STOWAGE_RETURN_IF_ERROR(CheckPlan(*ranked[0].plan));
+  const std::string plan =
+      fits && (json || out) ? WritePlanJson(MakePlanFile(*ranked[0].plan, loaded, options.model)) : "";
   if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
   if (json) {
     STOWAGE_TRY(const std::string text, PlanJson(report, plan));

@@ -159,10 +159,12 @@ void ReadResource(JsonScanner& in, Resource& r) {
 }
 
 void ReadDispatch(JsonScanner& in, DispatchCost& d) {
-  ReadMembers(in, "dispatch",
-              {Time(in, "native_launch_s", d.native_launch), Time(in, "torch_operator_s", d.torch_operator),
-               Time(in, "torch_hook_s", d.torch_hook), Time(in, "device_malloc_s", d.device_malloc),
-               Time(in, "device_free_s", d.device_free), Time(in, "empty_cache_s", d.empty_cache)});
+  ReadMembers(
+      in, "dispatch",
+      {Time(in, "native_launch_s", d.native_launch), Time(in, "torch_operator_s", d.torch_operator),
+       Time(in, "torch_hook_s", d.torch_hook), Time(in, "device_malloc_s", d.device_malloc),
+       Time(in, "device_free_s", d.device_free), Time(in, "empty_cache_s", d.empty_cache),
+       Real(in, "populate_gpu_s_per_byte", d.populate_gpu), Real(in, "populate_host_s_per_byte", d.populate_host)});
 }
 
 void ReadVersion(JsonScanner& in) {
@@ -260,7 +262,8 @@ std::string WriteMachineJson(const Machine& machine) {
   const DispatchCost& d = machine.dispatch;
   out["dispatch"] = {{"native_launch_s", d.native_launch.value()}, {"torch_operator_s", d.torch_operator.value()},
                      {"torch_hook_s", d.torch_hook.value()},       {"device_malloc_s", d.device_malloc.value()},
-                     {"device_free_s", d.device_free.value()},     {"empty_cache_s", d.empty_cache.value()}};
+                     {"device_free_s", d.device_free.value()},     {"empty_cache_s", d.empty_cache.value()},
+                     {"populate_gpu_s_per_byte", d.populate_gpu},  {"populate_host_s_per_byte", d.populate_host}};
   out["assumptions"] = machine.assumptions;
   return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

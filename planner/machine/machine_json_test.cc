@@ -9,7 +9,7 @@ namespace stowage {
 namespace {
 
 // A field that is added must be written and read: then count it here.
-static_assert(sizeof(DispatchCost) == 6 * sizeof(double));
+static_assert(sizeof(DispatchCost) == 8 * sizeof(double));
 static_assert(sizeof(ComputeRate) == 9 * sizeof(double));
 static_assert(sizeof(TransferRate) == 3 * sizeof(double));
 
@@ -28,12 +28,14 @@ TEST(MachineJson, ReadsBackWhatItWrote) {
   Machine m = Build({"2x24GiB", "t4"});
   m.pools[1].pinned_limit = Bytes(123);
   m.dispatch.torch_hook = Seconds(1.0 / 3);
+  m.dispatch.populate_host = 1e-10;
   m.resources[0].compute->smoothness = 2.1;
   const Result<Machine> back = ReadMachineFile("m.json", WriteMachineJson(m), Machine());
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(WriteMachineJson(*back), WriteMachineJson(m));
   EXPECT_EQ(Describe(*back), Describe(m));
   EXPECT_EQ(back->dispatch.torch_hook, m.dispatch.torch_hook);
+  EXPECT_EQ(back->dispatch.populate_host, m.dispatch.populate_host);
   EXPECT_EQ(back->pools[1].pinned_limit, Bytes(123));
 }
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -183,12 +184,22 @@ Request ReadRequest(JsonScanner& in) {
   return r;
 }
 
+// Adds an entry for `key`, which must be new; false when it is not.
+template <class Value>
+bool AddKey(JsonScanner& in, std::string_view key, std::vector<std::pair<std::string, Value>>& entries) {
+  const bool known = std::any_of(entries.begin(), entries.end(), [&](const auto& e) { return e.first == key; });
+  if (known) in.Fail(fmt::format("a second {}", Quoted(key)));
+  if (entries.size() >= kMostArenas) in.Fail(fmt::format("more than {} entries", kMostArenas));
+  if (in.ok()) entries.emplace_back(key, Value());
+  return in.ok();
+}
+
 void ReadModel(JsonScanner& in, PlanFile& file) {
   ModelFingerprint& m = file.model;
   const auto config = [&] {
     in.BeginObject();
     for (std::string_view key; in.NextKey(key);) {
-      m.config.emplace_back(key, "");
+      if (!AddKey(in, key, m.config)) return;
       m.config.back().second = in.String();
     }
   };
@@ -205,7 +216,7 @@ void ReadModel(JsonScanner& in, PlanFile& file) {
 void ReadBudgets(JsonScanner& in, Plan& plan) {
   in.BeginObject();
   for (std::string_view key; in.NextKey(key);) {
-    plan.budgets.emplace_back(key, Bytes());
+    if (!AddKey(in, key, plan.budgets)) return;
     plan.budgets.back().second = ReadBytes(in);
   }
 }
@@ -228,8 +239,10 @@ void ReadArena(JsonScanner& in, Plan& plan) {
 void ReadPlacement(JsonScanner& in, Plan& plan) {
   Placement& p = plan.placements.emplace_back();
   p.phase = "*";
+  bool has_times = false;
   const auto alive = [&] {
     const auto [first, last] = ReadRange(in);
+    has_times = true;
     p.first = static_cast<std::int32_t>(first);
     p.last = static_cast<std::int32_t>(last);
   };
@@ -240,6 +253,7 @@ void ReadPlacement(JsonScanner& in, Plan& plan) {
                Size(in, "bytes", p.bytes),
                Text(in, "phase", kOptional, p.phase),
                {"alive", kOptional, alive}});
+  if (has_times && p.phase == "*") in.Fail("'alive' without a phase");
   if (plan.placements.size() > kMostPlacements) in.Fail(fmt::format("more than {} placements", kMostPlacements));
 }
 

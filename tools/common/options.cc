@@ -32,6 +32,9 @@ void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required) 
   line.Option("--cpu", &spec->cpu, "host memory to use, such as 30GB; without it what is available here");
   line.Option("--disk", &spec->disk, "disk space to use, such as 500GB; without it what is free at --disk-path");
   line.Option("--disk-path", &spec->disk_path, "the folder whose disk is meant (the current one)");
+  line.Option("--machine", &spec->profile_path,
+              "a file with rates and budgets that replace those of the table; sizes given here win");
+  line.Replaces("--machine", {}, {"--gpu"});
 }
 
 void AddRequestOptions(CommandLine& line, Request* request) {
@@ -51,10 +54,6 @@ void AddRequestOptions(CommandLine& line, Request* request) {
               fmt::format("tokens of each prompt ({})", request->prompt_tokens));
   line.Option("--new", &request->new_tokens, 0, kMostTokens,
               fmt::format("tokens to generate for each sequence ({})", request->new_tokens));
-}
-
-void AddStrategyOption(CommandLine& line, std::string* strategy) {
-  line.Option("--strategy", strategy, "resident, ring or sequential-offload");
 }
 
 void AddJsonOption(CommandLine& line, bool* json) { line.Flag("--json", json, "print JSON"); }

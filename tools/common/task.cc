@@ -6,7 +6,10 @@
 #include <utility>
 #include <vector>
 
+#include "planner/base/text.h"
 #include "planner/families/families.h"
+#include "planner/formats/file.h"
+#include "planner/strategy/registry.h"
 #include "planner/zoo/zoo.h"
 #include "tools/common/gpus.h"
 #include "tools/common/host.h"
@@ -14,6 +17,8 @@
 
 namespace stowage {
 namespace {
+
+constexpr std::int64_t kMostProfileBytes = 1 << 20;
 
 // The dtypes that kernels compute with; others are for storage.
 bool Computable(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
@@ -34,6 +39,30 @@ Status ResolveAuto(MachineSpec& spec) {
   return OkStatus();
 }
 
+Result<Model> LoadModelFor(const std::string& what, const Request& request) {
+  STOWAGE_TRY(Model model, LoadModel(what));
+  STOWAGE_RETURN_IF_ERROR(CheckComputable(model));
+  if (request.dtype) {
+    if (!Computable(*request.dtype)) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*request.dtype))};
+    }
+    SetDType(model, *request.dtype);
+  }
+  if (request.prompt_tokens + request.new_tokens > model.shape.max_positions) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", request.prompt_tokens,
+                             request.new_tokens, model.shape.max_positions, model.name)};
+  }
+  return model;
+}
+
+Status CheckGpus(const Machine& machine) {
+  if (machine.gpus.size() <= 1) return OkStatus();
+  return Error{ErrorCode::kInvalidInput,
+               fmt::format("{} GPUs given, but no strategy uses more than one yet", machine.gpus.size())};
+}
+
 }  // namespace
 
 Result<Machine> MachineOf(MachineSpec spec) {
@@ -45,6 +74,9 @@ Result<Machine> MachineOf(MachineSpec spec) {
   } else if (spec.disk_path) {
     return std::move(free).error().In("--disk-path");
   }
+  if (spec.profile_path) {
+    STOWAGE_TRY(spec.profile, ReadTextFile(*spec.profile_path, kMostProfileBytes));
+  }
   return BuildMachine(spec, facts);
 }
 
@@ -54,28 +86,26 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) 
   AddRequestOptions(line, &options->request);
 }
 
+void AddStrategyOption(CommandLine& line, std::string* strategy, std::string_view runtime) {
+  std::vector<std::string> names;
+  for (const Strategy& s : AllStrategies()) {
+    if (runtime.empty() || s.runtime == runtime) names.push_back(s.name);
+  }
+  line.Option("--strategy", strategy, "NAME[:PARAMETERS]: " + Join(names, ", "));
+}
+
+Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Request& request) {
+  LoadedTask out{.machine = std::move(machine), .request = request};
+  STOWAGE_TRY(out.model, LoadModelFor(model, request));
+  STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
+  return out;
+}
+
 Result<LoadedTask> Load(const TaskOptions& options) {
   LoadedTask out{.request = options.request};
-  STOWAGE_TRY(out.model, LoadModel(options.model));
-  STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
-  if (options.request.dtype) {
-    if (!Computable(*options.request.dtype)) {
-      return Error{ErrorCode::kInvalidInput,
-                   fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*options.request.dtype))};
-    }
-    SetDType(out.model, *options.request.dtype);
-  }
-  if (out.request.prompt_tokens + out.request.new_tokens > out.model.shape.max_positions) {
-    return Error{
-        ErrorCode::kInvalidInput,
-        fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", out.request.prompt_tokens,
-                    out.request.new_tokens, out.model.shape.max_positions, out.model.name)};
-  }
+  STOWAGE_TRY(out.model, LoadModelFor(options.model, options.request));
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
-  if (out.machine.gpus.size() > 1) {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("{} GPUs given, but no strategy uses more than one yet", out.machine.gpus.size())};
-  }
+  STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
   return out;
 }
 
