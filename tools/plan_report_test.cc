@@ -37,7 +37,7 @@ request: batch 1, prompt 8, 8 new tokens
 machine: a small card
 
 strategy    runtime  fits      gpu0      host  first token  per token  tokens/s  limited by
-ring:65536  native   yes   399.9 kB  604.3 kB     291.4 us   266.6 us  3.75e+03  gpu0.sm busy 67 %
+ring:65536  native   yes   399.9 kB  604.3 kB     291.4 us   266.6 us  3.75e+03  gpu0.sm busy 100 %
 resident    native   no           -         -            -          -         -  resident needs 643.6 kB of gpu0, whose budget is 400.0 kB
 
 chosen: ring:65536
@@ -72,8 +72,8 @@ request: batch 1, prompt 8, 8 new tokens
 machine: a small card
 
 strategy  runtime  fits      gpu0      host  first token  per token  tokens/s  limited by
-resident  native   yes   643.6 kB  524.4 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 67 %
-ring      native   yes   643.6 kB  524.4 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 67 %
+resident  native   yes   643.6 kB  524.4 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 100 %
+ring      native   yes   643.6 kB  524.4 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 100 %
 
 chosen: resident
   gpu0  625.2 kB  weights

@@ -25,7 +25,8 @@ Strategy SequentialOffloadStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget =
-              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kSequentialOffload); }};
+              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kSequentialOffload); },
+          .sampled_passes = 2};
 }
 
 }  // namespace stowage

@@ -23,6 +23,13 @@ namespace stowage {
 
 enum class TorchPlacement : std::uint8_t { kResident, kSequentialOffload };
 
+// A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.
+struct TorchPrograms {
+  std::int64_t first_pass = 0;  // PlanningTask::FirstPass() that they were realized for
+  TorchProgram prefill;
+  TorchProgram decode;  // iteration 0: the first pass that is lowered. Empty without decode passes
+};
+
 // Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names.
 Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy);
 

@@ -25,7 +25,8 @@ Strategy TorchResidentStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget =
-              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kResident); }};
+              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kResident); },
+          .sampled_passes = 2};
 }
 
 }  // namespace stowage
