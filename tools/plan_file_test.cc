@@ -177,7 +177,7 @@ TEST_F(PlanFileTest, DumpShowsTheStepsOfAPhaseUnderItsHeadings) {
   const Result<std::string> one = ScheduleText(s, {.phase = "decode", .steps = std::pair(first, first + 1)});
   ASSERT_TRUE(one) << one.error().message;
   EXPECT_EQ(one->substr(0, one->find("\n  ")), "phase decode iterations=" + std::to_string(decode.iterations) +
-                                                  "\nbody passes=" + std::to_string(decode.body.passes));
+                                                   "\nbody passes=" + std::to_string(decode.body.passes));
   EXPECT_EQ(std::count(one->begin(), one->end(), '\n'), 3);
   EXPECT_EQ(ScheduleText(s, {.phase = "encode"}).error().message, "no phase 'encode'; there are load, prefill, decode");
   EXPECT_FALSE(ScheduleText(s, {.steps = std::pair(1'000'000, 1'000'001)}));

@@ -276,6 +276,11 @@ Result<Machine> WithProfile(Machine machine, const MachineSpec& spec, const std:
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} describes {} gpus, and --gpu says {}", path, machine.gpus.size(), gpus.size())};
   }
+  // As BuildMachine orders them: cards first.
+  std::stable_partition(machine.pools.begin(), machine.pools.end(),
+                        [](const Pool& p) { return p.kind == PoolKind::kGpu; });
+  std::stable_partition(machine.resources.begin(), machine.resources.end(),
+                        [](const Resource& r) { return r.name.starts_with("gpu"); });
   const auto keep = [&](const std::string& pool) {
     machine.pools[machine.FindPool(pool)].budget = before.pools[before.FindPool(pool)].budget;
   };

@@ -234,10 +234,9 @@ TEST(BuildMachine, AProfileAloneMustDescribeTheWholeMachine) {
   ASSERT_TRUE(whole);
   const Result<Machine> alone = WithProfile({}, WriteMachineJson(*whole));
   ASSERT_TRUE(alone) << alone.error().message;
-  EXPECT_EQ(alone->resources, whole->resources);
+  EXPECT_TRUE(alone->resources == whole->resources);
   EXPECT_EQ(alone->pools[alone->FindPool("gpu0")], whole->pools[whole->FindPool("gpu0")]);
-  EXPECT_EQ(WithProfile({}, kProfile).error().message,
-            "m.json: machine: pool 'gpu0' of kind host: pools are gpu0, gpu1, …, host and disk");
+  EXPECT_EQ(WithProfile({}, kProfile).error().message, "m.json: machine: 0 gpus and 1 pools for them");
 }
 
 TEST(BuildMachine, RefusesAProfileOfOtherCardsOrOfTooLittleMemory) {
@@ -245,7 +244,9 @@ TEST(BuildMachine, RefusesAProfileOfOtherCardsOrOfTooLittleMemory) {
   ASSERT_TRUE(two);
   EXPECT_EQ(WithProfile({.gpus = {"t4"}}, WriteMachineJson(*two)).error().message,
             "m.json describes 2 gpus, and --gpu says 1");
-  EXPECT_EQ(WithProfile({.gpus = {"t4"}}, "{\"stowage_machine\": 1, \"pools\": {\"gpu0\": {\"budget\": 15}}}").error().message,
+  EXPECT_EQ(WithProfile({.gpus = {"t4"}}, "{\"stowage_machine\": 1, \"pools\": {\"gpu0\": {\"budget\": 15}}}")
+                .error()
+                .message,
             "m.json: pool 'gpu0' has 15 B; the least that makes sense is 65536 B");
 }
 

@@ -188,7 +188,7 @@ TEST(CommandLine, AnArgumentReplacesOptionsThatAreRequiredWithoutIt) {
   EXPECT_EQ(WithPlan({"--model", "m", "--gpu", "t4"}), "");
   EXPECT_EQ(WithPlan({"--model", "m"}), "simulate: --gpu is missing; see simulate --help\n");
   EXPECT_EQ(WithPlan({"p.json", "--gpu", "t4"}), "simulate: --gpu cannot be given with PLAN, which says it\n");
-  EXPECT_NE(WithPlan({"--help"}).find("--gpu TEXT    a card (required without PLAN)\n"), std::string::npos);
+  EXPECT_NE(WithPlan({"--help"}).find("--gpu TEXT          a card (required without PLAN)\n"), std::string::npos);
 }
 
 TEST(CommandLine, ListsTheWordsThatCompletionOffers) {

@@ -31,7 +31,8 @@ TEST(CompletionScript, IsWellFormedForEveryShellThatIsHere) {
     for (const bool commands : {false, true}) {
       const Result<std::string> script = CompletionScript(shell, "inspect", commands);
       ASSERT_TRUE(script) << script.error().message;
-      if (here) EXPECT_EQ(Complaint(shell, *script), "") << *script;
+      if (!here) continue;
+      EXPECT_EQ(Complaint(shell, *script), "") << *script;
     }
   }
 }
