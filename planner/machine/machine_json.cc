@@ -147,7 +147,7 @@ void ReadCompute(JsonScanner& in, ComputeRate& c) {
 void ReadTransfer(JsonScanner& in, TransferRate& t) {
   ReadMembers(in, "transfer",
               {Time(in, "latency_s", t.latency), PerSecond(in, "pinned_bytes_per_s", t.pinned),
-               PerSecond(in, "pageable_bytes_per_s", t.pageable)});
+               PerSecond(in, "pageable_bytes_per_s", t.pageable), Time(in, "start_s", t.start)});
 }
 
 void ReadResource(JsonScanner& in, Resource& r) {
@@ -191,7 +191,8 @@ Json WriteResource(const Resource& r) {
   if (r.transfer) {
     out["transfer"] = {{"latency_s", r.transfer->latency.value()},
                        {"pinned_bytes_per_s", r.transfer->pinned.value()},
-                       {"pageable_bytes_per_s", r.transfer->pageable.value()}};
+                       {"pageable_bytes_per_s", r.transfer->pageable.value()},
+                       {"start_s", r.transfer->start.value()}};
   }
   return out;
 }

@@ -11,7 +11,7 @@ namespace {
 // A field that is added must be written and read: then count it here.
 static_assert(sizeof(DispatchCost) == 8 * sizeof(double));
 static_assert(sizeof(ComputeRate) == 9 * sizeof(double));
-static_assert(sizeof(TransferRate) == 3 * sizeof(double));
+static_assert(sizeof(TransferRate) == 4 * sizeof(double));
 
 Machine Build(std::vector<std::string> gpus) {
   Result<Machine> machine = BuildMachine({.gpus = std::move(gpus), .cpu = "30GB", .disk = "1TB"}, HostFacts());

@@ -19,6 +19,7 @@
 
 namespace stowage {
 
+struct ClosedForm;  // closed_form.h
 struct NativeModel;
 struct TorchPrograms;
 
@@ -68,6 +69,8 @@ struct Strategy {
   // Decode passes that a sample for ranking needs: the first one starts from what the prefill left, the others show the
   // steady state.
   std::int64_t sampled_passes = 3;
+  // Without lowering anything, for any model: `plan --quick`. Empty: there is none.
+  std::function<ClosedForm(const PlanningTask&)> closed_form = {};
 };
 
 }  // namespace stowage

@@ -97,6 +97,7 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& task) {
     Result<Lowered> lowered = strategy.lower(sample, parameters);
     if (!lowered) {
       if (!best.fits) best.why_not = lowered.error().message;
+      if (lowered.error().code == ErrorCode::kInvalidInput) best.refused = true;
       continue;
     }
     Result<Timeline> timeline = Simulate(lowered->schedule, *sample.machine, {.record_spans = true});
@@ -111,8 +112,8 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& task) {
         candidate.fits != best.fits ? candidate.fits : candidate.Total(sample.request) < best.Total(sample.request);
     if (better || best.timeline.phases.empty()) best = std::move(candidate);
   }
+  if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
   if (!best.fits) {
-    if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
     if (strategy.smallest_host_budget) {
       if (const Result<Bytes> smallest = strategy.smallest_host_budget(sample)) best.smallest_host_budget = *smallest;
     }

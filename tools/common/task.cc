@@ -39,9 +39,9 @@ Status ResolveAuto(MachineSpec& spec) {
   return OkStatus();
 }
 
-Result<Model> LoadModelFor(const std::string& what, const Request& request) {
+Result<Model> LoadModelFor(const std::string& what, const Request& request, bool any_weights) {
   STOWAGE_TRY(Model model, LoadModel(what));
-  STOWAGE_RETURN_IF_ERROR(CheckComputable(model));
+  if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(model));
   if (request.dtype) {
     if (!Computable(*request.dtype)) {
       return Error{ErrorCode::kInvalidInput,
@@ -49,10 +49,11 @@ Result<Model> LoadModelFor(const std::string& what, const Request& request) {
     }
     SetDType(model, *request.dtype);
   }
-  if (request.prompt_tokens + request.new_tokens > model.shape.max_positions) {
+  const std::int64_t positions = model.shape.max_positions;  // 0: of an architecture that is not known
+  if (positions > 0 && request.prompt_tokens + request.new_tokens > positions) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", request.prompt_tokens,
-                             request.new_tokens, model.shape.max_positions, model.name)};
+                             request.new_tokens, positions, model.name)};
   }
   return model;
 }
@@ -96,14 +97,14 @@ void AddStrategyOption(CommandLine& line, std::string* strategy, std::string_vie
 
 Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Request& request) {
   LoadedTask out{.machine = std::move(machine), .request = request};
-  STOWAGE_TRY(out.model, LoadModelFor(model, request));
+  STOWAGE_TRY(out.model, LoadModelFor(model, request, /*any_weights=*/false));
   STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
   return out;
 }
 
-Result<LoadedTask> Load(const TaskOptions& options) {
+Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
-  STOWAGE_TRY(out.model, LoadModelFor(options.model, options.request));
+  STOWAGE_TRY(out.model, LoadModelFor(options.model, options.request, any_weights));
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
   STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
   return out;

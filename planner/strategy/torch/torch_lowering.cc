@@ -331,9 +331,19 @@ Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_vi
   return plan;
 }
 
-// Rounded bytes of storages alive at once in one pass.
-Bytes PeakOf(const TorchProgram& program, const Model& model, std::int64_t iteration) {
-  return RecorderForm(program, model, iteration).peak_rounded;
+// Rounded bytes of storages alive at once in one pass: RecorderForm's peak_rounded without its events.
+Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
+  const auto rounded = [&](StorageId id) { return RoundUp(program.storages[id].bytes.at(iteration), kRounding); };
+  Bytes live;
+  for (const StorageId id : program.past) live += rounded(id);
+  Bytes peak = live;
+  for (const TorchEvent& event : program.events) {
+    if (event.kind == TorchEventKind::kRelease) live -= rounded(event.storage);
+    if (event.kind != TorchEventKind::kAllocate) continue;
+    live += rounded(event.storage);
+    peak = std::max(peak, live);
+  }
+  return peak;
 }
 
 }  // namespace
@@ -348,15 +358,21 @@ Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, s
 
 Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement) {
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
-  Bytes peak = PeakOf(programs->prefill, *task.model, 0);
+  Bytes peak = PeakOf(programs->prefill, 0);
   if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
-    peak = std::max(peak, PeakOf(programs->decode, *task.model, passes - 1));
+    peak = std::max(peak, PeakOf(programs->decode, passes - 1));
   }
   for (const Tensor& t : task.model->tensors) {
     if (HasOwnStorage(t) && (t.buffer || placement == TorchPlacement::kResident)) peak += RoundUp(t.bytes(), kRounding);
   }
   const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
   return peak + CublasWorkspace(capability) + task.machine->Reserved("gpu0");
+}
+
+Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes) {
+  const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
+  return sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.torch_activations.value_or(Bytes(0)) +
+         CublasWorkspace(capability);
 }
 
 }  // namespace stowage

@@ -17,6 +17,7 @@
 
 #include "planner/base/result.h"
 #include "planner/realize/torch.h"
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {
@@ -36,5 +37,8 @@ Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, s
 // The budget of gpu0 below which the program certainly runs out of memory: rounded tensors alive at once, the cuBLAS
 // workspace and the machine's reservations. Fragmentation may need more.
 Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement);
+
+// Closed form of what is on gpu0 whatever the weights do: buffers, cache, eager temporaries, the cuBLAS workspace.
+Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes);
 
 }  // namespace stowage
