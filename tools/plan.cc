@@ -40,6 +40,23 @@ Result<int> PrintQuick(const PlanningTask& task, const std::vector<Strategy>& st
   return fits ? 0 : 1;
 }
 
+// Prints what was found and keeps the chosen plan; 1 when nothing fits.
+Result<int> Show(const LoadedTask& loaded, const std::vector<Ranked>& ranked, const std::string& model,
+                 const std::optional<std::string>& out, bool json) {
+  const PlanReport report = ReportOf(loaded.task(), ranked);
+  const bool fits = !ranked.empty() && ranked[0].fits;
+  if (fits) STOWAGE_RETURN_IF_ERROR(CheckPlan(*ranked[0].plan));
+  const std::string plan = fits && (json || out) ? WritePlanJson(MakePlanFile(*ranked[0].plan, loaded, model)) : "";
+  if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
+  if (json) {
+    STOWAGE_TRY(const std::string text, PlanJson(report, plan));
+    STOWAGE_RETURN_IF_ERROR(Print(text));
+  } else {
+    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
+  }
+  return fits ? 0 : 1;
+}
+
 Result<int> PlanTool(int argc, char** argv) {
   CommandLine line("plan",
                    "says where a model's weights, caches and buffers go, by which strategy, and how fast it runs");
@@ -89,19 +106,7 @@ Result<int> PlanTool(int argc, char** argv) {
   }
   const std::vector<Ranked> ranked = Rank(strategies, loaded.task());
   if (strategy && !ranked[0].fits && ranked[0].refused) return Error{ErrorCode::kInvalidInput, ranked[0].why_not};
-  const PlanReport report = ReportOf(loaded.task(), ranked);
-  const bool fits = !ranked.empty() && ranked[0].fits;
-  if (fits) STOWAGE_RETURN_IF_ERROR(CheckPlan(*ranked[0].plan));
-  const std::string plan =
-      fits && (json || out) ? WritePlanJson(MakePlanFile(*ranked[0].plan, loaded, options.model)) : "";
-  if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
-  if (json) {
-    STOWAGE_TRY(const std::string text, PlanJson(report, plan));
-    STOWAGE_RETURN_IF_ERROR(Print(text));
-  } else {
-    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
-  }
-  return fits ? 0 : 1;
+  return Show(loaded, ranked, options.model, out, json);
 }
 
 }  // namespace
