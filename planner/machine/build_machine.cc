@@ -318,6 +318,7 @@ Result<Machine> BuildMachine(const MachineSpec& spec, const HostFacts& facts) {
   AddPeerLinks(gpus, machine);
   AddCommonAssumptions(spec, facts, machine);
   if (spec.profile) {
+    if (gpus.empty()) machine.assumptions.clear();  // the profile is the whole machine and says its own
     STOWAGE_TRY(machine, WithProfile(std::move(machine), spec, gpus));
   }
   machine.name = NameOf(machine);
