@@ -20,10 +20,10 @@ ARROWS = {
     "planner/quant": ["planner/families"],
     "planner/zoo": ["planner/families"],
     "planner/realize": ["planner/model"],
-    "planner/machine": ["planner/model"],  # for the dtypes: compute rates are given per dtype
+    "planner/machine": ["planner/model", "planner/formats"],  # dtypes: rates are given per dtype; the scanner: profiles
     "planner/cost": ["planner/schedule"],  # beyond the design: a cost is asked for a step
     "planner/schedule": ["planner/realize", "planner/machine"],
-    "planner/plan": ["planner/schedule"],
+    "planner/plan": ["planner/schedule", "planner/formats"],  # the scanner: plan files
     "planner/solve": ["planner/plan", "planner/cost"],
     "planner/strategy": ["planner/solve", "planner/families"],  # beyond the design: it asks for the passes' op graphs
     "sim/timeline": ["planner/base"],

@@ -8,7 +8,6 @@
 #include "exec/generate/generate.h"
 #include "exec/kernel_args.h"
 #include "planner/cost/step_cost.h"
-#include "planner/schedule/check.h"
 #include "planner/strategy/registry.h"
 #include "reports/comparison.h"
 #include "reports/timeline_json.h"
@@ -18,6 +17,7 @@
 #include "tools/common/exit.h"
 #include "tools/common/host.h"
 #include "tools/common/options.h"
+#include "tools/common/plan_file.h"
 #include "tools/common/task.h"
 #include "tools/execute_output.h"
 #include "tools/execute_profile.h"
@@ -26,6 +26,7 @@ namespace stowage {
 namespace {
 
 struct ExecuteOptionsOfUser {
+  std::optional<std::string> plan;
   TaskOptions task;
   std::string strategy = "ring";
   std::optional<std::string> tokens;
@@ -36,8 +37,10 @@ struct ExecuteOptionsOfUser {
 };
 
 void AddOptions(CommandLine& line, ExecuteOptionsOfUser* o) {
+  AddPlanArgument(line, &o->plan);
   AddTaskOptions(line, &o->task);
-  AddStrategyOption(line, &o->strategy);
+  AddStrategyOption(line, &o->strategy, "native");
+  PlanReplacesTask(line);
   line.Option("--tokens", &o->tokens, "the prompt's token ids: 1,2,3; without them, --prompt ids are made up");
   line.Option("--devices", &o->devices, "cuda, host, or auto: CUDA where there is a device");
   line.Option("--logits", &o->logits,
@@ -46,6 +49,7 @@ void AddOptions(CommandLine& line, ExecuteOptionsOfUser* o) {
   AddJsonOption(line, &o->json);
   line.Example("execute --model DIR --gpu 20MB --strategy ring --tokens 1,2,3 --new 8", "host devices with 20 MB");
   line.Example("execute --model DIR --gpu 15GB --devices cuda --tokens 1,2,3 --new 64 --json", "a real card");
+  line.Example("execute plan.json --tokens 1,2,3", "what `plan --out plan.json` chose, for a prompt of three");
 }
 
 Result<DeviceKind> KindOf(const std::string& text) {
@@ -93,18 +97,58 @@ Status CheckExecutable(const Model& model, const Schedule& schedule) {
   return OkStatus();
 }
 
-Result<Lowered> Prepare(const LoadedTask& loaded, const std::string& strategy) {
+// A plan file says how long the prompt is; it holds logits of one position.
+Status CheckAgainstPlan(const ExecuteOptionsOfUser& o, const Request& planned, bool tokens_given) {
+  if (o.logits && !planned.all_logits) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("--logits: {} is planned for the logits of the last position "
+                                                       "only; give --model and --strategy instead",
+                                                       *o.plan)};
+  }
+  const std::int64_t given = o.task.request.prompt_tokens;
+  if (!tokens_given || given == planned.prompt_tokens) return OkStatus();
+  return Error{ErrorCode::kInvalidInput, fmt::format("--tokens has {} ids, and {} is planned for a prompt of {}", given,
+                                                     *o.plan, planned.prompt_tokens)};
+}
+
+Result<LoadedPlan> PrepareTask(const ExecuteOptionsOfUser& o) {
+  STOWAGE_TRY(LoadedTask loaded, Load(o.task));
   const std::vector<Strategy> all = AllStrategies();
-  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, strategy));
+  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, o.strategy));
   if (choice.strategy->runtime != "native") {
     return Error{ErrorCode::kInvalidInput, fmt::format("strategy {} belongs to the {} runtime, which is simulated only",
-                                                       strategy, choice.strategy->runtime)};
+                                                       o.strategy, choice.strategy->runtime)};
   }
   STOWAGE_TRY(Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
-  STOWAGE_RETURN_IF_ERROR(CheckExecutable(loaded.model, lowered.schedule));
-  STOWAGE_RETURN_IF_ERROR(CheckPlan(lowered.plan));
-  STOWAGE_RETURN_IF_ERROR(CheckSchedule(lowered.schedule));
-  return lowered;
+  return LoadedPlan{std::move(loaded), std::move(lowered)};
+}
+
+Result<LoadedPlan> PreparePlan(const ExecuteOptionsOfUser& o, bool tokens_given) {
+  STOWAGE_TRY(LoadedPlan loaded, LoadPlan(*o.plan, o.task.model));
+  if (loaded.lowered.plan.runtime != "native") {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: strategy {} belongs to the {} runtime, which is simulated only", *o.plan,
+                             loaded.lowered.plan.strategy, loaded.lowered.plan.runtime)};
+  }
+  STOWAGE_RETURN_IF_ERROR(CheckAgainstPlan(o, loaded.task.request, tokens_given));
+  return loaded;
+}
+
+Result<LoadedPlan> Prepare(const ExecuteOptionsOfUser& o, bool tokens_given) {
+  STOWAGE_TRY(LoadedPlan out, o.plan ? PreparePlan(o, tokens_given) : PrepareTask(o));
+  if (!out.task.request.quantization.empty()) {
+    return Error{
+        ErrorCode::kInvalidInput,
+        fmt::format("--dtype {}: quantized weights are planned and simulated, no kernel computes with them yet",
+                    out.task.request.quantization)};
+  }
+  if (out.task.model.files.empty()) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} has no weights here; give a folder with safetensors, or make one with fabricate",
+                             o.task.model.empty() ? out.task.model.name : o.task.model)};
+  }
+  STOWAGE_RETURN_IF_ERROR(CheckExecutable(out.task.model, out.lowered.schedule));
+  STOWAGE_RETURN_IF_ERROR(CheckLowered(out.lowered));
+  return out;
 }
 
 Result<int> ExecuteTool(int argc, char** argv) {
@@ -114,19 +158,9 @@ Result<int> ExecuteTool(int argc, char** argv) {
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
   STOWAGE_TRY(const DeviceKind kind, KindOf(o.devices));
   STOWAGE_TRY(auto ids, GivenTokens(o));
-  if (!o.task.request.quantization.empty()) {
-    return Error{
-        ErrorCode::kInvalidInput,
-        fmt::format("--dtype {}: quantized weights are planned and simulated, no kernel computes with them yet",
-                    o.task.request.quantization)};
-  }
-  STOWAGE_TRY(const LoadedTask loaded, Load(o.task));
-  if (loaded.model.files.empty()) {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("{} has no weights here; give a folder with safetensors, or make one with fabricate",
-                             o.task.model)};
-  }
-  STOWAGE_TRY(const Lowered lowered, Prepare(loaded, o.strategy));
+  STOWAGE_TRY(const LoadedPlan prepared, Prepare(o, ids.has_value()));
+  const LoadedTask& loaded = prepared.task;
+  const Lowered& lowered = prepared.lowered;
   STOWAGE_TRY(ChosenDevices devices, MakeDevices(lowered.schedule, kind));
   STOWAGE_TRY(const Machine profile, ExecutingMachine(loaded.machine, devices.cuda, o.pace, loaded.model.files[0]));
   ExecuteOptions options;

@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "tools/common/command_line.h"
 #include "tools/common/exit.h"
@@ -26,6 +28,10 @@ constexpr Subcommand kSubcommands[] = {
     {"header", InspectHeader, "inspect header FILE", "the header of one safetensors or GGUF file"},
     {"kv", InspectKv, "inspect kv llama-8b --batch 8", "key-value caches of a request, by kinds of layers"},
     {"trace", InspectTrace, "inspect trace llama-8b --pass decode:512", "what eager torch allocates in a pass"},
+    {"machine", InspectMachine, "inspect machine --gpu t4 --json", "pools, rates and origins; JSON for --machine"},
+    {"dump", InspectDump, "inspect dump plan.json --phase decode", "the schedule of a plan file"},
+    {"explain", InspectExplain, "inspect explain plan.json model.layers.7", "why a block is where it is"},
+    {"diff", InspectDiff, "inspect diff a.json b.json", "what moved, grew or appeared between two plans"},
 };
 
 Result<int> Inspect(int argc, char** argv) {
@@ -42,6 +48,9 @@ Result<int> Inspect(int argc, char** argv) {
   CommandLine line("inspect", "shows what is in a model or a file; `inspect COMMAND --help` says more");
   line.Positional("COMMAND", &command, "one of " + known);
   line.Require("COMMAND");
+  std::vector<std::string> words;
+  for (const Subcommand& s : kSubcommands) words.emplace_back(s.name);
+  line.Words("COMMAND", std::move(words));
   for (const Subcommand& s : kSubcommands) line.Example(s.example, s.what);
   if (const std::optional<int> exit_code = line.Parse(argc, argv)) return *exit_code;
   return Error{ErrorCode::kInvalidInput, fmt::format("no command; known are {}", known)};

@@ -11,6 +11,10 @@ Result<int> InspectTree(int argc, char** argv);
 Result<int> InspectTensors(int argc, char** argv);
 Result<int> InspectHeader(int argc, char** argv);
 Result<int> InspectKv(int argc, char** argv);
+Result<int> InspectMachine(int argc, char** argv);
+Result<int> InspectDump(int argc, char** argv);
+Result<int> InspectExplain(int argc, char** argv);
+Result<int> InspectDiff(int argc, char** argv);
 Result<int> InspectTrace(int argc, char** argv);
 
 }  // namespace stowage

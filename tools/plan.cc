@@ -15,6 +15,7 @@
 #include "tools/common/exit.h"
 #include "tools/common/host.h"
 #include "tools/common/options.h"
+#include "tools/common/plan_file.h"
 #include "tools/common/task.h"
 #include "tools/common/write_file.h"
 #include "tools/plan_device_map.h"
@@ -41,6 +42,23 @@ Result<int> PrintQuick(const PlanningTask& task, const std::vector<Strategy>& st
   return fits ? 0 : 1;
 }
 
+// Prints what was found and keeps the chosen plan; 1 when nothing fits.
+Result<int> Show(const LoadedTask& loaded, const std::vector<Ranked>& ranked, const std::string& model,
+                 const std::optional<std::string>& out, bool json) {
+  const PlanReport report = ReportOf(loaded.task(), ranked);
+  const bool fits = !ranked.empty() && ranked[0].fits;
+  if (fits) STOWAGE_RETURN_IF_ERROR(CheckPlan(*ranked[0].plan));
+  const std::string plan = fits && (json || out) ? WritePlanJson(MakePlanFile(*ranked[0].plan, loaded, model)) : "";
+  if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
+  if (json) {
+    STOWAGE_TRY(const std::string text, PlanJson(report, plan));
+    STOWAGE_RETURN_IF_ERROR(Print(text));
+  } else {
+    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
+  }
+  return fits ? 0 : 1;
+}
+
 Result<int> PlanTool(int argc, char** argv) {
   CommandLine line("plan",
                    "says where a model's weights, caches and buffers go, by which strategy, and how fast it runs");
@@ -58,6 +76,7 @@ Result<int> PlanTool(int argc, char** argv) {
   line.Option("--out", &out, "write the chosen plan to this file");
   line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");
   line.Example("plan --gpu t4 --cpu 30GB --model DIR --json", "a folder with config.json, as JSON");
+  line.Example("plan --gpu 15GB --model llama-8b --out plan.json", "kept for simulate, execute and inspect");
   line.Example("plan --gpu 15GB --model DIR --quick", "in milliseconds, without simulating");
   line.Example("plan --gpu 24GiB,10GiB --model DIR --strategy device-map:auto", "accelerate's own placement");
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
@@ -68,7 +87,7 @@ Result<int> PlanTool(int argc, char** argv) {
     STOWAGE_RETURN_IF_ERROR(Print(answer.text));
     return answer.exit_code;
   }
-  if (options.machine.gpus.empty()) {
+  if (options.machine.gpus.empty() && !options.machine.profile_path) {
     return Error{ErrorCode::kInvalidInput, "--gpu is missing; see plan --help"};
   }
 
@@ -89,12 +108,7 @@ Result<int> PlanTool(int argc, char** argv) {
   }
   const std::vector<Ranked> ranked = Rank(strategies, loaded.task());
   if (strategy && !ranked[0].fits && ranked[0].refused) return Error{ErrorCode::kInvalidInput, ranked[0].why_not};
-  const PlanReport report = ReportOf(loaded.task(), ranked);
-  const bool fits = !ranked.empty() && ranked[0].fits;
-  const std::string plan = fits && (json || out) ? WritePlanJson(*ranked[0].plan) : "";
-  if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
-  STOWAGE_RETURN_IF_ERROR(PrintReport(report, plan, json));
-  return fits ? 0 : 1;
+  return Show(loaded, ranked, options.model, out, json);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "tools/common/exit.h"
 #include "tools/common/host.h"
 #include "tools/common/options.h"
+#include "tools/common/plan_file.h"
 #include "tools/common/task.h"
 
 namespace stowage {
@@ -18,34 +19,54 @@ namespace {
 
 constexpr std::int64_t kLargestMap = 64 << 20;
 
-Result<int> SimulateTool(int argc, char** argv) {
-  CommandLine line("simulate", "predicts peak memory, time and idle time of one strategy, step by step");
-  TaskOptions options;
-  AddTaskOptions(line, &options);
+struct SimulateOptions {
+  std::optional<std::string> plan;
+  TaskOptions task;
   std::string strategy;
-  AddStrategyOption(line, &strategy);
   std::optional<std::string> device_map;
-  line.Option("--device-map", &device_map, "instead of --strategy: a device map of yours, accelerate's JSON");
   bool json = false;
-  AddJsonOption(line, &json);
+};
+
+void AddOptions(CommandLine& line, SimulateOptions* o) {
+  AddPlanArgument(line, &o->plan);
+  AddTaskOptions(line, &o->task);
+  AddStrategyOption(line, &o->strategy);
+  line.Option("--device-map", &o->device_map, "instead of --strategy: a device map of yours, accelerate's JSON");
+  PlanReplacesTask(line);
+  AddJsonOption(line, &o->json);
   line.Example("simulate --model llama-8b --gpu t4 --cpu 30GB --strategy ring --prompt 512 --new 128",
                "a ring on a T4");
-  if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
+  line.Example("simulate plan.json", "what `plan --out plan.json` chose");
+}
 
-  STOWAGE_TRY(const LoadedTask loaded, Load(options));
-  if (strategy.empty() == !device_map.has_value()) {
+Result<LoadedPlan> Prepare(const SimulateOptions& o) {
+  if (o.plan) return LoadPlan(*o.plan, o.task.model);
+  STOWAGE_TRY(LoadedTask loaded, Load(o.task));
+  if (o.strategy.empty() == !o.device_map.has_value()) {
     return Error{ErrorCode::kInvalidInput, "give either --strategy or --device-map; see simulate --help"};
   }
-  if (device_map) {
-    STOWAGE_TRY(const std::string map, ReadTextFile(*device_map, kLargestMap));
+  std::string strategy = o.strategy;
+  if (o.device_map) {
+    STOWAGE_TRY(const std::string map, ReadTextFile(*o.device_map, kLargestMap));
     strategy = "device-map:" + map;
   }
   const std::vector<Strategy> strategies = AllStrategies();
   STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, strategy));
-  STOWAGE_TRY(const Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
-  STOWAGE_TRY(const Timeline timeline, Simulate(lowered.schedule, loaded.machine));
-  STOWAGE_RETURN_IF_ERROR(
-      Print(json ? TimelineJson(timeline) : TimelineText(timeline, loaded.request, {.colour = StdoutShowsColours()})));
+  STOWAGE_TRY(Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
+  return LoadedPlan{std::move(loaded), std::move(lowered)};
+}
+
+Result<int> SimulateTool(int argc, char** argv) {
+  CommandLine line("simulate", "predicts peak memory, time and idle time of one strategy, step by step");
+  SimulateOptions o;
+  AddOptions(line, &o);
+  if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
+
+  STOWAGE_TRY(const LoadedPlan loaded, Prepare(o));
+  STOWAGE_RETURN_IF_ERROR(CheckLowered(loaded.lowered));
+  STOWAGE_TRY(const Timeline timeline, Simulate(loaded.lowered.schedule, loaded.task.machine));
+  STOWAGE_RETURN_IF_ERROR(Print(
+      o.json ? TimelineJson(timeline) : TimelineText(timeline, loaded.task.request, {.colour = StdoutShowsColours()})));
   return timeline.out_of_memory ? 1 : 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "planner/base/text.h"
 #include "planner/machine/hardware_table.h"
+#include "planner/machine/machine_json.h"
 #include "planner/machine/size.h"
 
 namespace stowage {
@@ -223,21 +224,26 @@ void AddCommonAssumptions(const MachineSpec& spec, const HostFacts& facts, Machi
 }
 
 // "2 x NVIDIA T4 15.63 GB, GeForce RTX 4090 25.25 GB, host 30.00 GB"
-std::string NameOf(const std::vector<Gpu>& gpus, Bytes host) {
+std::string NameOf(const Machine& machine) {
+  const auto budget = [&](const std::string& pool) { return machine.pools[machine.FindPool(pool)].budget; };
+  const auto text = [&](std::size_t i) {
+    const GpuInfo& gpu = machine.gpus[i];
+    return fmt::format("{} {}, ", gpu.name.empty() ? gpu.id : gpu.name, FormatBytes(budget(fmt::format("gpu{}", i))));
+  };
   std::string name;
-  for (std::size_t i = 0; i < gpus.size();) {
+  for (std::size_t i = 0; i < machine.gpus.size();) {
     std::size_t end = i + 1;
-    while (end < gpus.size() && gpus[end].card == gpus[i].card && gpus[end].budget == gpus[i].budget) ++end;
-    name += fmt::format("{}{} {}, ", end - i > 1 ? fmt::format("{} x ", end - i) : "", gpus[i].card->name,
-                        FormatBytes(gpus[i].budget));
+    while (end < machine.gpus.size() && text(end) == text(i)) ++end;
+    name += (end - i > 1 ? fmt::format("{} x ", end - i) : "") + text(i);
     i = end;
   }
-  return name + "host " + FormatBytes(host);
+  return name + "host " + FormatBytes(budget("host"));
 }
 
 Result<Bytes> HostBudget(const MachineSpec& spec, const HostFacts& facts) {
   if (!spec.cpu) {
     if (facts.available) return *facts.available;
+    if (spec.profile) return Bytes();  // it may say
     return Error{ErrorCode::kInvalidInput, "this computer does not say how much memory is available; say --cpu 30GB"};
   }
   Result<Bytes> size = ParseSize(*spec.cpu);
@@ -245,21 +251,77 @@ Result<Bytes> HostBudget(const MachineSpec& spec, const HostFacts& facts) {
   return size;
 }
 
+// A sentence on what the profile replaced.
+std::string ProfileAssumption(const std::string& path, const Machine& before, const Machine& after) {
+  std::vector<std::string> rates, budgets;
+  for (const Resource& r : after.resources) {
+    const std::int32_t index = before.FindResource(r.name);
+    if (index < 0 || !(before.resources[index] == r)) rates.push_back(r.name);
+  }
+  for (const Pool& p : after.pools) {
+    const std::int32_t index = before.FindPool(p.name);
+    if (index < 0 || !(before.pools[index] == p)) budgets.push_back(p.name);
+  }
+  std::string out = fmt::format("{} says the rates of {}", path, rates.empty() ? "nothing" : Join(rates, ", "));
+  if (!budgets.empty()) out += fmt::format(" and the budget of {}", Join(budgets, ", "));
+  return out + ".";
+}
+
+// The profile over `machine`; what the user gave a size wins.
+Result<Machine> WithProfile(Machine machine, const MachineSpec& spec, const std::vector<Gpu>& gpus) {
+  const std::string path = spec.profile_path.value_or("machine");
+  const Machine before = machine;
+  STOWAGE_TRY(machine, ReadMachineFile(path, *spec.profile, std::move(machine)));
+  if (!gpus.empty() && machine.gpus.size() != gpus.size()) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} describes {} gpus, and --gpu says {}", path, machine.gpus.size(), gpus.size())};
+  }
+  // As BuildMachine orders them: cards first.
+  std::stable_partition(machine.pools.begin(), machine.pools.end(),
+                        [](const Pool& p) { return p.kind == PoolKind::kGpu; });
+  std::stable_partition(machine.resources.begin(), machine.resources.end(),
+                        [](const Resource& r) { return r.name.starts_with("gpu"); });
+  const auto keep = [&](const std::string& pool) {
+    machine.pools[machine.FindPool(pool)].budget = before.pools[before.FindPool(pool)].budget;
+  };
+  for (std::size_t i = 0; i < gpus.size(); ++i) {
+    if (gpus[i].sized) keep(fmt::format("gpu{}", i));
+  }
+  if (spec.cpu) keep("host");
+  if (spec.disk) keep("disk");
+  for (const Pool& pool : machine.pools) {
+    if (pool.kind != PoolKind::kDisk && pool.budget < kSmallestBudget) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("{}: pool '{}' has {} B; the least that makes sense is {} B", path, pool.name,
+                               pool.budget.value(), kSmallestBudget.value())};
+    }
+  }
+  machine.assumptions.push_back(ProfileAssumption(path, before, machine));
+  return machine;
+}
+
 }  // namespace
 
 Result<Machine> BuildMachine(const MachineSpec& spec, const HostFacts& facts) {
-  STOWAGE_TRY(const std::vector<Gpu> gpus, ParseGpus(spec.gpus));
+  std::vector<Gpu> gpus;
+  if (!spec.profile || !spec.gpus.empty()) {
+    STOWAGE_TRY(gpus, ParseGpus(spec.gpus));
+  }
   STOWAGE_TRY(const Bytes host, HostBudget(spec, facts));
   Result<Bytes> disk = spec.disk ? ParseSize(*spec.disk) : facts.disk_free.value_or(kAssumedDisk);
   if (!disk) return std::move(disk).error().In("disk");
   Machine machine;
-  machine.name = NameOf(gpus, host);
   for (const Gpu& gpu : gpus) AddGpu(gpu, machine);
   AddHost(host, *disk, machine);
   machine.dispatch = kDispatch;
   AddGpuAssumptions(gpus, machine);
   AddPeerLinks(gpus, machine);
   AddCommonAssumptions(spec, facts, machine);
+  if (spec.profile) {
+    if (gpus.empty()) machine.assumptions.clear();  // the profile is the whole machine and says its own
+    STOWAGE_TRY(machine, WithProfile(std::move(machine), spec, gpus));
+  }
+  machine.name = NameOf(machine);
   return machine;
 }
 

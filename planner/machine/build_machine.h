@@ -30,10 +30,12 @@ struct HostFacts {
 };
 
 struct MachineSpec {
-  std::vector<std::string> gpus = {};                   // at least one
+  std::vector<std::string> gpus = {};                   // at least one, unless there is a profile
   std::optional<std::string> cpu = std::nullopt;        // absent: HostFacts::available
   std::optional<std::string> disk = std::nullopt;       // absent: HostFacts::disk_free, or kAssumedDisk
   std::optional<std::string> disk_path = std::nullopt;  // the folder whose free space that is; absent: the current one
+  std::optional<std::string> profile_path = std::nullopt;  // --machine: a file in the form of machine_json.h
+  std::optional<std::string> profile = std::nullopt;       // its text, read over what the rest says; sizes above win
 };
 
 constexpr Bytes kAssumedDisk{1'000'000'000'000};
@@ -49,7 +51,7 @@ constexpr int kMostGpus = 64;
 // its own allocator, and the native runtime plans its own.
 constexpr Bytes kCudaContext{457 * 1'048'576};
 
-// kInvalidInput: no gpu, an unknown name, a bad size, more than a card has, too many gpus.
+// kInvalidInput: no gpu, an unknown name, a bad size, more than a card has, too many gpus, a bad profile.
 Result<Machine> BuildMachine(const MachineSpec& spec, const HostFacts& facts);
 
 // The machine as a person reads it: pools with budgets and reservations, resources with rates and origins, dispatch

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "planner/machine/hardware_table.h"
+#include "planner/machine/machine_json.h"
 
 namespace stowage {
 namespace {
@@ -204,6 +205,49 @@ TEST(HardwareTable, MeasuredCardsKeepTheFitsShareOfTheirMeasurement) {
   const ComputeRate a100 = ComputeOf(**FindCard("a100-40"));
   EXPECT_NEAR(a100.bf16.value() * a100.flops_efficiency, 271.2e12 * 0.965, 0.2e12);
   EXPECT_NEAR(a100.memory.value() * a100.memory_efficiency, 1490e9 * 0.978, 2e9);
+}
+
+const std::string kProfile =
+    "{\"stowage_machine\": 1, \"pools\": {\"gpu0\": {\"budget\": \"14GB\"}, \"host\": {\"budget\": \"20GB\"}}, "
+    "\"resources\": {\"gpu0.h2d\": {\"origin\": \"measured\", \"transfer\": {\"pinned_bytes_per_s\": 13e9}}}}";
+
+Result<Machine> WithProfile(MachineSpec spec, const std::string& profile) {
+  spec.profile_path = "m.json";
+  spec.profile = profile;
+  return BuildMachine(spec, {.available = Bytes(8'000'000'000)});
+}
+
+TEST(BuildMachine, AProfileReplacesTheTableAndSizesReplaceTheProfile) {
+  const Result<Machine> m = WithProfile({.gpus = {"t4"}}, kProfile);
+  ASSERT_TRUE(m) << m.error().message;
+  EXPECT_EQ(m->name, "NVIDIA T4 14.00 GB, host 20.00 GB");
+  EXPECT_EQ(m->resources[m->FindResource("gpu0.h2d")].transfer->pinned, BytesPerSecond(13e9));
+  EXPECT_EQ(m->resources[m->FindResource("gpu0.h2d")].origin, Origin::kMeasured);
+  EXPECT_EQ(m->assumptions.back(), "m.json says the rates of gpu0.h2d and the budget of gpu0, host.");
+  const Result<Machine> sized = WithProfile({.gpus = {"t4:15GB"}, .cpu = "30GB"}, kProfile);
+  ASSERT_TRUE(sized) << sized.error().message;
+  EXPECT_EQ(sized->name, "NVIDIA T4 15.00 GB, host 30.00 GB");
+}
+
+TEST(BuildMachine, AProfileAloneMustDescribeTheWholeMachine) {
+  const Result<Machine> whole = BuildMachine({.gpus = {"t4"}, .cpu = "30GB", .disk = "1TB"}, HostFacts());
+  ASSERT_TRUE(whole);
+  const Result<Machine> alone = WithProfile({}, WriteMachineJson(*whole));
+  ASSERT_TRUE(alone) << alone.error().message;
+  EXPECT_TRUE(alone->resources == whole->resources);
+  EXPECT_EQ(alone->pools[alone->FindPool("gpu0")], whole->pools[whole->FindPool("gpu0")]);
+  EXPECT_EQ(WithProfile({}, kProfile).error().message, "m.json: machine: 0 gpus and 1 pools for them");
+}
+
+TEST(BuildMachine, RefusesAProfileOfOtherCardsOrOfTooLittleMemory) {
+  const Result<Machine> two = BuildMachine({.gpus = {"2xt4"}, .cpu = "30GB", .disk = "1TB"}, HostFacts());
+  ASSERT_TRUE(two);
+  EXPECT_EQ(WithProfile({.gpus = {"t4"}}, WriteMachineJson(*two)).error().message,
+            "m.json describes 2 gpus, and --gpu says 1");
+  EXPECT_EQ(WithProfile({.gpus = {"t4"}}, "{\"stowage_machine\": 1, \"pools\": {\"gpu0\": {\"budget\": 15}}}")
+                .error()
+                .message,
+            "m.json: pool 'gpu0' has 15 B; the least that makes sense is 65536 B");
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct Pool {
   PoolKind kind = PoolKind::kGpu;
   Bytes budget;                       // what a plan may use, driver context and library workspaces included
   std::optional<Bytes> pinned_limit;  // host: page-locked memory allowed; absent: the whole budget
+  friend bool operator==(const Pool&, const Pool&) = default;
 };
 
 // Bytes of a pool that no tensor gets: a named, estimated line with its origin ("CUDA context").
@@ -52,6 +53,7 @@ struct ComputeRate {
   BytesPerSecond in_place{0};  // reading page-locked host memory from a kernel, over the link; 0: it cannot
 
   FlopsPerSecond Peak(DType dtype) const;  // fp32's for types without units of their own
+  friend bool operator==(const ComputeRate&, const ComputeRate&) = default;
 };
 
 // t = latency + bytes / rate. An all-reduce: start + the hops of a ring or a tree (planner/cost/cost.h).
@@ -60,6 +62,7 @@ struct TransferRate {
   BytesPerSecond pinned{0};
   BytesPerSecond pageable{0};  // from or to pageable host memory; the disk: same as pinned
   Seconds start = {};          // of an all-reduce, whatever its size: the launch on all ranks until they have met
+  friend bool operator==(const TransferRate&, const TransferRate&) = default;
 };
 
 struct Resource {
@@ -68,6 +71,7 @@ struct Resource {
   std::optional<ComputeRate> compute;
   std::optional<TransferRate> transfer;
   Origin origin = Origin::kAssumed;
+  friend bool operator==(const Resource&, const Resource&) = default;
 };
 
 // What issuing one step costs its host thread.

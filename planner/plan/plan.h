@@ -15,7 +15,7 @@
 namespace stowage {
 
 // Bumped when a reader of the old form would misread the new one.
-inline constexpr int kPlanVersion = 1;
+inline constexpr int kPlanVersion = 2;
 
 enum class Where : std::uint8_t {
   kResident,  // in an arena of the device that computes with it, for the whole phase

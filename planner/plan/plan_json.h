@@ -1,6 +1,10 @@
-// plan.json: a plan as text that can be stored, compared and read back.
+// plan.json: a plan with all that is needed to lower it again, as text that can be stored, compared and read back.
 //
-//   {"stowage_plan": 1, "model": …, "strategy": …, "runtime": …, "request": {…},
+//   {"stowage_plan": 2,
+//    "model": {"name", "source", "parameters", "weights_bytes", "tensors", "tensors_hash", "config": {name: text}},
+//    "machine": {…},                                                      (planner/machine/machine_json.h)
+//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "all_logits"},
+//    "strategy": "ring:268435456:rows", "runtime": "native",
 //    "budgets": {pool: bytes}, "reservations": [{"pool", "bytes"}],
 //    "arenas": [{"name", "pool", "kind", "bytes", "lower_bound"}],
 //    "tensors": [{"name", "dtype", "shape", "scales_bytes", "device", "block", "tied_to",
@@ -14,14 +18,23 @@
 #include <string_view>
 
 #include "planner/base/result.h"
+#include "planner/machine/machine.h"
+#include "planner/plan/fingerprint.h"
 #include "planner/plan/plan.h"
 
 namespace stowage {
 
-std::string WritePlanJson(const Plan& plan);
+struct PlanFile {
+  Plan plan;
+  ModelFingerprint model;
+  Machine machine;
+};
 
-// kInvalidInput names the field and what it holds; an unknown version is refused with both versions named. What is read
-// is not checked beyond its form: that is CheckPlan's business.
-Result<Plan> ReadPlanJson(std::string_view text);
+std::string WritePlanJson(const PlanFile& file);
+
+// The text of `path`, which is hostile: numbers are bounded so that no sum of sizes overflows, memory is a small
+// multiple of the text. kInvalidInput with line and column; an unknown version is refused with both versions named.
+// The machine has passed CheckMachine. The plan is not checked beyond its form: that is CheckPlan's business.
+Result<PlanFile> ReadPlanJson(std::string_view path, std::string_view text);
 
 }  // namespace stowage

@@ -11,6 +11,7 @@
 #include "planner/base/check.h"
 #include "planner/base/nearest.h"
 #include "planner/base/text.h"
+#include "tools/common/completion.h"
 #include "tools/common/read_number.h"
 #include "tools/common/version.h"
 
@@ -23,6 +24,12 @@ constexpr std::string_view kTextPlaceholder = "TEXT";
 }  // namespace
 
 struct CommandLine::Impl {
+  struct Entry;
+  // Where `by` is given, the entry is not required, or not even allowed.
+  struct Replacement {
+    const Entry* by;
+    bool forbidden;
+  };
   struct Entry {
     std::string flag;  // "--gpu", or a positional's name
     std::string help;
@@ -31,9 +38,13 @@ struct CommandLine::Impl {
     bool repeated = false;
     bool required = false;
     bool may_be_empty = false;
+    std::vector<Replacement> replacements;
+    std::vector<std::string> words;
     std::function<Status(const std::string&)> read;
     std::vector<std::string> values;  // CLI11 fills these two
     bool given = false;
+
+    bool IsGiven() const { return given || !values.empty(); }
   };
   struct ExampleLine {
     std::string command;
@@ -47,13 +58,17 @@ struct CommandLine::Impl {
   std::vector<ExampleLine> examples;
   bool help = false;
   bool version = false;
+  std::string completion;  // a shell, or "words"
 
+  Outcome Complete() const;
   void Add(Entry entry);
+  void AddPositional(std::string_view name, std::string_view help, std::function<Status(const std::string&)> read);
   std::string HelpText() const;
   Status Check() const;
   Status CheckExtras() const;
   Status CheckValues(const Entry& entry) const;
   Status Read();
+  Entry& Find(std::string_view flag);
   bool IsFlag(const std::string& text) const;
 };
 
@@ -69,14 +84,33 @@ void CommandLine::Impl::Add(Entry entry) {
   }
 }
 
+void CommandLine::Impl::AddPositional(std::string_view name, std::string_view help,
+                                      std::function<Status(const std::string&)> read) {
+  STOWAGE_CHECK(!name.starts_with('-'));
+  Entry entry;
+  entry.flag = name;
+  entry.help = help;
+  entry.placeholder = kTextPlaceholder;
+  entry.positional = true;
+  entry.read = std::move(read);
+  Add(std::move(entry));
+}
+
 std::string CommandLine::Impl::HelpText() const {
   std::string usage = "usage: " + tool;
   std::vector<std::vector<std::string>> rows = {{}};
   for (const Entry& e : entries) {
     const std::string name = e.placeholder.empty() || e.positional ? e.flag : e.flag + " " + e.placeholder;
-    if (e.required) usage += " " + name;
-    rows.push_back({"  " + name, e.help + (e.repeated ? "; may be repeated" : "") + (e.required ? " (required)" : "")});
+    const bool always = e.required && e.replacements.empty();
+    std::vector<std::string> instead;
+    for (const Replacement& r : e.replacements) instead.push_back(r.by->flag);
+    const std::string required = always       ? " (required)"
+                                 : e.required ? fmt::format(" (required without {})", Join(instead, " or "))
+                                              : "";
+    if (always) usage += " " + name;
+    rows.push_back({"  " + name, e.help + (e.repeated ? "; may be repeated" : "") + required});
   }
+  rows.push_back({"  --completion SHELL", "a completion script for bash, zsh or fish"});
   rows.push_back({"  --help", "this text"});
   rows.push_back({"  --version", "the version"});
   std::string out = fmt::format("{}: {}\n\n{} [options]\n{}", tool, about, usage, AlignTable(rows));
@@ -86,8 +120,29 @@ std::string CommandLine::Impl::HelpText() const {
   return out + "\nexamples:" + AlignTable(lines);
 }
 
+// The script of a shell; or, for the scripts, the words that may come next: commands and options, one a line.
+CommandLine::Outcome CommandLine::Impl::Complete() const {
+  bool commands = false;
+  std::string words;
+  for (const Entry& e : entries) {
+    commands = commands || !e.words.empty();
+    for (const std::string& word : e.words) words += word + "\n";
+    if (!e.positional) words += e.flag + "\n";
+  }
+  if (completion == "words") return {0, words + "--help\n--version\n", ""};
+  const Result<std::string> script = CompletionScript(completion, tool, commands);
+  if (script) return {0, *script, ""};
+  return {2, "", fmt::format("{}: --completion: {}\n", tool, script.error().message)};
+}
+
+CommandLine::Impl::Entry& CommandLine::Impl::Find(std::string_view flag) {
+  const auto it = std::find_if(entries.begin(), entries.end(), [&](const Entry& entry) { return entry.flag == flag; });
+  STOWAGE_CHECK(it != entries.end());
+  return *it;
+}
+
 bool CommandLine::Impl::IsFlag(const std::string& text) const {
-  return text == "--help" || text == "--version" ||
+  return text == "--help" || text == "--version" || text == "--completion" ||
          std::any_of(entries.begin(), entries.end(), [&](const Entry& e) { return !e.positional && e.flag == text; });
 }
 
@@ -100,7 +155,7 @@ Status CommandLine::Impl::CheckExtras() const {
     return Error{ErrorCode::kInvalidInput, fmt::format("unexpected argument '{}'; see {} --help", extras[0], tool)};
   }
   const std::string name = option->substr(0, option->find('='));
-  std::vector<std::string_view> flags = {"--help", "--version"};
+  std::vector<std::string_view> flags = {"--completion", "--help", "--version"};
   for (const Entry& e : entries) {
     if (!e.positional) flags.push_back(e.flag);
   }
@@ -111,7 +166,15 @@ Status CommandLine::Impl::CheckExtras() const {
 }
 
 Status CommandLine::Impl::CheckValues(const Entry& entry) const {
-  if (entry.required && entry.values.empty()) {
+  bool replaced = false;
+  for (const Replacement& r : entry.replacements) {
+    replaced = replaced || r.by->IsGiven();
+    if (r.forbidden && r.by->IsGiven() && entry.IsGiven()) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("{} cannot be given with {}, which says it", entry.flag, r.by->flag)};
+    }
+  }
+  if (entry.required && !replaced && entry.values.empty()) {
     return Error{ErrorCode::kInvalidInput, fmt::format("{} is missing; see {} --help", entry.flag, tool)};
   }
   if (!entry.repeated && entry.values.size() > 1) {
@@ -154,6 +217,7 @@ CommandLine::CommandLine(std::string_view tool, std::string_view about) : impl_(
   impl_->app.allow_extras();
   impl_->app.add_flag("--help,-h", impl_->help);
   impl_->app.add_flag("--version", impl_->version);
+  impl_->app.add_option("--completion", impl_->completion);
 }
 
 CommandLine::~CommandLine() = default;
@@ -224,31 +288,35 @@ void CommandLine::Flag(std::string_view flag, bool* value, std::string_view help
 }
 
 void CommandLine::Positional(std::string_view name, std::string* value, std::string_view help) {
-  STOWAGE_CHECK(!name.starts_with('-'));
-  Impl::Entry entry;
-  entry.flag = name;
-  entry.help = help;
-  entry.placeholder = kTextPlaceholder;
-  entry.positional = true;
-  entry.read = [value](const std::string& text) {
+  impl_->AddPositional(name, help, [value](const std::string& text) {
     *value = text;
     return OkStatus();
-  };
-  impl_->Add(std::move(entry));
+  });
 }
 
-void CommandLine::Require(std::string_view flag) {
-  const auto it = std::find_if(impl_->entries.begin(), impl_->entries.end(),
-                               [&](const Impl::Entry& entry) { return entry.flag == flag; });
-  STOWAGE_CHECK(it != impl_->entries.end());
-  it->required = true;
+void CommandLine::Positional(std::string_view name, std::optional<std::string>* value, std::string_view help) {
+  impl_->AddPositional(name, help, [value](const std::string& text) {
+    *value = text;
+    return OkStatus();
+  });
 }
 
-void CommandLine::MayBeEmpty(std::string_view flag) {
-  const auto it = std::find_if(impl_->entries.begin(), impl_->entries.end(),
-                               [&](const Impl::Entry& entry) { return entry.flag == flag; });
-  STOWAGE_CHECK(it != impl_->entries.end());
-  it->may_be_empty = true;
+void CommandLine::Require(std::string_view flag) { impl_->Find(flag).required = true; }
+
+void CommandLine::MayBeEmpty(std::string_view flag) { impl_->Find(flag).may_be_empty = true; }
+
+void CommandLine::Words(std::string_view name, std::vector<std::string> words) {
+  impl_->Find(name).words = std::move(words);
+}
+
+void CommandLine::Replaces(std::string_view flag, const std::vector<std::string_view>& others,
+                           const std::vector<std::string_view>& optional) {
+  const Impl::Entry& by = impl_->Find(flag);
+  for (const auto* flags : {&others, &optional}) {
+    for (const std::string_view other : *flags) {
+      impl_->Find(other).replacements.push_back({&by, flags == &others});
+    }
+  }
 }
 
 void CommandLine::Example(std::string_view command, std::string_view what) {
@@ -271,6 +339,7 @@ CommandLine::Outcome CommandLine::ParseQuietly(int argc, const char* const* argv
     return refuse(fmt::format("{}; see {} --help", error.what(), impl_->tool));
   }
   if (impl_->help) return {0, impl_->HelpText(), ""};
+  if (!impl_->completion.empty()) return impl_->Complete();
   if (impl_->version) return {0, fmt::format("{} ({}) {}\n", impl_->tool, kProject, kVersion), ""};
   Status status = impl_->Check();
   if (status) status = impl_->Read();

@@ -41,15 +41,21 @@ class CommandLine {
   void Flag(std::string_view flag, bool* value, std::string_view help);
   // An argument without a flag; several in the order of the calls.
   void Positional(std::string_view name, std::string* value, std::string_view help);
+  void Positional(std::string_view name, std::optional<std::string>* value, std::string_view help);
 
   // The option or argument must be given. `flag` as above; an unknown one is a bug.
   void Require(std::string_view flag);
   // The option takes "" as a value: an empty list.
   void MayBeEmpty(std::string_view flag);
+  // Where `flag` is given, none of `others` may be, and none of `others` and `optional` need be.
+  void Replaces(std::string_view flag, const std::vector<std::string_view>& others,
+                const std::vector<std::string_view>& optional = {});
+  // The argument is one of these words: completion offers them.
+  void Words(std::string_view name, std::vector<std::string> words);
   // Shown by --help.
   void Example(std::string_view command, std::string_view what);
 
-  // Nothing: go on. Otherwise the exit code to return: 0 after --help or --version, 2 after one sentence on stderr.
+  // Nothing: go on. Otherwise the exit code to return: 0 after --help, --version or --completion, 2 after one sentence on stderr.
   std::optional<int> Parse(int argc, const char* const* argv);
 
   // The same without printing: what would be printed, where, and the code.

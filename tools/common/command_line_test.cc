@@ -25,7 +25,7 @@ struct Tool {
     AddModelOption(line, &model);
     AddMachineOptions(line, &machine);
     AddRequestOptions(line, &request);
-    AddStrategyOption(line, &strategy);
+    line.Option("--strategy", &strategy, "resident, ring or sequential-offload");
     AddJsonOption(line, &json);
     line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");
     line.Example("plan --gpu t4 --model DIR --json", "a checkpoint on disk");
@@ -113,25 +113,28 @@ TEST(CommandLine, HelpShowsOptionsAndExamples) {
       outcome.out,
       "plan: says what fits where, and how fast it runs\n"
       "\n"
-      "usage: plan --model TEXT --gpu TEXT [options]\n"
+      "usage: plan --model TEXT [options]\n"
       "\n"
-      "  --model TEXT      a known name (llama-8b), folder, file, or org/name in the Hugging Face cache (required)\n"
-      "  --gpu TEXT        15GB, t4, rtx4090:22GiB, 2x24GiB, several with commas, or auto: this computer's; may be "
-      "repeated (required)\n"
-      "  --cpu TEXT        host memory to use, such as 30GB; without it what is available here\n"
-      "  --disk TEXT       disk space to use, such as 500GB; without it what is free at --disk-path\n"
-      "  --disk-path TEXT  the folder whose disk is meant (the current one)\n"
-      "  --dtype TEXT      bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m and more; auto, or without it, as the "
+      "  --model TEXT        a known name (llama-8b), folder, file, or org/name in the Hugging Face cache (required)\n"
+      "  --gpu TEXT          15GB, t4, rtx4090:22GiB, 2x24GiB, several with commas, or auto: this computer's; may be "
+      "repeated (required without --machine)\n"
+      "  --cpu TEXT          host memory to use, such as 30GB; without it what is available here\n"
+      "  --disk TEXT         disk space to use, such as 500GB; without it what is free at --disk-path\n"
+      "  --disk-path TEXT    the folder whose disk is meant (the current one)\n"
+      "  --machine TEXT      a file with rates and budgets that replace those of the table; sizes given here win\n"
+      "  --dtype TEXT        bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m and more; auto, or without it, as the "
       "checkpoint holds it\n"
-      "  --batch N         sequences at once (1)\n"
-      "  --prompt N        tokens of each prompt (512)\n"
-      "  --new N           tokens to generate for each sequence (128)\n"
-      "  --kv TEXT         dynamic, static, or none: the whole context again for each token; without it each runtime's "
+      "  --batch N           sequences at once (1)\n"
+      "  --prompt N          tokens of each prompt (512)\n"
+      "  --new N             tokens to generate for each sequence (128)\n"
+      "  --kv TEXT           dynamic, static, or none: the whole context again for each token; without it each "
+      "runtime's "
       "own\n"
-      "  --strategy TEXT   resident, ring or sequential-offload\n"
-      "  --json            print JSON\n"
-      "  --help            this text\n"
-      "  --version         the version\n"
+      "  --strategy TEXT     resident, ring or sequential-offload\n"
+      "  --json              print JSON\n"
+      "  --completion SHELL  a completion script for bash, zsh or fish\n"
+      "  --help              this text\n"
+      "  --version           the version\n"
       "\n"
       "examples:\n"
       "  plan --gpu 15GB --model llama-8b  # a card of 15 GB\n"
@@ -167,6 +170,46 @@ TEST(CommandLine, RefusesOnePositionalTooFewOrTooMany) {
   };
   EXPECT_EQ(refusal({"inspect"}), "inspect: MODEL is missing; see inspect --help\n");
   EXPECT_EQ(refusal({"inspect", "a", "b"}), "inspect: unexpected argument 'b'; see inspect --help\n");
+}
+
+// A tool whose PLAN stands for --gpu; --model may be given with it.
+std::string WithPlan(std::vector<const char*> argv) {
+  std::optional<std::string> plan, gpu, model;
+  CommandLine line("simulate", "predicts");
+  line.Positional("PLAN", &plan, "a plan");
+  line.Option("--model", &model, "a model");
+  line.Option("--gpu", &gpu, "a card");
+  line.Require("--model");
+  line.Require("--gpu");
+  line.Replaces("PLAN", {"--gpu"}, {"--model"});
+  argv.insert(argv.begin(), "simulate");
+  const CommandLine::Outcome outcome = line.ParseQuietly(static_cast<int>(argv.size()), argv.data());
+  return outcome.error + outcome.out;
+}
+
+TEST(CommandLine, AnArgumentReplacesOptionsThatAreRequiredWithoutIt) {
+  EXPECT_EQ(WithPlan({"p.json"}), "");
+  EXPECT_EQ(WithPlan({"p.json", "--model", "m"}), "");
+  EXPECT_EQ(WithPlan({"--model", "m", "--gpu", "t4"}), "");
+  EXPECT_EQ(WithPlan({"--model", "m"}), "simulate: --gpu is missing; see simulate --help\n");
+  EXPECT_EQ(WithPlan({"p.json", "--gpu", "t4"}), "simulate: --gpu cannot be given with PLAN, which says it\n");
+  EXPECT_NE(WithPlan({"--help"}).find("--gpu TEXT          a card (required without PLAN)\n"), std::string::npos);
+}
+
+TEST(CommandLine, ListsTheWordsThatCompletionOffers) {
+  std::string command;
+  bool json = false;
+  CommandLine line("inspect", "shows");
+  line.Positional("COMMAND", &command, "what to show");
+  line.Require("COMMAND");
+  line.Words("COMMAND", {"dump", "diff"});
+  line.Flag("--json", &json, "print JSON");
+  const char* words[] = {"inspect", "--completion", "words"};
+  EXPECT_EQ(line.ParseQuietly(3, words).out, "dump\ndiff\n--json\n--help\n--version\n");
+}
+
+TEST(CommandLine, RefusesCompletionOfAnUnknownShell) {
+  EXPECT_EQ(Refusal({"--completion", "csh"}), "--completion: 'csh' is not bash, zsh or fish");
 }
 
 TEST(ParseTokens, ReadsACommaSeparatedList) {

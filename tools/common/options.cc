@@ -33,6 +33,9 @@ void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required) 
   line.Option("--cpu", &spec->cpu, "host memory to use, such as 30GB; without it what is available here");
   line.Option("--disk", &spec->disk, "disk space to use, such as 500GB; without it what is free at --disk-path");
   line.Option("--disk-path", &spec->disk_path, "the folder whose disk is meant (the current one)");
+  line.Option("--machine", &spec->profile_path,
+              "a file with rates and budgets that replace those of the table; sizes given here win");
+  line.Replaces("--machine", {}, {"--gpu"});
 }
 
 void AddFormatOption(CommandLine& line, Request* request) {
@@ -62,10 +65,6 @@ void AddRequestOptions(CommandLine& line, Request* request) {
         return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is not a cache; dynamic, static and none are", text)};
       },
       "dynamic, static, or none: the whole context again for each token; without it each runtime's own");
-}
-
-void AddStrategyOption(CommandLine& line, std::string* strategy) {
-  line.Option("--strategy", strategy, "resident, ring or sequential-offload");
 }
 
 void AddJsonOption(CommandLine& line, bool* json) { line.Flag("--json", json, "print JSON"); }

@@ -14,13 +14,12 @@ constexpr std::int64_t kMostBatch = 65'536;
 constexpr std::int64_t kMostTokens = 16'777'216;
 
 void AddModelOption(CommandLine& line, std::string* model);  // --model, required
-// --gpu (may be repeated), --cpu, --disk, --disk-path
+// --gpu (may be repeated), --cpu, --disk, --disk-path, --machine
 void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required = true);
 // --dtype alone: sets Request::dtype or Request::quantization.
 void AddFormatOption(CommandLine& line, Request* request);
-void AddRequestOptions(CommandLine& line, Request* request);       // --dtype, --batch, --prompt, --new, --kv
-void AddStrategyOption(CommandLine& line, std::string* strategy);  // --strategy
-void AddJsonOption(CommandLine& line, bool* json);                 // --json
+void AddRequestOptions(CommandLine& line, Request* request);  // --dtype, --batch, --prompt, --new, --kv
+void AddJsonOption(CommandLine& line, bool* json);            // --json
 
 // "1,2,3": what `execute --tokens` takes. kInvalidInput: empty, not a number, negative.
 Result<std::vector<std::int64_t>> ParseTokens(std::string_view text);

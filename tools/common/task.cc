@@ -7,8 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "planner/base/text.h"
 #include "planner/families/families.h"
+#include "planner/formats/file.h"
 #include "planner/quant/quantize.h"
+#include "planner/strategy/registry.h"
 #include "tools/common/gpus.h"
 #include "tools/common/host.h"
 #include "tools/common/model_source.h"
@@ -16,6 +19,8 @@
 
 namespace stowage {
 namespace {
+
+constexpr std::int64_t kMostProfileBytes = 1 << 20;
 
 // The dtypes that kernels compute with; others are for storage.
 bool Computable(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
@@ -45,6 +50,31 @@ Status ResolveAuto(MachineSpec& spec) {
   return OkStatus();
 }
 
+// Sets what the request leaves to the model.
+Result<Model> LoadModelFor(const std::string& what, Request& request, bool any_weights) {
+  STOWAGE_TRY(Model model, LoadNamedModel(what));
+  if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(model));
+  if (request.dtype && !Computable(*request.dtype)) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*request.dtype))};
+  }
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
+  FitRequest(model, request);
+  const std::int64_t positions = model.shape.max_positions;  // 0: no limit (t5), no text (vit), or not known
+  if (positions > 0 && request.prompt_tokens + request.new_tokens > positions) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", request.prompt_tokens,
+                             request.new_tokens, positions, model.name)};
+  }
+  return model;
+}
+
+Status CheckGpus(const Machine& machine) {
+  if (machine.gpus.size() <= 1) return OkStatus();
+  return Error{ErrorCode::kInvalidInput,
+               fmt::format("{} GPUs given, but no strategy uses more than one yet", machine.gpus.size())};
+}
+
 }  // namespace
 
 Result<Machine> MachineOf(MachineSpec spec) {
@@ -56,6 +86,9 @@ Result<Machine> MachineOf(MachineSpec spec) {
   } else if (spec.disk_path) {
     return std::move(free).error().In("--disk-path");
   }
+  if (spec.profile_path) {
+    STOWAGE_TRY(spec.profile, ReadTextFile(*spec.profile_path, kMostProfileBytes));
+  }
   return BuildMachine(spec, facts);
 }
 
@@ -65,27 +98,26 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) 
   AddRequestOptions(line, &options->request);
 }
 
+void AddStrategyOption(CommandLine& line, std::string* strategy, std::string_view runtime) {
+  std::vector<std::string> names;
+  for (const Strategy& s : AllStrategies()) {
+    if (runtime.empty() || s.runtime == runtime) names.push_back(s.name);
+  }
+  line.Option("--strategy", strategy, "NAME[:PARAMETERS]: " + Join(names, ", "));
+}
+
+Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Request& request) {
+  LoadedTask out{.machine = std::move(machine), .request = request};
+  STOWAGE_TRY(out.model, LoadModelFor(model, out.request, /*any_weights=*/false));
+  STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
+  return out;
+}
+
 Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
-  STOWAGE_TRY(out.model, LoadNamedModel(options.model));
-  if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
-  if (options.request.dtype && !Computable(*options.request.dtype)) {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*options.request.dtype))};
-  }
-  STOWAGE_RETURN_IF_ERROR(ApplyFormat(out.model, options.request));
-  FitRequest(out.model, out.request);
-  const std::int64_t positions = out.model.shape.max_positions;  // 0: no limit (t5), no text (vit), or not known
-  if (positions > 0 && out.request.prompt_tokens + out.request.new_tokens > positions) {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("{} prompt and {} new tokens are more than the {} positions of {}",
-                             out.request.prompt_tokens, out.request.new_tokens, positions, out.model.name)};
-  }
+  STOWAGE_TRY(out.model, LoadModelFor(options.model, out.request, any_weights));
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
-  if (out.machine.gpus.size() > 1) {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("{} GPUs given, but no strategy uses more than one yet", out.machine.gpus.size())};
-  }
+  STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
   return out;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "planner/machine/build_machine.h"
 #include "planner/model/model.h"
@@ -20,6 +21,9 @@ struct TaskOptions {
 // --model, --gpu, --cpu, --disk, --dtype, --batch, --prompt, --new
 void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required = true);
 
+// --strategy, whose help names the strategies of `runtime`; "" for all.
+void AddStrategyOption(CommandLine& line, std::string* strategy, std::string_view runtime = "");
+
 // The machine of `spec`, with "--gpu auto", the memory and the disk space of this computer filled in.
 Result<Machine> MachineOf(MachineSpec spec);
 
@@ -34,5 +38,7 @@ struct LoadedTask {
 // Reads the model's headers, applies --dtype and builds the machine. Strategies of this version use gpu0; more cards
 // are an error until a strategy can use them. `any_weights`: also models that no strategy computes with (GGUF).
 Result<LoadedTask> Load(const TaskOptions& options, bool any_weights = false);
+// The same on a machine that is there already.
+Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Request& request);
 
 }  // namespace stowage
