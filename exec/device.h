@@ -46,8 +46,10 @@ using EventPtr = std::shared_ptr<Event>;
 struct StepTag {
   std::int32_t step = -1;
   std::int64_t iteration = 0;
-  Seconds issued;    // since StartClock's epoch
-  Seconds at_least;  // pacing: host devices sleep until start + at_least; 0: as fast as it goes. CUDA ignores it
+  Seconds issued;  // since StartClock's epoch
+  // Pacing, on host devices: it ends this long after it could start, also when its thread woke up late. 0: as fast as
+  // it goes. CUDA ignores it.
+  Seconds at_least;
 };
 
 struct ArenaRequest {

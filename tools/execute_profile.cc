@@ -7,9 +7,9 @@
 namespace stowage {
 
 Result<Machine> ExecutingMachine(const Machine& planned, bool cuda, bool paced, const std::string& probe_file) {
-  if (cuda || paced) return planned;
+  if (cuda) return planned;
   STOWAGE_TRY(const HostRates rates, CalibrateHost(probe_file));
-  return WithHostRates(planned, rates);
+  return paced ? WithHostDispatch(planned, rates) : WithHostRates(planned, rates);
 }
 
 std::function<Seconds(StepId, std::int64_t)> PaceOf(const Schedule& schedule, const Machine& machine) {

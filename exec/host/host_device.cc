@@ -14,7 +14,7 @@ namespace stowage {
 HostMemory PlainHostMemory() {
   return {.allocate = [](Bytes bytes, bool) -> Result<std::byte*> {
             void* p = ::mmap(nullptr, static_cast<std::size_t>(bytes.value()), PROT_READ | PROT_WRITE,
-                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
             if (p == MAP_FAILED) return Error{ErrorCode::kOutOfMemory, std::strerror(errno)};
             return static_cast<std::byte*>(p);
           },

@@ -13,8 +13,8 @@
 
 namespace stowage {
 
-// Where its arenas come from. The default is page-aligned memory that the kernel backs when it is touched; beside a
-// CUDA device, pinned arenas come from cudaHostAlloc.
+// Where its arenas come from. The default is page-aligned memory, backed by pages at once as page-locked and device
+// memory are; beside a CUDA device, pinned arenas come from cudaHostAlloc.
 struct HostMemory {
   std::function<Result<std::byte*>(Bytes bytes, bool pinned)> allocate;
   std::function<void(std::byte* memory, Bytes bytes, bool pinned)> free;

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "exec/host/host_device.h"
@@ -63,6 +64,22 @@ TransferRate CopyRate() {
   return rate;
 }
 
+Result<double> PopulateCost() {
+  constexpr Bytes kArena(std::int64_t{32} << 20);
+  const HostMemory memory = PlainHostMemory();
+  Status status = OkStatus();
+  const Seconds time = BestOf(3, [&] {
+    const Result<std::byte*> arena = memory.allocate(kArena, false);
+    if (!arena) {
+      status = arena.error();
+      return;
+    }
+    memory.free(*arena, kArena, false);
+  });
+  STOWAGE_RETURN_IF_ERROR(status);
+  return time.value() / static_cast<double>(kArena.value());
+}
+
 // Per step: a burst of one-byte copies, so issue and execution overlap as they do in a run.
 Result<Seconds> StepCost() {
   constexpr int kSteps = 2000;
@@ -107,10 +124,18 @@ Result<HostRates> CalibrateHost(const std::string& probe_file) {
   out.copy = CopyRate();
   STOWAGE_TRY(out.step, StepCost());
   STOWAGE_TRY(out.disk, DiskRate(probe_file));
+  STOWAGE_TRY(out.populate, PopulateCost());
   // What a step costs its queue beside its work: the same hand-over.
   out.compute.launch = out.step;
   out.copy.latency = out.disk.latency = out.step;
   return out;
+}
+
+Machine WithHostDispatch(Machine machine, const HostRates& rates) {
+  machine.dispatch.native_launch = rates.step;
+  machine.dispatch.populate_gpu = machine.dispatch.populate_host = rates.populate;
+  machine.reservations.clear();
+  return machine;
 }
 
 Machine WithHostRates(Machine machine, const HostRates& rates) {
@@ -124,9 +149,7 @@ Machine WithHostRates(Machine machine, const HostRates& rates) {
     if (resource.transfer) resource.transfer = disk ? rates.disk : rates.copy;
     if (resource.compute || resource.transfer) resource.origin = Origin::kMeasured;
   }
-  machine.dispatch.native_launch = rates.step;
-  machine.reservations.clear();
-  return machine;
+  return WithHostDispatch(std::move(machine), rates);
 }
 
 }  // namespace stowage

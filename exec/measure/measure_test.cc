@@ -59,12 +59,14 @@ TEST(CalibrateHost, GivesEveryResourceOfAHostDeviceAMeasuredRate) {
   EXPECT_GT(rates->compute.memory.value(), 1e7);
   EXPECT_GT(rates->copy.pinned.value(), 1e7);
   EXPECT_GT(rates->step, Seconds(0));
+  EXPECT_GT(rates->populate, 0);
   Machine machine{.name = "m", .gpus = {}, .pools = {}};
   machine.resources = {{.name = "gpu0.sm", .compute = ComputeRate{}}, {.name = "disk0", .transfer = TransferRate{}}};
   machine = WithHostRates(std::move(machine), *rates);
   EXPECT_EQ(machine.resources[0].origin, Origin::kMeasured);
   EXPECT_EQ(machine.resources[0].compute->fp32, rates->compute.fp32);
   EXPECT_EQ(machine.resources[1].origin, Origin::kAssumed);  // no file to read from
+  EXPECT_EQ(machine.dispatch.populate_host, rates->populate);
 }
 
 }  // namespace

@@ -113,6 +113,17 @@ TEST(StepCost, AnUnknownResourceIsNamed) {
   EXPECT_EQ(bound.error().message, "schedule 's' uses resource 'gpu1.sm', which machine 'two links' lacks");
 }
 
+TEST(StepCost, ANativeArenaAlsoPaysForItsBytes) {
+  const DispatchCost d{.device_malloc = Seconds(4), .populate_gpu = 0.5, .populate_host = 0.25};
+  const auto cost = [&](IssuerKind issuer, PoolKind pool) {
+    return IssueCost(d, issuer, Step{.kind = StepKind::kAllocate}, pool, Bytes(100)).value();
+  };
+  EXPECT_EQ(cost(IssuerKind::kNative, PoolKind::kGpu), 54);
+  EXPECT_EQ(cost(IssuerKind::kNative, PoolKind::kHost), 25);
+  EXPECT_EQ(cost(IssuerKind::kNative, PoolKind::kDisk), 0);
+  EXPECT_EQ(cost(IssuerKind::kTorch, PoolKind::kGpu), 0);
+}
+
 TEST(StepCost, EachIssuerPaysForWhatItIssues) {
   const DispatchCost d{.native_launch = Seconds(1),
                        .torch_operator = Seconds(2),

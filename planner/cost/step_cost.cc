@@ -33,6 +33,12 @@ bool IsJob(StepKind kind) {
   return kind == StepKind::kRead || kind == StepKind::kCopy || kind == StepKind::kCompute || kind == StepKind::kReduce;
 }
 
+Seconds AllocationCost(const DispatchCost& dispatch, PoolKind pool, Bytes bytes) {
+  const auto size = static_cast<double>(bytes.value());
+  if (pool == PoolKind::kGpu) return dispatch.device_malloc + Seconds(size * dispatch.populate_gpu);
+  return pool == PoolKind::kHost ? Seconds(size * dispatch.populate_host) : Seconds(0);
+}
+
 }  // namespace
 
 Result<std::vector<const Resource*>> BindResources(const Schedule& schedule, const Machine& machine) {
@@ -95,7 +101,7 @@ Seconds Duration(const Schedule& schedule, const Step& step, std::int64_t iterat
   return slowest;
 }
 
-Seconds IssueCost(const DispatchCost& dispatch, IssuerKind issuer, const Step& step, PoolKind pool) {
+Seconds IssueCost(const DispatchCost& dispatch, IssuerKind issuer, const Step& step, PoolKind pool, Bytes bytes) {
   const bool native = issuer == IssuerKind::kNative;
   switch (step.kind) {
     case StepKind::kRead:
@@ -105,7 +111,7 @@ Seconds IssueCost(const DispatchCost& dispatch, IssuerKind issuer, const Step& s
       if (native) return dispatch.native_launch;
       return step.queue < 0 ? dispatch.torch_hook : dispatch.torch_operator;
     case StepKind::kAllocate:
-      return native && pool == PoolKind::kGpu ? dispatch.device_malloc : Seconds(0);
+      return native ? AllocationCost(dispatch, pool, bytes) : Seconds(0);
     case StepKind::kFree:
       return native && pool == PoolKind::kGpu ? dispatch.device_free : Seconds(0);
     case StepKind::kEmptyCache:

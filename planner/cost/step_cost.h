@@ -43,10 +43,12 @@ Seconds Duration(const Schedule& schedule, const Step& step, std::int64_t iterat
                  const std::vector<const Resource*>& resources, int ranks);
 
 // What the issuer pays before the step is issued:
-//   native  Read, Copy, Compute, Reduce: native_launch. Allocate, Free in a GPU pool: device_malloc, device_free
+//   native  Read, Copy, Compute, Reduce: native_launch. Allocate, Free in a GPU pool: device_malloc, device_free;
+//           Allocate of `bytes` in a pool also populates them
 //   torch   Read, Copy, Compute, Reduce: torch_operator; without a queue (host work such as a module hook): torch_hook.
 //           Allocate and Free cost nothing by themselves: the simulator adds device_malloc for each new segment
 //   both    EmptyCache: empty_cache. Wait, RecordStream, host memory: nothing
-Seconds IssueCost(const DispatchCost& dispatch, IssuerKind issuer, const Step& step, PoolKind pool);
+Seconds IssueCost(const DispatchCost& dispatch, IssuerKind issuer, const Step& step, PoolKind pool,
+                  Bytes bytes = Bytes(0));
 
 }  // namespace stowage

@@ -77,6 +77,9 @@ struct DispatchCost {
   Seconds device_malloc;   // cudaMalloc of a segment
   Seconds device_free;     // cudaFree of a segment (synchronises)
   Seconds empty_cache;     // the call itself
+  // What allocating an arena costs per byte: backing and page-locking its memory. 0: not known, and left out.
+  double populate_gpu = 0;  // seconds per byte
+  double populate_host = 0;
 };
 
 struct GpuInfo {

@@ -129,9 +129,10 @@ class Compiler {
     op.blocking = job && (step.blocking || step.queue < 0);
     op.queue = step.queue >= 0 ? step.queue : static_cast<std::int32_t>(schedule_.queues.size()) + step.issuer;
     const std::int32_t pool = step.pool >= 0 ? step.pool : step.buffer >= 0 ? schedule_.buffers[step.buffer].pool : -1;
-    op.dispatch =
-        IssueCost(machine_.dispatch, schedule_.issuers[step.issuer].kind, step, KindOfPool(schedule_, machine_, pool))
-            .value();
+    const Bytes bytes = step.buffer >= 0 ? schedule_.buffers[step.buffer].bytes.at(0) : Bytes(0);
+    op.dispatch = IssueCost(machine_.dispatch, schedule_.issuers[step.issuer].kind, step,
+                            KindOfPool(schedule_, machine_, pool), bytes)
+                      .value();
     if (program_.group_of[s] >= 0) op.group_last = program_.groups[program_.group_of[s]].back() == s;
     if (job) STOWAGE_RETURN_IF_ERROR(AddResources(s, step, op, run));
     op.first_dep = static_cast<std::int32_t>(program_.deps.size());
