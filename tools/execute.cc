@@ -105,17 +105,19 @@ Result<int> ExecuteTool(int argc, char** argv) {
   STOWAGE_TRY(ChosenDevices devices, MakeDevices(lowered.schedule, kind));
   STOWAGE_TRY(const Machine profile, ExecutingMachine(loaded.machine, devices.cuda, o.pace, loaded.model.files[0]));
   ExecuteOptions options;
+  options.spans = true;
   if (o.pace) options.pace = PaceOf(lowered.schedule, loaded.machine);
   STOWAGE_TRY(const Generated out, Generate(loaded.model, loaded.request, lowered.schedule, devices.set,
                                             PromptOf(loaded, std::move(ids)), options));
-  STOWAGE_TRY(const Timeline predicted, Simulate(lowered.schedule, profile));
+  STOWAGE_TRY(const Timeline predicted, Simulate(lowered.schedule, profile, {.record_spans = true}));
   if (o.logits) STOWAGE_RETURN_IF_ERROR(WriteLogits(*o.logits, out.logits, loaded.request, loaded.model.shape.vocab));
   if (o.json) {
     STOWAGE_RETURN_IF_ERROR(Print(ExecuteJson(FlatTokens(out.tokens), predicted, out.measured)));
     return 0;
   }
   std::string text = fmt::format("{} on {}\n{}\n", lowered.schedule.name, devices.description, TokensText(out.tokens));
-  STOWAGE_RETURN_IF_ERROR(Print(text + ComparisonText(Compare(predicted, out.measured), StdoutShowsColours())));
+  STOWAGE_RETURN_IF_ERROR(Print(text + ComparisonText(Compare(predicted, out.measured), StdoutShowsColours()) + "\n" +
+                                StepErrorsText(lowered.schedule, predicted, out.measured)));
   return 0;
 }
 

@@ -71,6 +71,7 @@ Result<Model> BuildBloom(const HfConfig& config, std::string name) {
   model.family = "bloom";
   model.class_name = c.class_name;
   model.shape = c.shape;
+  model.forward.alibi = true;
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"BloomBlock"};
   ModuleTree tree(model);

@@ -30,6 +30,8 @@ Result<Model> BuildCohere(const HfConfig& config, std::string name) {
   STOWAGE_TRY(DecoderConfig c, ReadDecoderConfig(config, kDefaults, "Cohere", "CohereModel"));
   c.mlp_bias = false;
   c.norm_class = "CohereLayerNorm";
+  c.forward.parallel = true;
+  STOWAGE_TRY(c.forward.logit_scale, config.NumberOr("logit_scale", 0.0625, Range<double>{0, 1e9}));
   STOWAGE_TRY(const bool qk_norm, config.BoolOr("use_qk_norm", false));
   return BuildDecoder(
       c, [qk_norm](DecoderTree& t, std::int64_t) { Layer(t, qk_norm); }, std::move(name), config.where());

@@ -136,6 +136,7 @@ Result<Model> BuildDecoder(const DecoderConfig& config, const LayerFunction& lay
   model.class_name = config.head ? config.prefix + "ForCausalLM" : config.body;
   model.shape = config.shape;
   model.rope = config.rope;
+  model.forward = config.forward;
   model.attention_bias = config.attention_bias;
   model.mlp_bias = config.mlp_bias;
   model.no_split_classes = {config.prefix + config.class_infix + "DecoderLayer"};

@@ -55,6 +55,7 @@ struct DecoderConfig {
   std::string body;         // class without the head: "MistralModel"
   TransformerShape shape;
   RopeScaling rope;
+  ForwardFacts forward;
   std::int64_t rotary_dims = 0;  // head_dim, or the part of it that is rotated
   DType dtype = DType::kF32;
   bool tied = false;
@@ -80,6 +81,15 @@ Result<std::int64_t> ReadNullable(const HfConfig& config, std::string_view key, 
 Status ReadWindows(const HfConfig& config, std::int64_t window, const std::function<bool(std::int64_t)>& otherwise,
                    TransformerShape& shape);
 bool EveryLayer(std::int64_t layer);  // for `otherwise`: true
+
+// no_rope_layers (0: none in this layer), or else none at the end of each group of no_rope_layer_interval.
+Result<std::vector<bool>> ReadRotatingLayers(const HfConfig& config, std::int64_t layers);
+
+// gemma: 1 / sqrt(query_pre_attn_scalar).
+Result<double> ReadScoreScale(const HfConfig& config);
+
+// A cap that null turns off.
+Result<double> ReadSoftcap(const HfConfig& config, std::string_view key, double absent);
 
 // qwen2, qwen3: with use_sliding_window, the layers from max_window_layers on slide.
 Status ReadQwenWindows(const HfConfig& config, TransformerShape& shape);

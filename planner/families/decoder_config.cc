@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 #include "planner/families/decoder.h"
@@ -127,6 +128,27 @@ Status ReadWindows(const HfConfig& config, std::int64_t window, const std::funct
   }
   if (any) shape.windows = std::move(windows);
   return OkStatus();
+}
+
+Result<std::vector<bool>> ReadRotatingLayers(const HfConfig& config, std::int64_t layers) {
+  STOWAGE_TRY(const std::int64_t interval, config.IntOr("no_rope_layer_interval", 4, kSizes));
+  STOWAGE_TRY(const std::vector<std::int64_t> listed, config.IntsOr("no_rope_layers"));
+  std::vector<bool> out;
+  for (std::int64_t i = 0; i < layers; ++i) {
+    const bool named = i < static_cast<std::int64_t>(listed.size());
+    out.push_back(named ? listed[static_cast<std::size_t>(i)] != 0 : (i + 1) % interval != 0);
+  }
+  return out;
+}
+
+Result<double> ReadScoreScale(const HfConfig& config) {
+  STOWAGE_TRY(const double scalar, config.NumberOr("query_pre_attn_scalar", 256, Range<double>{1e-3, 1e9}));
+  return 1 / std::sqrt(scalar);
+}
+
+Result<double> ReadSoftcap(const HfConfig& config, std::string_view key, double absent) {
+  if (config.IsNull(key)) return 0.0;
+  return config.NumberOr(key, absent, Range<double>{0, 1e9});
 }
 
 bool EveryLayer(std::int64_t /*layer*/) { return true; }

@@ -133,6 +133,8 @@ Result<Model> BuildFalcon(const HfConfig& config, std::string name) {
   model.family = "falcon";
   model.class_name = c.model_only ? "FalconModel" : "FalconForCausalLM";
   model.shape = c.shape;
+  model.forward.alibi = c.alibi;
+  model.forward.parallel = c.parallel;
   model.attention_bias = model.mlp_bias = c.bias;
   model.no_split_classes = {"FalconDecoderLayer"};
   ModuleTree tree(model);

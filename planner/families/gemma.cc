@@ -55,6 +55,9 @@ Result<Model> BuildGemma2(const HfConfig& config, std::string name) {
   STOWAGE_TRY(DecoderConfig c, ReadDecoderConfig(config, kDefaults, "Gemma2", "Gemma2Model"));
   c.scaled_embedding = true;
   c.mlp_bias = false;
+  STOWAGE_TRY(c.forward.score_scale, ReadScoreScale(config));
+  STOWAGE_TRY(c.forward.score_softcap, ReadSoftcap(config, "attn_logit_softcapping", 50));
+  STOWAGE_TRY(c.forward.logit_softcap, ReadSoftcap(config, "final_logit_softcapping", 30));
   STOWAGE_TRY(const std::int64_t window, ReadNullable(config, "sliding_window", 4096));
   STOWAGE_RETURN_IF_ERROR(ReadWindows(
       config, window, [](std::int64_t i) { return i % 2 == 0; }, c.shape));
@@ -73,6 +76,9 @@ Result<DecoderConfig> ReadGemma3Text(const HfConfig& config) {
   STOWAGE_TRY(DecoderConfig c, ReadDecoderConfig(config, kDefaults, "Gemma3", "Gemma3TextModel"));
   c.scaled_embedding = true;
   c.mlp_bias = false;
+  STOWAGE_TRY(c.forward.score_scale, ReadScoreScale(config));
+  STOWAGE_TRY(c.forward.score_softcap, ReadSoftcap(config, "attn_logit_softcapping", 0));
+  STOWAGE_TRY(c.forward.logit_softcap, ReadSoftcap(config, "final_logit_softcapping", 0));
   STOWAGE_TRY(std::int64_t window, ReadNullable(config, "sliding_window", 4096));
   STOWAGE_TRY(const bool both_ways, config.BoolOr("use_bidirectional_attention", false));
   if (both_ways && window > 0) window = window / 2 + 1;

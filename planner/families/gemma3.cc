@@ -131,6 +131,7 @@ Result<Model> BuildGemma3(const HfConfig& config, std::string name) {
   model.class_name = "Gemma3ForConditionalGeneration";
   model.shape = c.shape;
   model.rope = c.rope;
+  model.forward = c.forward;
   model.attention_bias = c.attention_bias;
   model.no_split_classes = Gemma3NoSplit();
   DecoderTree t(model, c);

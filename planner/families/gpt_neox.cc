@@ -15,6 +15,7 @@ struct GptNeoXConfig {
   std::string activation;
   std::string class_name;
   bool attention_bias = true;
+  bool parallel = true;
   bool tied = false;
 };
 
@@ -48,6 +49,7 @@ Result<GptNeoXConfig> Read(const HfConfig& config) {
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kF32));
   STOWAGE_TRY(c.activation, ReadActivation(config, "hidden_act", "gelu"));
   STOWAGE_TRY(c.attention_bias, config.BoolOr("attention_bias", true));
+  STOWAGE_TRY(c.parallel, config.BoolOr("use_parallel_residual", true));
   STOWAGE_TRY(c.tied, config.BoolOr("tie_word_embeddings", false));
   return c;
 }
@@ -94,6 +96,7 @@ Result<Model> BuildGptNeoX(const HfConfig& config, std::string name) {
   model.family = "gpt_neox";
   model.class_name = c.class_name;
   model.shape = c.shape;
+  model.forward.parallel = c.parallel;
   model.attention_bias = c.attention_bias;
   model.mlp_bias = true;
   model.no_split_classes = {"GPTNeoXLayer"};

@@ -78,6 +78,7 @@ Result<Model> BuildGptJ(const HfConfig& config, std::string name) {
   model.family = "gptj";
   model.class_name = c.class_name;
   model.shape = c.shape;
+  model.forward.parallel = true;
   model.mlp_bias = true;
   model.no_split_classes = {"GPTJBlock"};
   ModuleTree tree(model);

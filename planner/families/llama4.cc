@@ -25,8 +25,7 @@ struct Text {
   DecoderConfig c;
   std::int64_t dense_width = 0;
   bool qk_norm = true;
-  std::vector<bool> sparse;   // per layer
-  std::vector<bool> rotates;  // per layer
+  std::vector<bool> sparse;  // per layer
 };
 
 struct Vision {
@@ -44,7 +43,7 @@ void Layer(DecoderTree& t, const Text& text, std::size_t index) {
   const TransformerShape& s = t.s;
   t.tree.Enter("self_attn", "Llama4TextAttention");
   t.Projections(t.c.attention_bias, t.c.attention_bias);
-  if (text.qk_norm && text.rotates[index]) t.tree.Leaf("qk_norm", "Llama4TextL2Norm");
+  if (text.qk_norm && t.c.forward.rotates[index]) t.tree.Leaf("qk_norm", "Llama4TextL2Norm");
   t.tree.Leave();
   if (text.sparse[index]) {
     t.tree.Enter("feed_forward", "Llama4TextMoe");
@@ -87,14 +86,9 @@ Result<Text> ReadText(const HfConfig& config) {
   STOWAGE_TRY(const std::int64_t step, config.IntOr("interleave_moe_layer_step", 1, kSizes));
   STOWAGE_TRY(const std::vector<std::int64_t> moe_layers, config.IntsOr("moe_layers"));
   text.sparse = Mark(c.shape.layers, config.Has("moe_layers"), moe_layers, step);
-  STOWAGE_TRY(const std::int64_t interval, config.IntOr("no_rope_layer_interval", 4, kSizes));
-  STOWAGE_TRY(const std::vector<std::int64_t> rope, config.IntsOr("no_rope_layers"));
-  for (std::int64_t i = 0; i < c.shape.layers; ++i) {
-    const bool listed = i < static_cast<std::int64_t>(rope.size());
-    text.rotates.push_back(listed ? rope[static_cast<std::size_t>(i)] != 0 : (i + 1) % interval != 0);
-  }
+  STOWAGE_TRY(text.c.forward.rotates, ReadRotatingLayers(config, c.shape.layers));
   STOWAGE_TRY(const std::int64_t chunk, ReadNullable(config, "attention_chunk_size", 8192));
-  const auto chunked = [&](std::int64_t i) { return text.rotates[static_cast<std::size_t>(i)]; };
+  const auto chunked = [&](std::int64_t i) { return c.forward.rotates[static_cast<std::size_t>(i)]; };
   STOWAGE_RETURN_IF_ERROR(ReadWindows(config, chunk, chunked, c.shape));
   return text;
 }
@@ -197,6 +191,7 @@ Result<Model> BuildLlama4(const HfConfig& config, std::string name) {
   model.class_name = "Llama4ForConditionalGeneration";
   model.shape = text.c.shape;
   model.rope = text.c.rope;
+  model.forward = text.c.forward;
   model.attention_bias = text.c.attention_bias;
   model.no_split_classes = {"Llama4TextDecoderLayer", "Llama4VisionEncoderLayer"};
   DecoderTree t(model, text.c);

@@ -18,6 +18,7 @@ struct OptConfig {
   std::string class_name;
   bool bias = true;
   bool affine_norms = true;
+  bool norm_first = true;
   bool final_norm = true;
   bool tied = true;
 };
@@ -40,9 +41,9 @@ Result<OptConfig> Read(const HfConfig& config) {
   STOWAGE_TRY(c.activation, ReadActivation(config, "activation_function", "relu"));
   STOWAGE_TRY(c.bias, config.BoolOr("enable_bias", true));
   STOWAGE_TRY(c.affine_norms, config.BoolOr("layer_norm_elementwise_affine", true));
-  STOWAGE_TRY(const bool norm_first, config.BoolOr("do_layer_norm_before", true));
+  STOWAGE_TRY(c.norm_first, config.BoolOr("do_layer_norm_before", true));
   STOWAGE_TRY(const bool removed, config.BoolOr("_remove_final_layer_norm", false));
-  c.final_norm = norm_first && !removed;
+  c.final_norm = c.norm_first && !removed;
   STOWAGE_TRY(c.tied, config.BoolOr("tie_word_embeddings", true));
   return c;
 }
@@ -88,6 +89,7 @@ Result<Model> BuildOpt(const HfConfig& config, std::string name) {
   model.family = "opt";
   model.class_name = c.class_name;
   model.shape = c.shape;
+  model.forward.norm_first = c.norm_first;
   model.attention_bias = model.mlp_bias = c.bias;
   model.no_split_classes = {"OPTDecoderLayer"};
   ModuleTree tree(model);

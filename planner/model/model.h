@@ -91,12 +91,25 @@ struct RopeScaling {
   std::int64_t original_max_positions = 0;
 };
 
+// What the forward pass does beyond what the module tree shows.
+struct ForwardFacts {
+  bool alibi = false;        // scores get a bias by distance, in place of rope
+  bool parallel = false;     // attention and MLP read the same rows; both are added to the residual
+  bool norm_first = true;    // false: each half is normed after its residual was added (opt-350m)
+  double score_softcap = 0;  // scores = cap tanh(scores / cap); 0: none
+  double logit_softcap = 0;
+  double logit_scale = 1;
+  double score_scale = 0;     // of q k; 0: 1 / sqrt(head_dim)
+  std::vector<bool> rotates;  // per layer, whether rope is applied; empty: in all that have rope
+};
+
 struct Model {
   std::string name;        // what the user called it, or the folder's name
   std::string family;      // model_type: "llama"
   std::string class_name;  // "LlamaForCausalLM"
   TransformerShape shape;
   RopeScaling rope;
+  ForwardFacts forward;
   bool attention_bias = false;
   bool mlp_bias = false;
   std::vector<Module> modules;  // [0] is the root; parents before children, in registration order (pre-order)

@@ -19,6 +19,9 @@ struct Family {
 // One line per model_type, by name.
 constexpr auto kFamilies = std::to_array<Family>({
     {"llama", ForwardLlama},
+    {"mistral", ForwardMistral},
+    {"qwen2", ForwardQwen2},
+    {"qwen3", ForwardQwen3},
 });
 
 std::string KnownFamilies() {

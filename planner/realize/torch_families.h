@@ -11,6 +11,9 @@ namespace stowage::torch_eager {
 using Forward = Status (*)(TorchWords& t);
 
 Status ForwardLlama(TorchWords& t);
+Status ForwardMistral(TorchWords& t);
+Status ForwardQwen2(TorchWords& t);
+Status ForwardQwen3(TorchWords& t);
 
 // nullptr: not realized.
 Forward FindForward(std::string_view family);

@@ -7,28 +7,36 @@
 //  - Without a mask argument no causal mask is made (is_causal does it), and the fused kernel groups queries itself, so
 //    keys and values are not repeated per query head.
 //  - lm_head runs on every position: logits_to_keep is 0 unless generate() asks.
-#include <fmt/format.h>
-
+#include "planner/realize/torch_decoder.h"
 #include "planner/realize/torch_families.h"
 
 namespace stowage::torch_eager {
 namespace {
 
-Ref Attention(TorchWords& t, std::size_t layer, const Ref& hidden_states, const Rotary& rotary) {
+// What the attentions and layers of this file differ in.
+struct LlamaText {
+  bool head_norms = false;  // qwen3: q_norm and k_norm over each head
+};
+
+template <LlamaText kText>
+Ref Attention(TorchWords& t, const Ref& hidden_states, const LayerInput& in) {
   ModuleScope self(t, "self_attn");
   Ref query = t.Linear("q_proj", hidden_states);
+  if constexpr (kText.head_norms) query = t.RmsNorm("q_norm", query);
   Ref key = t.Linear("k_proj", hidden_states);
+  if constexpr (kText.head_norms) key = t.RmsNorm("k_norm", key);
   Ref value = t.Linear("v_proj", hidden_states);
   {
-    Ref q_embed = t.Rotate(query, rotary);
-    Ref k_embed = t.Rotate(key, rotary);
+    Ref q_embed = t.Rotate(query, in.rotary, t.s.head_dim);
+    Ref k_embed = t.Rotate(key, in.rotary, t.s.head_dim);
     query = std::move(q_embed);
     key = std::move(k_embed);
   }
-  const KeyValues& kv = t.Append(layer, key, value);
+  KeyValues kv = t.Append(in.index, key, value);
   key = kv.keys;
   value = kv.values;
-  Ref attn_output = t.Attention(query, kv);
+  Ref attn_output = t.SdpaAttention(query, {key, value, {}}, in.mask, t.heads());
+  kv = {};
   attn_output = t.Linear("o_proj", attn_output);
   query.Drop();
   key.Drop();
@@ -36,77 +44,28 @@ Ref Attention(TorchWords& t, std::size_t layer, const Ref& hidden_states, const 
   return attn_output;
 }
 
-Ref Mlp(TorchWords& t, const Ref& x) {
-  ModuleScope self(t, "mlp");
-  Ref gate = t.Linear("gate_proj", x);
-  Ref act = t.Activation("act_fn", gate);
-  gate.Drop();
-  Ref up = t.Linear("up_proj", x);
-  Ref product = t.Mul(act, up);
-  act.Drop();
-  up.Drop();
-  Ref down = t.Linear("down_proj", product);
-  product.Drop();
-  return down;
-}
-
-Ref DecoderLayer(TorchWords& t, ModuleId module, std::size_t layer, const Ref& x, const Rotary& rotary) {
-  ModuleScope self(t, module);
+template <LlamaText kText>
+Ref Layer(TorchWords& t, const Ref& x, const LayerInput& in) {
   Ref residual = x;
   Ref hidden_states = t.RmsNorm("input_layernorm", x);
-  hidden_states = Attention(t, layer, hidden_states, rotary);
+  hidden_states = Attention<kText>(t, hidden_states, in);
   hidden_states = t.Add(residual, hidden_states);
   residual = hidden_states;
   hidden_states = t.RmsNorm("post_attention_layernorm", hidden_states);
-  hidden_states = Mlp(t, hidden_states);
+  hidden_states = GatedMlp(t, hidden_states);
   hidden_states = t.Add(residual, hidden_states);
   residual.Drop();
   return hidden_states;
 }
 
-// LlamaModel.forward, inside its module.
-Ref Base(TorchWords& t, const Ref& input_ids) {
-  Ref inputs_embeds = t.Embedding("embed_tokens", input_ids);
-  Ref position_ids = t.PositionIds();
-  Ref hidden_states = inputs_embeds;
-  Rotary rotary = t.RotaryEmbedding("rotary_emb", position_ids);
-  const std::vector<ModuleId> layers = t.Layers("layers");
-  for (std::size_t i = 0; i < layers.size(); ++i) hidden_states = DecoderLayer(t, layers[i], i, hidden_states, rotary);
-  hidden_states = t.RmsNorm("norm", hidden_states);
-  position_ids.Drop();
-  inputs_embeds.Drop();
-  rotary.cos.Drop();
-  rotary.sin.Drop();
-  return hidden_states;
-}
+constexpr LlamaText kLlama;
+constexpr LlamaText kQwen3 = {.head_norms = true};
 
 }  // namespace
 
-Status ForwardLlama(TorchWords& t) {
-  const std::string& rope = t.model.rope.type;
-  if (rope == "dynamic" || rope == "longrope") {
-    return t.Refuse(fmt::format("rope '{}' recomputes its frequencies, which is not realized yet", rope));
-  }
-  t.AdoptCache(t.s.kv_heads * t.s.head_dim);
-  Ref input_ids = t.TokenIds();
-  Ref out;
-  {
-    ModuleScope root(t, 0);
-    if (t.FindChild("embed_tokens") != kNoId) {  // LlamaModel
-      out = Base(t, input_ids);
-    } else {
-      {
-        ModuleScope body(t, "model");
-        out = Base(t, input_ids);
-      }
-      Ref logits = t.Linear("lm_head", out);
-      out = std::move(logits);
-    }
-  }
-  input_ids.Drop();
-  t.KeepOutput(std::move(out));
-  t.KeepCache();
-  return OkStatus();
-}
+Status ForwardLlama(TorchWords& t) { return ForwardDecoder(t, {Layer<kLlama>, MaskText::kCausal, RmsNorm}); }
+Status ForwardMistral(TorchWords& t) { return ForwardDecoder(t, {Layer<kLlama>, MaskText::kChosen, RmsNorm}); }
+Status ForwardQwen2(TorchWords& t) { return ForwardDecoder(t, {Layer<kLlama>, MaskText::kByType, RmsNorm}); }
+Status ForwardQwen3(TorchWords& t) { return ForwardDecoder(t, {Layer<kQwen3>, MaskText::kByType, RmsNorm}); }
 
 }  // namespace stowage::torch_eager

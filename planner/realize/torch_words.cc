@@ -205,63 +205,25 @@ Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_id
   return result;
 }
 
-Ref TorchWords::RotateHalf(const Ref& x) {
-  const std::int64_t first = x.spec().elements.base / s.head_dim * (s.head_dim / 2);
-  const Ref x1 = x.View({first});
-  const Ref x2 = x.View({x.spec().elements.base - first});
+Ref TorchWords::RotateHalf(const Ref& x, std::int64_t width) {
+  const Count first = x.spec().elements / width * (width / 2);
+  const Count second = x.spec().elements / width * (width - width / 2);
+  const Ref x1 = x.View(first);
+  const Ref x2 = x.View(second);
   Ref negative = Unary("neg.default", x2);
   Ref out = eager.Op("cat.default", x.spec(), {&negative, &x1});
   negative.Drop();
   return out;
 }
 
-Ref TorchWords::Rotate(const Ref& x, const Rotary& rotary) {
+Ref TorchWords::Rotate(const Ref& x, const Rotary& rotary, std::int64_t width) {
   Ref left = Mul(x, rotary.cos);
-  Ref rotated = RotateHalf(x);
+  Ref rotated = RotateHalf(x, width);
   Ref right = Mul(rotated, rotary.sin);
   rotated.Drop();
   Ref out = Add(left, right);
   left.Drop();
   right.Drop();
-  return out;
-}
-
-void TorchWords::AdoptCache(std::int64_t width) {
-  if (pass.past == 0 && pass.past_step == 0) return;
-  const std::int64_t position = pass.batch * width;
-  const Spec spec = {{pass.past * position, pass.past_step * position}, dtype};
-  for (KeyValues& layer : cache) {
-    layer.keys = eager.Adopt("past", spec, TorchRole::kCache);
-    layer.values = eager.Adopt("past", spec, TorchRole::kCache);
-  }
-}
-
-void TorchWords::AppendTo(Ref& cached, const Ref& states) {
-  cached = eager.Op("cat.default", {cached.spec().elements + states.spec().elements, dtype}, {&cached, &states});
-  eager.SetRole(cached, TorchRole::kCache);
-}
-
-const KeyValues& TorchWords::Append(std::size_t layer, const Ref& key, const Ref& value) {
-  KeyValues& kv = cache[layer];
-  if (kv.keys.id() == kNoId) {  // lazy_initialization: two empty tensors
-    kv.keys = eager.Empty("_to_copy.default", Of(0));
-    kv.values = eager.Empty("_to_copy.default", Of(0));
-  }
-  AppendTo(kv.keys, key);
-  AppendTo(kv.values, value);
-  return kv;
-}
-
-Ref TorchWords::Attention(const Ref& query, const KeyValues& kv) {
-  Ref out = eager.Empty("empty.memory_format", query.spec());
-  Ref lse = eager.Empty("empty.memory_format", {{pass.batch * s.heads * pass.tokens}, DType::kF32});
-  // Two products of 2 * head_dim flops per head and (query, visible key) pair.
-  const double per_pair = 4.0 * Float(query.spec().elements.base / pass.tokens);
-  const double t = Float(pass.tokens);
-  const double pairs = t * Float(pass.past) + t * (t + 1) / 2;
-  const AffineFlops flops = {per_pair * pairs, per_pair * t * Float(pass.past_step)};
-  eager.Launch("scaled_dot_product_attention", {&query, &kv.keys, &kv.values}, {&lse, &out}, {}, flops);
-  lse.Drop();
   return out;
 }
 
@@ -273,11 +235,15 @@ void TorchWords::KeepOutput(Ref ref) {
 }
 
 void TorchWords::KeepCache() {
-  for (KeyValues& layer : cache) {
+  for (const KeyValues& layer : cache) {
     program_->cache.push_back(layer.keys.id());
     program_->cache.push_back(layer.values.id());
-    eager.Keep(std::move(layer.keys));
-    eager.Keep(std::move(layer.values));
+  }
+  // A Python list lets go of its last item first.
+  for (auto layer = cache.rbegin(); layer != cache.rend(); ++layer) {
+    eager.Keep(std::move(layer->keys));
+    eager.Keep(std::move(layer->values));
+    if (layer->window.id() != kNoId) eager.Keep(std::move(layer->window));
   }
 }
 

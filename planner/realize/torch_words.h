@@ -24,14 +24,26 @@
 
 namespace stowage::torch_eager {
 
-// What DynamicLayer holds.
+// What a cache layer holds, and what its update() returns: all positions that this pass sees.
 struct KeyValues {
   Ref keys, values;
+  Ref window;  // DynamicSlidingWindowLayer's scalar of its window
+};
+
+// The masks of a pass; absent ones are left to the kernel (is_causal) or not needed.
+struct Masks {
+  Ref full, sliding;
 };
 
 // cos and sin of a rotary embedding.
 struct Rotary {
   Ref cos, sin;
+};
+
+// Of an attention: query heads, key-value heads, their width.
+struct Heads {
+  std::int64_t query, key, dim;
+  std::int64_t groups() const { return query / (key > 0 ? key : 1); }
 };
 
 class TorchWords {
@@ -74,23 +86,38 @@ class TorchWords {
   Ref Activation(std::string_view name, const Ref& x);  // by the class of the module
 
   // ---- what decoders share
-  Ref TokenIds();     // the caller's input_ids
-  Ref PositionIds();  // torch.arange(tokens) + past: one row for all sequences
+  Ref TokenIds();                 // the caller's input_ids
+  Ref PositionIds();              // torch.arange(tokens) + past: one row for all sequences
   Rotary RotaryEmbedding(std::string_view name, const Ref& position_ids);  // LlamaRotaryEmbedding
-  Ref Rotate(const Ref& x, const Rotary& rotary);                          // (x * cos) + (rotate_half(x) * sin)
-  void AdoptCache(std::int64_t width);  // before a decode pass: `width` elements a position and sequence
-  // past_key_values.update(key, value, layer): DynamicLayer grows by concatenation.
-  const KeyValues& Append(std::size_t layer, const Ref& key, const Ref& value);
-  // scaled_dot_product_attention by a fused kernel, without a mask: the output, and the log-sum-exp that goes at once.
-  Ref Attention(const Ref& query, const KeyValues& kv);
+  // (x * cos) + (rotate_half(x) * sin) over rows of `width`, the width of cos.
+  Ref Rotate(const Ref& x, const Rotary& rotary, std::int64_t width);
+
+  // ---- the cache (torch_attention.cc, as the rest of this part)
+  std::int64_t Window(std::size_t layer) const { return s.windows.empty() ? 0 : s.windows[layer]; }
+  // Before a decode pass: `width` elements a position and sequence. A sliding layer sees its last window - 1 positions;
+  // its storage is that of the last pass: of a prefill of pass.past positions, or, when the pass stands for a phase and
+  // the window is full, of a decode pass.
+  void AdoptCache(std::int64_t width);
+  // past_key_values.update(key, value, layer): DynamicLayer and DynamicSlidingWindowLayer grow by concatenation.
+  KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);
+  Count CachedPositions(std::size_t layer) const;  // of a layer after update(), as the pass sees them
+
+  // ---- masks and attention
+  Heads heads() const { return {s.heads, s.kv_heads, s.head_dim}; }
+  // create_causal_mask, create_sliding_window_causal_mask for sdpa: made only where is_causal does not do.
+  bool NeedsSlidingMask() const;
+  Ref SdpaMask(std::int64_t window, Count keys);
+  // ALL_ATTENTION_FUNCTIONS["sdpa"]: a fused kernel. `mask` may be empty.
+  Ref SdpaAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads);
 
   // ---- what the caller holds after the pass, in the order in which it would let go
   void KeepOutput(Ref ref);
   void KeepCache();  // of all layers
 
  private:
-  Ref RotateHalf(const Ref& x);
-  void AppendTo(Ref& cached, const Ref& states);
+  Ref RotateHalf(const Ref& x, std::int64_t width);
+  Ref RepeatKv(const Ref& x, std::int64_t groups);
+  Ref FusedKernel(const Ref& query, const Ref& keys, const Ref& values, const Ref& mask, Heads heads);
 
   TorchProgram* program_;
   Status status_ = OkStatus();
