@@ -33,7 +33,8 @@ class GroupedMm {
     Ref rows = t_.eager.Op("floor_divide.default", picks, {&perm});
     Ref selected = t_.eager.Op("index.Tensor", t_.Of(picks_ * hidden), {&hidden_states, &rows});
     rows.Drop();
-    Ref sample_weights = t_.eager.Op("index.Tensor", {{picks_}, routing.weights.spec().dtype}, {&routing.weights, &perm});
+    Ref sample_weights =
+        t_.eager.Op("index.Tensor", {{picks_}, routing.weights.spec().dtype}, {&routing.weights, &perm});
     Ref histc_input = t_.To(expert_ids_g, DType::kI32);
     Ref per_expert = t_.eager.Op("histc.default", {{experts_}, DType::kI32}, {&histc_input});
     Ref offsets = t_.Unary("cumsum.default", per_expert);
@@ -170,6 +171,21 @@ class GroupedMm {
 
 double ExpectedExperts(std::int64_t experts, std::int64_t per_token, std::int64_t tokens) {
   return Float(experts) * (1 - std::pow(1 - Float(per_token) / Float(experts), Float(tokens)));
+}
+
+Status CheckRouter(const TorchWords& t) {
+  if (t.model.forward.router.keeps_logits) return t.Refuse("output_router_logits is not realized yet");
+  if (t.s.experts == 0 || (t.s.experts_per_token >= 1 && t.s.experts_per_token <= t.s.experts)) return OkStatus();
+  return t.Refuse(fmt::format("{} of {} experts cannot be chosen", t.s.experts_per_token, t.s.experts));
+}
+
+bool IsSparse(const TorchWords& t, std::string_view block) {
+  const ModuleId module = t.FindChild(block);
+  if (module == kNoId) return false;
+  for (const ModuleId child : t.model.modules[module].children) {
+    if (t.model.modules[child].name.ends_with(".experts")) return true;
+  }
+  return false;
 }
 
 std::pair<Ref, Ref> TopK(TorchWords& t, const Ref& x, std::int64_t count) {

@@ -19,7 +19,7 @@ struct Routing {
 };
 
 enum class ExpertsText {
-  kGated,  // gate_up_proj [E, 2 I, h] in halves, down_proj [E, h, I], act_fn
+  kGated,   // gate_up_proj [E, 2 I, h] in halves, down_proj [E, h, I], act_fn
   kGptOss,  // transposed and interleaved, with biases; clamped swiglu
 };
 
@@ -29,6 +29,15 @@ Ref RunExperts(TorchWords& t, std::string_view name, const Ref& hidden_states, c
 
 // torch.topk and torch.sort: two results of one kernel.
 std::pair<Ref, Ref> TopK(TorchWords& t, const Ref& x, std::int64_t count);
+
+// Refuses output_router_logits, and more experts a token than there are.
+Status CheckRouter(const TorchWords& t);
+
+bool IsSparse(const TorchWords& t, std::string_view block);  // whether the module that runs has experts in `block`
+
+// mlp: MixtralSparseMoeBlock; Qwen3MoeSparseMoeBlock or, in dense layers, Qwen3MoeMLP.
+Ref MixtralMoe(TorchWords& t, const Ref& x);
+Ref Qwen3Moe(TorchWords& t, const Ref& x);
 
 // E (1 - (1 - k / E)^tokens).
 double ExpectedExperts(std::int64_t experts, std::int64_t per_token, std::int64_t tokens);

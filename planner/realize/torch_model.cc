@@ -36,16 +36,15 @@ struct Expert {
 class Rebuilder {
  public:
   Rebuilder(const Model& from, std::optional<DType> dtype)
-      : from_(from), dtype_(dtype), tensors_(from.tensors.size(), kNoId), modules_(from.modules.size(), kNoId) {
-    to_.name = from.name;
-    to_.family = from.family;
-    to_.class_name = from.class_name;
-    to_.shape = from.shape;
-    to_.rope = from.rope;
-    to_.attention_bias = from.attention_bias;
-    to_.mlp_bias = from.mlp_bias;
-    to_.no_split_classes = from.no_split_classes;
-    to_.files = from.files;
+      : from_(from),
+        dtype_(dtype),
+        to_(from),
+        tensors_(from.tensors.size(), kNoId),
+        modules_(from.modules.size(), kNoId) {
+    to_.modules.clear();
+    to_.tensors.clear();
+    to_.tied_groups.clear();
+    to_.unloaded.clear();
   }
 
   Result<Model> Run() {
@@ -88,9 +87,12 @@ class Rebuilder {
       for (const ModuleId child : module.children) Copy(child, parent, LastComponent(Source(child).name));
       return;
     }
+    if (module.class_name == "ViTEncoder") return Copy(module.children.front(), parent, "layers");
+    if (module.class_name == "ViTLayer") return CopyVitLayer(id, parent, name);
     const bool mixtral = module.class_name == "MixtralSparseMoeBlock";
     const ModuleId copy = AddModule(mixtral ? "mlp" : name, module.class_name, parent);
     modules_[id] = copy;
+    if (dtype_ && module.class_name == "FP8Linear") to_.modules[copy].class_name = "Linear";
     if (module.same_as != kNoId) to_.modules[copy].same_as = modules_[module.same_as];
     for (const bool buffers : {false, true}) {
       for (const TensorId tensor : module.tensors) {
@@ -105,6 +107,37 @@ class Rebuilder {
         Copy(child, copy, child_name);
       }
     }
+  }
+
+  // The module at `path` below `id`; the tree is of planner/families, which made it.
+  ModuleId Below(ModuleId id, std::string_view path) const {
+    const std::string name = Source(id).name + "." + std::string(path);
+    for (ModuleId at = id; at < static_cast<ModuleId>(from_.modules.size()); ++at) {
+      if (Source(at).name == name) return at;
+    }
+    return kNoId;
+  }
+
+  void CopyVitLayer(ModuleId id, ModuleId parent, std::string_view name) {
+    const ModuleId layer = AddModule(name, Source(id).class_name, parent);
+    modules_[id] = layer;
+    const auto copy = [&](std::string_view from, ModuleId to, std::string_view as) {
+      const ModuleId source = Below(id, from);
+      if (source == kNoId) return Fail(fmt::format("'{}' has no module '{}'", Source(id).name, from));
+      Copy(source, to, as);
+    };
+    const ModuleId attention = AddModule("attention", "ViTAttention", layer);
+    copy("attention.attention.query", attention, "q_proj");
+    copy("attention.attention.key", attention, "k_proj");
+    copy("attention.attention.value", attention, "v_proj");
+    copy("attention.output.dense", attention, "o_proj");
+    copy("layernorm_before", layer, "layernorm_before");
+    copy("layernorm_after", layer, "layernorm_after");
+    const ModuleId mlp = AddModule("mlp", "ViTMLP", layer);
+    copy("intermediate.intermediate_act_fn", mlp, "activation_fn");
+    copy("intermediate.dense", mlp, "fc1");
+    copy("output.dense", mlp, "fc2");
+    copy("output.dropout", layer, "dropout");
   }
 
   bool IsBuffer(TensorId id) const {
@@ -213,6 +246,18 @@ class Rebuilder {
 };
 
 }  // namespace
+
+Model WithoutProjection(Model model) {
+  if (model.class_name != "CLIPTextModelWithProjection") return model;
+  const ModuleId last = static_cast<ModuleId>(model.modules.size()) - 1;
+  STOWAGE_CHECK(model.modules[last].name == "text_projection" && model.tensors.back().module == last);
+  model.class_name = "CLIPTextModel";
+  model.modules[0].class_name = model.class_name;
+  model.modules[0].children.pop_back();
+  model.modules.pop_back();
+  model.tensors.pop_back();
+  return model;
+}
 
 Result<Model> AsTransformersHolds(const Model& model, std::optional<DType> dtype) {
   return Rebuilder(model, dtype).Run();
