@@ -19,7 +19,7 @@ Json ModelOf(const ModelLine& model) {
           {"kv_bytes_per_token", model.kv_per_token.value()}};
 }
 
-Json MachineOf(const Machine& machine) {
+Json MachineOf(const Machine& machine, const std::vector<StrategyLine>& strategies) {
   Json json = {{"name", machine.name},
                {"budget_bytes", Json::object()},
                {"reserved", Json::array()},
@@ -32,20 +32,37 @@ Json MachineOf(const Machine& machine) {
                                 {"origin", Name(r.origin)},
                                 {"source", r.source}});
   }
+  json["smallest_budget_bytes"] = Json::object();
+  for (const StrategyLine& line : strategies) {
+    if (line.least_gpu) json["smallest_budget_bytes"][line.name] = line.least_gpu->value();
+  }
   return json;
 }
 
-Json RequestOf(const Request& request) {
+std::string_view BasisName(PlanBasis basis) {
+  switch (basis) {
+    case PlanBasis::kSimulated:
+      return "simulated";
+    case PlanBasis::kClosedForms:
+      return "closed forms";
+    case PlanBasis::kSizesOnly:
+      return "sizes only";
+  }
+  return "";
+}
+
+Json RequestOf(const Request& request, PlanBasis basis) {
   return {{"batch", request.batch},
           {"prompt_tokens", request.prompt_tokens},
           {"new_tokens", request.new_tokens},
-          {"dtype", request.dtype ? Json(Name(*request.dtype)) : Json()}};
+          {"dtype", request.dtype ? Json(Name(*request.dtype)) : Json()},
+          {"basis", BasisName(basis)}};
 }
 
 Json SecondsOf(const std::optional<Seconds>& time) { return time ? Json(time->value()) : Json(); }
 
 Json StrategyOf(const StrategyLine& line) {
-  Json json = {{"name", line.name}, {"runtime", line.runtime}, {"fits", line.fits}, {"peak_bytes", Json::object()}};
+  Json json = {{"name", line.name}, {"fits", line.fits}, {"peak_bytes", Json::object()}};
   for (const PoolBytes& pool : line.peak) json["peak_bytes"][pool.pool] = pool.bytes.value();
   json["seconds"] = {{"first_token", SecondsOf(line.first_token)}, {"per_token", SecondsOf(line.per_token)}};
   json["limit"] = line.limit;
@@ -60,8 +77,8 @@ Result<std::string> PlanJson(const PlanReport& report, std::string_view plan_jso
   if (!plan_json.empty()) plan = Json::parse(plan_json, nullptr, /*allow_exceptions=*/false);
   if (plan.is_discarded()) return Error{ErrorCode::kInternal, "the plan's own JSON does not parse"};
   Json json = {{"model", ModelOf(report.model)},
-               {"machine", MachineOf(report.machine)},
-               {"request", RequestOf(report.request)},
+               {"machine", MachineOf(report.machine, report.strategies)},
+               {"request", RequestOf(report.request, report.basis)},
                {"strategies", Json::array()}};
   for (const StrategyLine& line : report.strategies) json["strategies"].push_back(StrategyOf(line));
   json["chosen"] = report.chosen.empty() ? Json() : Json(report.chosen);

@@ -2,10 +2,10 @@
 //
 //   {"model": {"name", "family", "parameters", "weights_bytes", "dtype", "layers", "kv_bytes_per_token"},
 //    "machine": {"name", "budget_bytes": {pool: n}, "reserved": [{"pool", "name", "bytes", "origin", "source"}],
-//                "assumptions": [...]},
-//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype"},
-//    "strategies": [{"name", "runtime", "fits", "peak_bytes": {pool: n}, "seconds": {"first_token", "per_token"},
-//                    "limit", "why_not"}],
+//                "assumptions": [...], "smallest_budget_bytes": {strategy: n}},               of gpu0
+//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "basis"},   simulated, closed forms or sizes only
+//    "strategies": [{"name", "fits", "peak_bytes": {pool: n}, "seconds": {"first_token", "per_token"}, "limit",
+//                    "why_not"}],
 //    "chosen": name or null, "plan": the plan or null,
 //    "smallest_budget": {"pool", "bytes", "strategy"}}                                    only when nothing fits
 #pragma once

@@ -37,6 +37,7 @@ struct StrategyLine {
   std::optional<Seconds> per_token;  // of each later one; absent when the request makes none
   std::string limit;                 // when it fits: "gpu0.h2d, busy 93 %"
   std::string why_not;               // when it does not: "gpu0 is 1.94 GB short"
+  std::optional<Bytes> least_gpu;    // the smallest budget of gpu0 with which it fits, the other pools as they are
 };
 
 // What lies in one pool under the chosen strategy. The parts add up to the pool's budget when a "free" part is there.
@@ -63,15 +64,34 @@ struct SmallestBudget {
   std::string strategy;
 };
 
+// Where the figures of a report come from.
+enum class PlanBasis : std::uint8_t {
+  kSimulated,
+  kClosedForms,  // `plan --quick`: activations estimated, times at least
+  kSizesOnly,    // operations are not known, so there are no times
+};
+
+// Lines for somebody else's program.
+struct PasteBlock {
+  std::string title;  // "transformers"
+  std::vector<std::string> lines;
+  std::vector<std::string> notes;  // sentences
+};
+
 struct PlanReport {
+  PlanBasis basis = PlanBasis::kSimulated;
+  std::string basis_note;  // a sentence: what is not known and why; empty when simulated
   ModelLine model;
   Request request;
   Machine machine;  // budgets, reservations and assumptions are shown
   std::vector<StrategyLine> strategies;
   std::string chosen;  // a name of `strategies`; empty when nothing fits
   std::vector<PoolContents> contents;
+  bool contents_at_peak = false;  // they are what torch holds at the peak, not arenas
   std::vector<PackingLine> packing;
-  std::vector<std::string> would_help;            // sentences
+  std::vector<std::string> facts;       // sentences about blocks and what is needed; when sizes are all there is
+  std::vector<std::string> would_help;  // sentences
+  std::vector<PasteBlock> paste;
   std::optional<SmallestBudget> smallest_budget;  // when nothing fits
 };
 

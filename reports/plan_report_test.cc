@@ -33,7 +33,8 @@ PlanReport LlamaOn15GB() {
                    .first_token = Seconds(0.61),
                    .per_token = Seconds(0.234),
                    .limit = "gpu0.h2d, busy 91 %",
-                   .why_not = ""},
+                   .why_not = "",
+                   .least_gpu = Bytes(601'700'000)},
                   {.name = "sequential-offload",
                    .runtime = "torch",
                    .fits = true,
@@ -49,7 +50,8 @@ PlanReport LlamaOn15GB() {
                    .first_token = std::nullopt,
                    .per_token = std::nullopt,
                    .limit = "",
-                   .why_not = "gpu0 is 1.69 GB short"}};
+                   .why_not = "gpu0 is 1.69 GB short",
+                   .least_gpu = Bytes(16'690'000'000)}};
   r.chosen = "ring";
   r.contents = {
       {.pool = "gpu0",
@@ -62,7 +64,8 @@ PlanReport LlamaOn15GB() {
                  {"free", Bytes(10'172'672)}}},
       {.pool = "host", .budget = Bytes(30'000'000'000), .parts = {{"weights streamed", Bytes(2'617'245'696)}}}};
   r.packing = {{"gpu0 activations", Bytes(111'149'056), Bytes(110'100'480)}};
-  r.would_help = {"1.69 GB more on gpu0 would hold every weight: 0.077 s a token."};
+  r.would_help = {"+1.69 GB of gpu0 (16.69 GB in all) and all of it is resident."};
+  r.paste = {{.title = "transformers", .lines = {"f(", "    1,", ")"}, .notes = {"One sentence."}}};
   return r;
 }
 
@@ -84,10 +87,14 @@ TEST(PlanText, ShowsTheWholeAnswerOnOneScreen) {
       "  kernels on an RTX 4090 show 9-14 us), 50.00 us for a module hook, 100.0 us for cudaMalloc or\n"
       "  cudaFree, 10.00 us for empty_cache; all but the second assumed.\n"
       "\n"
-      "strategy            runtime  fits      gpu0      host  first token  per token  tokens/s  limited by\n"
-      "ring                native   yes   14.99 GB   2.62 GB     610.0 ms   234.0 ms      4.27  gpu0.h2d, busy 91 %\n"
-      "sequential-offload  torch    yes    2.21 GB  16.06 GB       3.40 s     2.75 s     0.364  gpu0.h2d, busy 97 %\n"
-      "resident            native   no    16.69 GB  268.4 MB            -          -         -  gpu0 is 1.69 GB short\n"
+      "strategy            runtime  fits      gpu0      host  needs gpu0  first token  per token  tokens/s  limited "
+      "by\n"
+      "ring                native   yes   14.99 GB   2.62 GB    601.7 MB     610.0 ms   234.0 ms      4.27  gpu0.h2d, "
+      "busy 91 %\n"
+      "sequential-offload  torch    yes    2.21 GB  16.06 GB           -       3.40 s     2.75 s     0.364  gpu0.h2d, "
+      "busy 97 %\n"
+      "resident            native   no    16.69 GB  268.4 MB    16.69 GB            -          -         -  gpu0 is "
+      "1.69 GB short\n"
       "\n"
       "chosen: ring\n"
       "  gpu0  13.44 GB  weights resident\n"
@@ -102,7 +109,13 @@ TEST(PlanText, ShowsTheWholeAnswerOnOneScreen) {
       "  packing of gpu0 activations: 111.1 MB, live-bytes bound 110.1 MB, gap 1.0 %\n"
       "\n"
       "what would help\n"
-      "- 1.69 GB more on gpu0 would hold every weight: 0.077 s a token.\n");
+      "- +1.69 GB of gpu0 (16.69 GB in all) and all of it is resident.\n"
+      "\n"
+      "to paste: transformers\n"
+      "  f(\n"
+      "      1,\n"
+      "  )\n"
+      "- One sentence.\n");
 }
 
 TEST(PlanText, SaysTheSmallestBudgetWhenNothingFits) {
@@ -112,6 +125,7 @@ TEST(PlanText, SaysTheSmallestBudgetWhenNothingFits) {
   r.contents.clear();
   r.packing.clear();
   r.would_help.clear();
+  r.paste.clear();
   r.machine.reservations.clear();
   r.machine.assumptions.clear();
   r.request.dtype = DType::kF16;
@@ -122,10 +136,39 @@ TEST(PlanText, SaysTheSmallestBudgetWhenNothingFits) {
       "request: batch 1, prompt 512, 128 new tokens, fp16\n"
       "machine: generic card 15.00 GB, host 30.00 GB\n"
       "\n"
-      "strategy  runtime  fits      gpu0      host  first token  per token  tokens/s  limited by\n"
-      "resident  native   no    16.69 GB  268.4 MB            -          -         -  gpu0 is 1.69 GB short\n"
+      "strategy  runtime  fits      gpu0      host  needs gpu0  first token  per token  tokens/s  limited by\n"
+      "resident  native   no    16.69 GB  268.4 MB    16.69 GB            -          -         -  gpu0 is 1.69 GB "
+      "short\n"
       "\n"
       "nothing fits; the smallest budget that would do is 1.60 GB (1,600,000,001 bytes) of gpu0, with ring\n");
+}
+
+TEST(PlanText, BoundsAreMarkedAsSuch) {
+  PlanReport r = LlamaOn15GB();
+  r.basis = PlanBasis::kClosedForms;
+  r.basis_note = "Closed forms.";
+  r.chosen.clear();
+  const std::string text = PlanText(r, false);
+  EXPECT_NE(text.find("- Closed forms.\n"), std::string::npos);
+  EXPECT_NE(text.find("first token >=  per token >=  tokens/s <=  limited by\n"), std::string::npos);
+  EXPECT_EQ(text.find("chosen"), std::string::npos);
+  EXPECT_EQ(text.find("nothing fits"), std::string::npos);
+}
+
+TEST(PlanText, WithoutTimesTheTableHasNoneAndFactsFollowIt) {
+  PlanReport r = LlamaOn15GB();
+  r.basis = PlanBasis::kSizesOnly;
+  r.chosen.clear();
+  r.strategies.resize(1);
+  r.strategies[0].limit.clear();
+  r.facts = {"12 blocks."};
+  const std::string text = PlanText(r, false);
+  EXPECT_NE(text.find("strategy  runtime  fits      gpu0     host  why not\n"
+                      "ring      native   yes   14.99 GB  2.62 GB\n"
+                      "\n"
+                      "- 12 blocks.\n"),
+            std::string::npos)
+      << text;
 }
 
 TEST(PlanText, ColoursKeepTheColumns) {
@@ -144,86 +187,102 @@ TEST(PlanText, OneReservationOnSeveralCardsIsOneLine) {
             std::string::npos);
 }
 
-TEST(PlanJson, HasTheDocumentedMembers) {
+// One member of the answer, as it is written.
+std::string Member(const PlanReport& report, const char* name) {
+  const Result<std::string> json = PlanJson(report, R"({"version": 1})");
+  EXPECT_TRUE(json);
+  return nlohmann::ordered_json::parse(*json)[name].dump(2);
+}
+
+TEST(PlanJson, HasExactlyTheDocumentedMembers) {
+  const Result<std::string> json = PlanJson(LlamaOn15GB(), R"({"version": 1})");
+  ASSERT_TRUE(json);
+  const auto parsed = nlohmann::ordered_json::parse(*json);
+  std::vector<std::string> names;
+  for (const auto& [name, value] : parsed.items()) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"model", "machine", "request", "strategies", "chosen", "plan"}));
+  EXPECT_EQ(Member(LlamaOn15GB(), "chosen"), R"("ring")");
+  EXPECT_EQ(Member(LlamaOn15GB(), "plan"), "{\n  \"version\": 1\n}");
+}
+
+TEST(PlanJson, DescribesTheModelAndTheMachine) {
   PlanReport r = LlamaOn15GB();
   r.machine.assumptions = {"gpu0: a size only."};
-  r.strategies.erase(r.strategies.begin() + 1);
-  const Result<std::string> json = PlanJson(r, R"({"version": 1})");
-  ASSERT_TRUE(json);
-  EXPECT_EQ(*json, R"({
-  "model": {
-    "name": "llama-8b",
-    "family": "llama",
-    "parameters": 8030261248,
-    "weights_bytes": 16060522496,
-    "dtype": "bf16",
-    "layers": 32,
-    "kv_bytes_per_token": 131072
+  r.strategies[0].least_gpu.reset();
+  EXPECT_EQ(Member(r, "model"), R"({
+  "name": "llama-8b",
+  "family": "llama",
+  "parameters": 8030261248,
+  "weights_bytes": 16060522496,
+  "dtype": "bf16",
+  "layers": 32,
+  "kv_bytes_per_token": 131072
+})");
+  EXPECT_EQ(Member(r, "machine"), R"({
+  "name": "generic card 15.00 GB, host 30.00 GB",
+  "budget_bytes": {
+    "gpu0": 15000000000,
+    "host": 30000000000,
+    "disk": 1000000000000
   },
-  "machine": {
-    "name": "generic card 15.00 GB, host 30.00 GB",
-    "budget_bytes": {
-      "gpu0": 15000000000,
-      "host": 30000000000,
-      "disk": 1000000000000
-    },
-    "reserved": [
-      {
-        "pool": "gpu0",
-        "name": "CUDA context",
-        "bytes": 479199232,
-        "origin": "assumed",
-        "source": "seen between 256 MiB (torch 2.7, RTX 3090) and 457 MiB (ollama's reserve); the largest is taken"
-      }
-    ],
-    "assumptions": [
-      "gpu0: a size only."
-    ]
-  },
-  "request": {
-    "batch": 1,
-    "prompt_tokens": 512,
-    "new_tokens": 128,
-    "dtype": null
-  },
-  "strategies": [
+  "reserved": [
     {
-      "name": "ring",
-      "runtime": "native",
-      "fits": true,
-      "peak_bytes": {
-        "gpu0": 14990000000,
-        "host": 2617245696
-      },
-      "seconds": {
-        "first_token": 0.61,
-        "per_token": 0.234
-      },
-      "limit": "gpu0.h2d, busy 91 %",
-      "why_not": ""
-    },
-    {
-      "name": "resident",
-      "runtime": "native",
-      "fits": false,
-      "peak_bytes": {
-        "gpu0": 16690000000,
-        "host": 268435456
-      },
-      "seconds": {
-        "first_token": null,
-        "per_token": null
-      },
-      "limit": "",
-      "why_not": "gpu0 is 1.69 GB short"
+      "pool": "gpu0",
+      "name": "CUDA context",
+      "bytes": 479199232,
+      "origin": "assumed",
+      "source": "seen between 256 MiB (torch 2.7, RTX 3090) and 457 MiB (ollama's reserve); the largest is taken"
     }
   ],
-  "chosen": "ring",
-  "plan": {
-    "version": 1
+  "assumptions": [
+    "gpu0: a size only."
+  ],
+  "smallest_budget_bytes": {
+    "resident": 16690000000
   }
+})");
 }
-)");
+
+TEST(PlanJson, DescribesTheRequestAndEachStrategy) {
+  PlanReport r = LlamaOn15GB();
+  r.strategies.erase(r.strategies.begin() + 1);
+  EXPECT_EQ(Member(r, "request"), R"({
+  "batch": 1,
+  "prompt_tokens": 512,
+  "new_tokens": 128,
+  "dtype": null,
+  "basis": "simulated"
+})");
+  EXPECT_EQ(Member(r, "strategies"), R"([
+  {
+    "name": "ring",
+    "fits": true,
+    "peak_bytes": {
+      "gpu0": 14990000000,
+      "host": 2617245696
+    },
+    "seconds": {
+      "first_token": 0.61,
+      "per_token": 0.234
+    },
+    "limit": "gpu0.h2d, busy 91 %",
+    "why_not": ""
+  },
+  {
+    "name": "resident",
+    "fits": false,
+    "peak_bytes": {
+      "gpu0": 16690000000,
+      "host": 268435456
+    },
+    "seconds": {
+      "first_token": null,
+      "per_token": null
+    },
+    "limit": "",
+    "why_not": "gpu0 is 1.69 GB short"
+  }
+])");
 }
 
 TEST(PlanJson, WithoutAPlanBothChosenAndPlanAreNull) {

@@ -15,9 +15,11 @@ using Row = std::vector<std::string>;
 constexpr std::size_t kWidth = 100;
 
 std::string ModelText(const ModelLine& model) {
-  return fmt::format("{} parameters, {} layers, {} of {} weights, {} of KV cache a token",
-                     FormatCount(model.parameters), model.layers, FormatBytes(model.weights), model.dtype,
-                     FormatBytes(model.kv_per_token));
+  std::string out = fmt::format("{} parameters, ", FormatCount(model.parameters));
+  if (model.layers > 0) out += fmt::format("{} layers, ", model.layers);
+  out += fmt::format("{} of {} weights", FormatBytes(model.weights), model.dtype);
+  if (model.kv_per_token > Bytes(0)) out += fmt::format(", {} of KV cache a token", FormatBytes(model.kv_per_token));
+  return out;
 }
 
 std::string RequestText(const Request& request) {
@@ -70,20 +72,37 @@ std::string TokensPerSecond(const StrategyLine& line, std::int64_t batch) {
   return fmt::format("{:.3g}", static_cast<double>(batch) / line.per_token->value());
 }
 
-std::string StrategyTable(const PlanReport& report, const Style& style) {
-  const std::vector<std::string> pools = UsedPools(report);
-  std::vector<Row> rows = {{"strategy", "runtime", "fits"}};
-  rows[0].insert(rows[0].end(), pools.begin(), pools.end());
-  for (const char* title : {"first token", "per token", "tokens/s", "limited by"}) rows[0].push_back(title);
-  for (const StrategyLine& line : report.strategies) {
-    Row row = {line.name, line.runtime, line.fits ? "yes" : "no"};
-    for (const std::string& pool : pools) row.push_back(PeakIn(line, pool));
+Row HeadingOf(const PlanReport& report, const std::vector<std::string>& pools) {
+  Row heading = {"strategy", "runtime", "fits"};
+  heading.insert(heading.end(), pools.begin(), pools.end());
+  if (report.basis == PlanBasis::kSimulated) heading.emplace_back("needs gpu0");
+  const bool bounds = report.basis == PlanBasis::kClosedForms;
+  if (report.basis != PlanBasis::kSizesOnly) {
+    heading.emplace_back(bounds ? "first token >=" : "first token");
+    heading.emplace_back(bounds ? "per token >=" : "per token");
+    heading.emplace_back(bounds ? "tokens/s <=" : "tokens/s");
+  }
+  heading.emplace_back(report.basis == PlanBasis::kSizesOnly ? "why not" : "limited by");
+  return heading;
+}
+
+Row RowOf(const PlanReport& report, const StrategyLine& line, const std::vector<std::string>& pools) {
+  Row row = {line.name, line.runtime, line.fits ? "yes" : "no"};
+  for (const std::string& pool : pools) row.push_back(PeakIn(line, pool));
+  if (report.basis == PlanBasis::kSimulated) row.push_back(line.least_gpu ? FormatBytes(*line.least_gpu) : "-");
+  if (report.basis != PlanBasis::kSizesOnly) {
     row.push_back(line.first_token ? FormatSeconds(*line.first_token) : "-");
     row.push_back(line.per_token ? FormatSeconds(*line.per_token) : "-");
     row.push_back(TokensPerSecond(line, report.request.batch));
-    row.push_back(line.fits ? line.limit : line.why_not);
-    rows.push_back(std::move(row));
   }
+  row.push_back(line.fits ? line.limit : line.why_not);
+  return row;
+}
+
+std::string StrategyTable(const PlanReport& report, const Style& style) {
+  const std::vector<std::string> pools = UsedPools(report);
+  std::vector<Row> rows = {HeadingOf(report, pools)};
+  for (const StrategyLine& line : report.strategies) rows.push_back(RowOf(report, line, pools));
   const std::string table = AlignTable(rows);
   std::string out;
   std::size_t begin = 0;
@@ -123,10 +142,14 @@ std::string PackingText(const PackingLine& line) {
 std::string Verdict(const PlanReport& report, const Style& style) {
   std::string out;
   if (!report.chosen.empty()) {
-    out = style.Strong("chosen: " + report.chosen) + "\n" + ContentsTable(report.contents);
+    out = style.Strong("chosen: " + report.chosen) + (report.contents_at_peak ? ", which holds at its peak" : "") +
+          "\n" + ContentsTable(report.contents);
     for (const PackingLine& line : report.packing) out += PackingText(line);
     return out;
   }
+  const bool fits =
+      std::any_of(report.strategies.begin(), report.strategies.end(), [](const StrategyLine& s) { return s.fits; });
+  if (fits) return "";
   out = style.Bad("nothing fits");
   if (report.smallest_budget) {
     const SmallestBudget& least = *report.smallest_budget;
@@ -135,6 +158,16 @@ std::string Verdict(const PlanReport& report, const Style& style) {
   }
   return out + "\n";
 }
+
+std::string PasteText(const PasteBlock& block, const Style& style) {
+  std::string out = "\n" + style.Strong("to paste: " + block.title) + "\n";
+  for (const std::string& line : block.lines) out += "  " + line + "\n";
+  for (const std::string& note : block.notes) out += Wrap("- ", note, kWidth);
+  return out;
+}
+
+// Lines of `text` and a blank one before them; nothing for nothing.
+std::string Paragraph(const std::string& text) { return text.empty() ? "" : "\n" + text; }
 
 }  // namespace
 
@@ -146,9 +179,14 @@ std::string PlanText(const PlanReport& report, bool colour) {
   out += "machine: " + report.machine.name + "\n";
   out += ReservationText(report.machine);
   for (const std::string& assumption : report.machine.assumptions) out += Wrap("- ", assumption, kWidth);
-  out += "\n" + StrategyTable(report, style) + "\n" + Verdict(report, style);
+  if (!report.basis_note.empty()) out += Wrap("- ", report.basis_note, kWidth);
+  out += Paragraph(StrategyTable(report, style)) + Paragraph(Verdict(report, style));
+  std::string facts;
+  for (const std::string& sentence : report.facts) facts += Wrap("- ", sentence, kWidth);
+  out += Paragraph(facts);
   if (!report.would_help.empty()) out += "\n" + style.Strong("what would help") + "\n";
   for (const std::string& sentence : report.would_help) out += Wrap("- ", sentence, kWidth);
+  for (const PasteBlock& block : report.paste) out += PasteText(block, style);
   return out;
 }
 

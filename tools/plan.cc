@@ -1,6 +1,7 @@
 // plan: where everything of a model goes on a machine, by which strategy, and how fast that is.
 #include <malloc.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "planner/families/families.h"
@@ -17,10 +18,26 @@
 #include "tools/common/task.h"
 #include "tools/common/write_file.h"
 #include "tools/plan_device_map.h"
+#include "tools/plan_quick.h"
 #include "tools/plan_report.h"
 
 namespace stowage {
 namespace {
+
+Result<int> PrintQuick(const PlanningTask& task, const std::vector<Strategy>& strategies,
+                       const std::optional<std::string>& unknown, bool json) {
+  const PlanReport report =
+      QuickReportOf(task, strategies, unknown ? PlanBasis::kSizesOnly : PlanBasis::kClosedForms, unknown.value_or(""));
+  if (json) {
+    STOWAGE_TRY(const std::string text, PlanJson(report, ""));
+    STOWAGE_RETURN_IF_ERROR(Print(text));
+  } else {
+    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
+  }
+  const bool fits = std::any_of(report.strategies.begin(), report.strategies.end(),
+                                [](const StrategyLine& line) { return line.fits; });
+  return fits ? 0 : 1;
+}
 
 Result<int> PlanTool(int argc, char** argv) {
   CommandLine line("plan",
@@ -33,10 +50,13 @@ Result<int> PlanTool(int argc, char** argv) {
   AddDeviceMapOptions(line, &device_map);
   bool json = false;
   AddJsonOption(line, &json);
+  bool quick = false;
+  line.Flag("--quick", &quick, "closed forms only: what fits, and how fast it can be at best; nothing is simulated");
   std::optional<std::string> out;
   line.Option("--out", &out, "write the chosen plan to this file");
   line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");
   line.Example("plan --gpu t4 --cpu 30GB --model DIR --json", "a folder with config.json, as JSON");
+  line.Example("plan --gpu 15GB --model DIR --quick", "in milliseconds, without simulating");
   line.Example("plan --gpu 24GiB,10GiB --model DIR --strategy device-map:auto", "accelerate's own placement");
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
   STOWAGE_TRY(const bool wants_device_map, WantsDeviceMap(strategy, device_map));
@@ -50,7 +70,7 @@ Result<int> PlanTool(int argc, char** argv) {
     return Error{ErrorCode::kInvalidInput, "--gpu is missing; see plan --help"};
   }
 
-  STOWAGE_TRY(const LoadedTask loaded, Load(options));
+  STOWAGE_TRY(const LoadedTask loaded, Load(options, /*any_weights=*/true));
   std::vector<Strategy> strategies = AllStrategies();
   if (strategy) {
     STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, *strategy));
@@ -60,7 +80,13 @@ Result<int> PlanTool(int argc, char** argv) {
     }
     strategies = {only};
   }
+  const std::optional<std::string> unknown = OperationsUnknown(loaded.task());
+  if (quick || unknown) {
+    if (out) return Error{ErrorCode::kInvalidInput, "--out: " + unknown.value_or("--quick makes no plan")};
+    return PrintQuick(loaded.task(), strategies, unknown, json);
+  }
   const std::vector<Ranked> ranked = Rank(strategies, loaded.task());
+  if (strategy && !ranked[0].fits && ranked[0].refused) return Error{ErrorCode::kInvalidInput, ranked[0].why_not};
   const PlanReport report = ReportOf(loaded.task(), ranked);
   const bool fits = !ranked.empty() && ranked[0].fits;
   const std::string plan = fits && (json || out) ? WritePlanJson(*ranked[0].plan) : "";

@@ -9,29 +9,16 @@
 
 #include "planner/base/text.h"
 #include "planner/families/families.h"
+#include "tools/plan_paste.h"
 
 namespace stowage {
 namespace {
-
-ModelLine LineOf(const Model& model) {
-  std::set<std::string> dtypes;
-  for (const Tensor& t : model.tensors) {
-    if (!t.buffer) dtypes.insert(std::string(Name(t.dtype)));
-  }
-  const std::vector<std::string> names(dtypes.begin(), dtypes.end());
-  return {.name = model.name,
-          .family = model.family,
-          .parameters = model.Parameters(),
-          .weights = model.WeightBytes(),
-          .dtype = Join(names, ", "),
-          .layers = model.shape.layers,
-          .kv_per_token = CacheBytesPerPosition(model)};
-}
 
 std::string Spelled(const Ranked& r) { return r.parameters.empty() ? r.name : r.name + ":" + r.parameters; }
 
 StrategyLine LineOf(const Ranked& r) {
   StrategyLine line{.name = Spelled(r), .runtime = r.runtime, .fits = r.fits, .limit = r.limit, .why_not = r.why_not};
+  line.least_gpu = r.smallest_gpu_budget;
   for (const PoolTimeline& p : r.timeline.pools) {
     if (p.pool != "disk") line.peak.push_back({p.pool, p.peak.bytes});
   }
@@ -61,6 +48,27 @@ PoolContents ContentsOf(const std::string& pool, Bytes budget, const Plan& plan,
   return out;
 }
 
+// What torch holds in one pool at the peak, by kind: its allocators decide where, so there are no arenas.
+PoolContents HeldAtPeak(const PoolTimeline& pool) {
+  PoolContents out{.pool = pool.pool, .budget = pool.budget};
+  Bytes free = pool.budget;
+  for (const PeakBuffer& buffer : pool.peak.buffers) {
+    const std::string what = buffer.kind == "fragmentation" ? "cached or lost by the allocator"
+                             : buffer.kind == "context"     ? buffer.name
+                                                            : buffer.kind;
+    const auto same = [&](const PoolContents::Part& part) { return part.what == what; };
+    const auto at = std::find_if(out.parts.begin(), out.parts.end(), same);
+    if (at == out.parts.end()) {
+      out.parts.push_back({what, buffer.bytes});
+    } else {
+      at->bytes += buffer.bytes;
+    }
+    free -= buffer.bytes;
+  }
+  if (free > Bytes(0)) out.parts.push_back({"free", free});
+  return out;
+}
+
 Bytes BudgetOf(const Machine& machine, std::string_view pool) { return machine.pools[machine.FindPool(pool)].budget; }
 
 // What more of one pool, the others as they are, would make fit.
@@ -79,7 +87,7 @@ std::vector<Remedy> RemediesOf(const Machine& machine, const std::vector<Ranked>
       if (!bytes || *bytes <= BudgetOf(machine, pool)) return;
       out.push_back({pool, *bytes, *bytes - BudgetOf(machine, pool), r.name});
     };
-    add("gpu0", r.smallest_gpu_budget);
+    if (!r.refused) add("gpu0", r.smallest_gpu_budget);
     add("host", r.smallest_host_budget);
   }
   return out;
@@ -95,8 +103,9 @@ std::vector<std::string> WouldHelp(const PlanningTask& task, const std::vector<R
   std::vector<Remedy> remedies = RemediesOf(*task.machine, native);
   std::stable_sort(remedies.begin(), remedies.end(), [](const Remedy& a, const Remedy& b) { return a.more < b.more; });
   for (const Remedy& r : remedies) {
-    out.push_back(fmt::format("{} more of {} ({} in all) and '{}' fits.", FormatBytes(r.more), r.pool,
-                              FormatBytes(r.bytes), r.strategy));
+    const std::string what = r.strategy == "resident" ? "all of it is resident" : fmt::format("'{}' fits", r.strategy);
+    out.push_back(
+        fmt::format("+{} of {} ({} in all) and {}.", FormatBytes(r.more), r.pool, FormatBytes(r.bytes), what));
   }
   Bytes narrow;  // all weights at two bytes a parameter
   for (const Tensor& t : task.model->tensors) {
@@ -112,10 +121,27 @@ std::vector<std::string> WouldHelp(const PlanningTask& task, const std::vector<R
 
 }  // namespace
 
+ModelLine ModelLineOf(const Model& model) {
+  std::set<std::string> dtypes;
+  for (const Tensor& t : model.tensors) {
+    if (!t.buffer) dtypes.insert(std::string(Name(t.dtype)));
+  }
+  const std::vector<std::string> names(dtypes.begin(), dtypes.end());
+  return {.name = model.name,
+          .family = model.family,
+          .parameters = model.Parameters(),
+          .weights = model.WeightBytes(),
+          .dtype = Join(names, ", "),
+          .layers = model.shape.layers,
+          .kv_per_token = CacheBytesPerPosition(model)};
+}
+
 PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked) {
-  PlanReport report{.model = LineOf(*task.model), .request = task.request, .machine = *task.machine};
+  PlanReport report{.model = ModelLineOf(*task.model), .request = task.request, .machine = *task.machine};
   for (const Ranked& r : ranked) report.strategies.push_back(LineOf(r));
   report.would_help = WouldHelp(task, ranked);
+  report.paste = PasteFor(task, std::any_of(ranked.begin(), ranked.end(),
+                                            [](const Ranked& r) { return r.fits && r.name == "torch-resident"; }));
   if (ranked.empty() || !ranked[0].fits) {
     const std::vector<Remedy> remedies = RemediesOf(*task.machine, ranked);
     const auto least = std::min_element(remedies.begin(), remedies.end(),
@@ -125,6 +151,11 @@ PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked)
   }
   const Ranked& best = ranked[0];
   report.chosen = Spelled(best);
+  if (best.runtime == "torch") {
+    for (const PoolTimeline& pool : best.timeline.pools) report.contents.push_back(HeldAtPeak(pool));
+    report.contents_at_peak = true;
+    return report;
+  }
   for (const auto& [pool, budget] : best.plan->budgets) {
     report.contents.push_back(ContentsOf(pool, budget, *best.plan, *task.machine));
   }

@@ -8,6 +8,8 @@
 
 namespace stowage {
 
+ModelLine ModelLineOf(const Model& model);
+
 // `ranked` as Rank gives it: best first. The first that fits is the chosen one.
 PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked);
 

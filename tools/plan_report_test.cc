@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/testing/random_task.h"
+#include "planner/strategy/torch/torch_resident.h"
 #include "reports/plan_text.h"
 
 namespace stowage {
@@ -27,18 +30,22 @@ PlanReport Report(const TestTask& test) {
   return ReportOf(test.task(), Rank({ResidentStrategy(), RingStrategy()}, test.task()));
 }
 
-TEST(PlanReport, OfASmallModelOnASmallCardReadsLikeThis) {
+// The screen of a task with these budgets, from the table on, without lines to paste (plan_paste_test).
+std::string TableAndBelow(std::int64_t gpu, std::int64_t host) {
   TestTask test = Small();
-  test.Budget("gpu0") = Bytes(400'000);
-  test.Budget("host") = Bytes(4'000'000);
-  EXPECT_EQ(PlanText(Report(test), false),
-            R"(tiny (llama): 311,872 parameters, 4 layers, 623.7 kB of bf16 weights, 512 B of KV cache a token
-request: batch 1, prompt 8, 8 new tokens
-machine: a small card
+  test.Budget("gpu0") = Bytes(gpu);
+  test.Budget("host") = Bytes(host);
+  PlanReport report = Report(test);
+  report.paste.clear();
+  const std::string text = PlanText(report, false);
+  return text.substr(text.find("\n\n") + 2);
+}
 
-strategy    runtime  fits      gpu0      host  first token  per token  tokens/s  limited by
-ring:65536  native   yes   399.9 kB  604.3 kB     291.4 us   266.6 us  3.75e+03  gpu0.sm busy 67 %
-resident    native   no           -         -            -          -         -  resident needs 643.6 kB of gpu0, whose budget is 400.0 kB
+TEST(PlanReport, OfASmallModelOnASmallCardReadsLikeThis) {
+  EXPECT_EQ(TableAndBelow(400'000, 4'000'000),
+            R"(strategy    runtime  fits      gpu0      host  needs gpu0  first token  per token  tokens/s  limited by
+ring:65536  native   yes   399.9 kB  604.3 kB    86.59 kB     291.4 us   266.6 us  3.75e+03  gpu0.sm busy 100 %
+resident    native   no           -         -    643.6 kB            -          -         -  resident needs 643.6 kB of gpu0, whose budget is 400.0 kB
 
 chosen: ring:65536
   gpu0  315.9 kB  weights
@@ -58,22 +65,15 @@ chosen: ring:65536
   packing of gpu0 activations: 10.24 kB, live-bytes bound 10.24 kB, gap 0.0 %
 
 what would help
-- 243.6 kB more of gpu0 (643.6 kB in all) and 'resident' fits.
+- +243.6 kB of gpu0 (643.6 kB in all) and all of it is resident.
 )");
 }
 
 TEST(PlanReport, OfACardWithRoomForEverythingNeedsNoHelp) {
-  TestTask test = Small();
-  test.Budget("gpu0") = Bytes(2'000'000);
-  test.Budget("host") = Bytes(4'000'000);
-  EXPECT_EQ(PlanText(Report(test), false),
-            R"(tiny (llama): 311,872 parameters, 4 layers, 623.7 kB of bf16 weights, 512 B of KV cache a token
-request: batch 1, prompt 8, 8 new tokens
-machine: a small card
-
-strategy  runtime  fits      gpu0      host  first token  per token  tokens/s  limited by
-resident  native   yes   643.6 kB  524.4 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 67 %
-ring      native   yes   643.6 kB  524.4 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 67 %
+  EXPECT_EQ(TableAndBelow(2'000'000, 4'000'000),
+            R"(strategy  runtime  fits      gpu0      host  needs gpu0  first token  per token  tokens/s  limited by
+resident  native   yes   643.6 kB  524.4 kB    643.6 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 100 %
+ring      native   yes   643.6 kB  524.4 kB    86.59 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 100 %
 
 chosen: resident
   gpu0  625.2 kB  weights
@@ -93,46 +93,59 @@ chosen: resident
 }
 
 TEST(PlanReport, OfACardThatIsTooSmallNamesTheSmallestBudget) {
-  TestTask test = Small();
-  test.Budget("gpu0") = Bytes(50'000);
-  test.Budget("host") = Bytes(4'000'000);
-  EXPECT_EQ(PlanText(Report(test), false),
-            R"(tiny (llama): 311,872 parameters, 4 layers, 623.7 kB of bf16 weights, 512 B of KV cache a token
-request: batch 1, prompt 8, 8 new tokens
-machine: a small card
-
-strategy  runtime  fits  first token  per token  tokens/s  limited by
-resident  native   no              -          -         -  resident needs 643.6 kB of gpu0, whose budget is 50.00 kB
-ring      native   no              -          -         -  ring needs 86.59 kB of gpu0 with nothing but the ring, caches, activations and norms there; its budget is 50.00 kB
+  EXPECT_EQ(TableAndBelow(50'000, 4'000'000),
+            R"(strategy  runtime  fits  needs gpu0  first token  per token  tokens/s  limited by
+resident  native   no      643.6 kB            -          -         -  resident needs 643.6 kB of gpu0, whose budget is 50.00 kB
+ring      native   no      86.59 kB            -          -         -  ring needs 86.59 kB of gpu0 with nothing but the ring, caches, activations and norms there; its budget is 50.00 kB
 
 nothing fits; the smallest budget that would do is 86.59 kB (86,592 bytes) of gpu0, with ring
 
 what would help
-- 36.59 kB more of gpu0 (86.59 kB in all) and 'ring' fits.
-- 593.6 kB more of gpu0 (643.6 kB in all) and 'resident' fits.
+- +36.59 kB of gpu0 (86.59 kB in all) and 'ring' fits.
+- +593.6 kB of gpu0 (643.6 kB in all) and all of it is resident.
 )");
 }
 
 TEST(PlanReport, OfAHostThatIsTooSmallNamesBothWaysOut) {
-  TestTask test = Small();
-  test.Budget("gpu0") = Bytes(400'000);
-  test.Budget("host") = Bytes(200'000);
-  EXPECT_EQ(PlanText(Report(test), false),
-            R"(tiny (llama): 311,872 parameters, 4 layers, 623.7 kB of bf16 weights, 512 B of KV cache a token
-request: batch 1, prompt 8, 8 new tokens
-machine: a small card
-
-strategy  runtime  fits  first token  per token  tokens/s  limited by
-resident  native   no              -          -         -  resident needs 643.6 kB of gpu0, whose budget is 400.0 kB
-ring      native   no              -          -         -  ring:65536 needs 383.1 kB of host (309.2 kB for weights), whose budget is 200.0 kB
+  EXPECT_EQ(TableAndBelow(400'000, 200'000),
+            R"(strategy  runtime  fits  needs gpu0  first token  per token  tokens/s  limited by
+resident  native   no      643.6 kB            -          -         -  resident needs 643.6 kB of gpu0, whose budget is 400.0 kB
+ring      native   no      578.1 kB            -          -         -  ring:65536 needs 383.1 kB of host (309.2 kB for weights), whose budget is 200.0 kB
 
 nothing fits; the smallest budget that would do is 578.1 kB (578,112 bytes) of gpu0, with ring
 
 what would help
-- 178.1 kB more of gpu0 (578.1 kB in all) and 'ring' fits.
-- 183.1 kB more of host (383.1 kB in all) and 'ring' fits.
-- 243.6 kB more of gpu0 (643.6 kB in all) and 'resident' fits.
+- +178.1 kB of gpu0 (578.1 kB in all) and 'ring' fits.
+- +183.1 kB of host (383.1 kB in all) and 'ring' fits.
+- +243.6 kB of gpu0 (643.6 kB in all) and all of it is resident.
 )");
+}
+
+TEST(PlanReport, TheHeadingIsTheModelTheRequestAndTheMachine) {
+  const std::string text = PlanText(Report(Small()), false);
+  EXPECT_EQ(text.substr(0, text.find("\n\n")),
+            "tiny (llama): 311,872 parameters, 4 layers, 623.7 kB of bf16 weights, 512 B of KV cache a token\n"
+            "request: batch 1, prompt 8, 8 new tokens\n"
+            "machine: a small card");
+}
+
+TEST(PlanReport, OfATorchStrategyShowsWhatTorchHoldsAtThePeakInPlaceOfArenas) {
+  const TestTask test = Small();
+  const PlanReport report = ReportOf(test.task(), Rank({TorchResidentStrategy()}, test.task()));
+  ASSERT_EQ(report.contents.size(), 2u);
+  Bytes sum;
+  std::vector<std::string> kinds;
+  for (const PoolContents::Part& part : report.contents[0].parts) {
+    sum += part.bytes;
+    kinds.push_back(part.what);
+  }
+  EXPECT_EQ(sum, report.contents[0].budget);
+  EXPECT_EQ(kinds.back(), "free");
+  for (const char* kind : {"weights", "activations", "cached or lost by the allocator"}) {
+    EXPECT_NE(std::find(kinds.begin(), kinds.end(), kind), kinds.end()) << kind;
+  }
+  EXPECT_TRUE(report.packing.empty());
+  EXPECT_NE(PlanText(report, false).find("chosen: torch-resident, which holds at its peak\n"), std::string::npos);
 }
 
 TEST(PlanReport, OfFp32WeightsSaysWhatBf16WouldTake) {

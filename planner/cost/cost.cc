@@ -1,6 +1,7 @@
 #include "planner/cost/cost.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -45,8 +46,12 @@ Seconds LocalCopyDuration(Bytes bytes, const ComputeRate& rate) {
 
 Seconds AllReduceDuration(Bytes bytes, int ranks, const TransferRate& rate) {
   if (ranks <= 1) return Seconds(0);
+  const auto size = static_cast<double>(bytes.value());
   const double hops = 2.0 * (ranks - 1);
-  return rate.latency * hops + Seconds(Over(hops / ranks * static_cast<double>(bytes.value()), rate.pinned.value()));
+  const Seconds ring = rate.latency * hops + Seconds(Over(hops / ranks * size, rate.pinned.value()));
+  const double levels = std::bit_width(static_cast<unsigned>(ranks - 1));
+  const Seconds tree = rate.latency * (2 * levels) + Seconds(Over(2 * size, rate.pinned.value()));
+  return rate.start + std::min(ring, tree);
 }
 
 }  // namespace stowage

@@ -26,9 +26,11 @@ Seconds Duration(Bytes bytes, const TransferRate& rate, bool pageable = false);
 // A copy within one device: every byte is read and written once by the device's own memory.
 Seconds LocalCopyDuration(Bytes bytes, const ComputeRate& rate);
 
-// Ring all-reduce of `bytes` per rank: 2 (n - 1) hops, each of 1/n of the bytes,
-//   t = 2 (n - 1) latency + 2 (n - 1) / n * bytes / rate.
-// Source: the bandwidth-optimal ring (Patarasuk and Yuan 2009), as NCCL's and GenZ's models. One rank takes 0.
+// All-reduce of `bytes` per rank, whichever is quicker:
+//   ring  2 (n - 1) hops, each of 1/n of the bytes:           start + 2 (n - 1) latency + 2 (n - 1) / n * bytes / rate
+//   tree  up and down ceil(log2 n) levels, in small chunks:   start + 2 ceil(log2 n) latency + 2 bytes / rate
+// Source: the bandwidth-optimal ring (Patarasuk and Yuan 2009) and the double binary tree as NCCL's tuner and GenZ model
+// them. One rank takes 0. How far it is from tables measured on A100 and H100 machines: fit_test.cc.
 Seconds AllReduceDuration(Bytes bytes, int ranks, const TransferRate& rate);
 
 }  // namespace stowage

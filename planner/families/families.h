@@ -32,7 +32,8 @@ bool IsKnownFamily(std::string_view model_type);
 // norm and silu, 3 for rope, 1 for add, mul and argmax; copies 0.
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions);
 
-// Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs, file slices too.
+// Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs (but gemma's
+// embed_scale, which is made in the default dtype), file slices too.
 void SetDType(Model& model, DType dtype);
 
 // Bytes that one position of one sequence takes in the caches of all layers, as transformers 5.23 stores them: keys and

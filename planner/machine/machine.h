@@ -54,11 +54,12 @@ struct ComputeRate {
   FlopsPerSecond Peak(DType dtype) const;  // fp32's for types without units of their own
 };
 
-// t = latency + bytes / rate.
+// t = latency + bytes / rate. An all-reduce: start + the hops of a ring or a tree (planner/cost/cost.h).
 struct TransferRate {
   Seconds latency;
   BytesPerSecond pinned{0};
   BytesPerSecond pageable{0};  // from or to pageable host memory; the disk: same as pinned
+  Seconds start = {};          // of an all-reduce, whatever its size: the launch on all ranks until they have met
 };
 
 struct Resource {

@@ -107,6 +107,18 @@ Ref TorchWords::SdpaMask(std::int64_t window, Count keys) {
   return result;
 }
 
+// eager_mask(): 0 where a query may look, the dtype's minimum elsewhere.
+Ref TorchWords::EagerMask(std::int64_t window, Count keys) {
+  Ref mask = SdpaMask(window, keys);
+  Ref zero = eager.Op("zeros.default", Of(1), {});
+  Ref least = eager.Op("scalar_tensor.default", Of(1), {});
+  Ref table = eager.Op("where.self", {keys * Rows(), dtype}, {&mask, &zero, &least});
+  least.Drop();
+  zero.Drop();
+  mask.Drop();
+  return table;
+}
+
 // ---- attention
 
 // repeat_kv: a copy for each group of query heads.
@@ -146,6 +158,52 @@ Ref TorchWords::SdpaAttention(const Ref& query, const KeyValues& kv, const Ref& 
   // pack_gqa: the heads of a group become rows of one; the output comes back in another order.
   Ref packed = FusedKernel(query, kv.keys, kv.values, mask, heads);
   return Unary("clone.default", packed);
+}
+
+TorchWords::Attended TorchWords::EagerAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads) {
+  Ref key_states = RepeatKv(kv.keys, heads.groups());
+  Ref value_states = RepeatKv(kv.values, heads.groups());
+  const Count keys = key_states.spec().elements / std::max<std::int64_t>(1, pass.batch * heads.query * heads.dim);
+  const Spec scores = {keys * (Rows() * heads.query), dtype};
+  const AffineFlops flops = {2.0 * Float(heads.dim * scores.elements.base),
+                             2.0 * Float(heads.dim * scores.elements.step)};
+  // matmul() folds batch and heads, which copies a query that lies token by token.
+  Ref folded = query;
+  if (pass.batch > 1 && pass.tokens > 1 && heads.query > 1) folded = Unary("clone.default", query);
+  Ref weights = eager.Op("bmm.default", scores, {&folded, &key_states}, {}, flops);
+  folded.Drop();
+  const auto next = [&](std::string_view op, const Ref* other = nullptr) {
+    Ref result = other == nullptr ? Unary(op, weights) : Binary(op, weights, *other);
+    weights = std::move(result);
+  };
+  next("mul.Tensor");
+  if (model.forward.score_softcap > 0) {
+    next("div.Tensor");
+    next("tanh.default");
+    next("mul.Tensor");
+  }
+  if (mask.id() != kNoId) next("add.Tensor", &mask);
+  Ref soft = Softmax(weights);
+  Ref narrow = To(soft, dtype);
+  soft.Drop();
+  weights = std::move(narrow);
+  Attended out;
+  out.output = eager.Op("bmm.default", query.spec(), {&weights, &value_states}, {}, flops);
+  if (pass.tokens > 1 && heads.query > 1) {  // transpose(1, 2).contiguous()
+    Ref contiguous = Unary("clone.default", out.output);
+    out.output = std::move(contiguous);
+  }
+  out.weights = std::move(weights);
+  key_states.Drop();
+  value_states.Drop();
+  return out;
+}
+
+// softmax(scores, dim=-1, dtype=float32)
+Ref TorchWords::Softmax(const Ref& scores) {
+  Ref wide = To(scores, DType::kF32);
+  return eager.Op("_softmax.default", wide.spec(), {&wide}, {},
+                  AffineFlops{4 * Float(scores.spec().elements.base), 4 * Float(scores.spec().elements.step)});
 }
 
 }  // namespace stowage::torch_eager

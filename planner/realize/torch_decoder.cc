@@ -10,32 +10,57 @@
 namespace stowage::torch_eager {
 namespace {
 
-Masks MakeMasks(TorchWords& t, MaskText text) {
+Masks MakeMasks(TorchWords& t, const DecoderText& text) {
+  // For sdpa the full mask is never made: a prefill is causal by the kernel's flag, one token sees everything.
   Masks masks;
-  // The full mask is never made for sdpa: a prefill is causal by the kernel's flag, one token sees everything.
-  if (text == MaskText::kCausal || !t.NeedsSlidingMask()) return masks;
+  if (text.eager) masks.full = t.EagerMask(0, t.KeyCount());
+  if (text.masks == MaskText::kCausal) return masks;
   for (std::size_t i = 0; i < t.cache.size(); ++i) {
     if (t.Window(i) == 0) continue;
-    masks.sliding = t.SdpaMask(t.Window(i), t.CachedPositions(i));
+    const Count keys = t.CachedPositions(i);
+    if (text.eager) {
+      masks.sliding = t.EagerMask(t.Window(i), keys);
+    } else if (t.NeedsSlidingMask()) {
+      masks.sliding = t.SdpaMask(t.Window(i), keys);
+    }
     break;
   }
   return masks;
 }
 
+struct Rotaries {
+  Rotary full, sliding;
+};
+
+Rotaries MakeRotaries(TorchWords& t, const DecoderText& text, const Ref& position_ids) {
+  const auto make = [&](bool sliding) {
+    return text.rotary != nullptr ? text.rotary(t, position_ids, sliding)
+                                  : t.RotaryEmbedding("rotary_emb", position_ids);
+  };
+  Rotaries out;
+  bool full = !text.rotary_by_type || t.s.windows.empty();
+  bool sliding = false;
+  for (std::size_t i = 0; text.rotary_by_type && i < t.cache.size(); ++i) (t.Window(i) > 0 ? sliding : full) = true;
+  if (full) out.full = make(false);
+  if (sliding) out.sliding = make(true);
+  return out;
+}
+
 // <X>Model.forward, inside its module.
 Ref Body(TorchWords& t, const DecoderText& text, const Ref& input_ids) {
-  Ref inputs_embeds = t.Embedding("embed_tokens", input_ids);
+  Ref inputs_embeds = text.embed != nullptr ? text.embed(t, input_ids) : t.Embedding("embed_tokens", input_ids);
   Ref position_ids = t.PositionIds();
-  Masks masks = MakeMasks(t, text.masks);
+  Masks masks = MakeMasks(t, text);
   Ref hidden_states = inputs_embeds;
-  Rotary rotary = t.RotaryEmbedding("rotary_emb", position_ids);
+  Rotaries rotary = MakeRotaries(t, text, position_ids);
   const std::vector<ModuleId> layers = t.Layers("layers");
   for (std::size_t i = 0; i < layers.size(); ++i) {
-    const Ref& mask = t.Window(i) > 0 ? masks.sliding : masks.full;
+    const bool slides = t.Window(i) > 0;
+    const Rotary& angles = slides && text.rotary_by_type ? rotary.sliding : rotary.full;
     Ref layer_output;
     {
       ModuleScope layer(t, layers[i]);
-      layer_output = text.layer(t, hidden_states, {i, rotary, mask});
+      layer_output = text.layer(t, hidden_states, {i, angles, slides ? masks.sliding : masks.full});
     }
     hidden_states = std::move(layer_output);
   }
@@ -48,14 +73,18 @@ Ref Body(TorchWords& t, const DecoderText& text, const Ref& input_ids) {
   masks.sliding.Drop();
   inputs_embeds.Drop();  // mask_kwargs
   position_ids.Drop();
-  rotary.cos.Drop();
-  rotary.sin.Drop();
+  for (Rotary* angles : {&rotary.full, &rotary.sliding}) {
+    angles->cos.Drop();
+    angles->sin.Drop();
+  }
   return hidden_states;
 }
 
 }  // namespace
 
 Ref RmsNorm(TorchWords& t, std::string_view name, const Ref& x) { return t.RmsNorm(name, x); }
+
+Ref LayerNorm(TorchWords& t, std::string_view name, const Ref& x) { return t.LayerNorm(name, x); }
 
 Ref GatedMlp(TorchWords& t, const Ref& x) {
   ModuleScope self(t, "mlp");
@@ -69,6 +98,36 @@ Ref GatedMlp(TorchWords& t, const Ref& x) {
   Ref down = t.Linear("down_proj", product);
   product.Drop();
   return down;
+}
+
+Ref AttendAndProject(TorchWords& t, const LayerInput& in, Ref query, Ref key, Ref value, Ref qkv) {
+  KeyValues kv = t.Append(in.index, key, value);
+  key = std::move(kv.keys);
+  value = std::move(kv.values);
+  Ref attn_output = t.SdpaAttention(query, {key, value, {}}, in.mask, t.heads());
+  Ref projected = t.Linear("o_proj", attn_output);
+  attn_output = std::move(projected);
+  qkv.Drop();
+  query.Drop();
+  key.Drop();
+  value.Drop();
+  return attn_output;
+}
+
+// The logits of <X>ForCausalLM: logit_scale and final_logit_softcapping where a family has them.
+Ref Logits(TorchWords& t, const DecoderText& text, const Ref& hidden_states) {
+  Ref logits = t.Linear("lm_head", hidden_states);
+  const auto next = [&](std::string_view op) {
+    Ref result = t.Unary(op, logits);
+    logits = std::move(result);
+  };
+  if (text.scaled_logits) next("mul.Tensor");
+  if (t.model.forward.logit_softcap > 0) {
+    next("div.Tensor");
+    next("tanh.default");
+    next("mul.Tensor");
+  }
+  return logits;
 }
 
 Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
@@ -88,7 +147,7 @@ Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
         ModuleScope body(t, "model");
         out = Body(t, text, input_ids);
       }
-      Ref logits = t.Linear("lm_head", out);
+      Ref logits = Logits(t, text, out);
       out = std::move(logits);
     }
   }

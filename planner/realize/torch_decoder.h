@@ -24,17 +24,29 @@ struct LayerInput {
 
 using LayerForward = Ref (*)(TorchWords& t, const Ref& hidden_states, const LayerInput& in);  // inside its module
 
+using NormForward = Ref (*)(TorchWords& t, std::string_view name, const Ref& x);
+
 struct DecoderText {
   LayerForward layer = nullptr;
   MaskText masks = MaskText::kCausal;
-  Ref (*norm)(TorchWords& t, std::string_view name, const Ref& x) = nullptr;
+  NormForward norm = nullptr;
+  Ref (*embed)(TorchWords& t, const Ref& input_ids) = nullptr;  // nullptr: nn.Embedding
+  // Of a kind of layer; nullptr: LlamaRotaryEmbedding.
+  Rotary (*rotary)(TorchWords& t, const Ref& position_ids, bool sliding) = nullptr;
+  bool rotary_by_type = false;  // one for each kind of layer that occurs
+  bool scaled_logits = false;   // logits * logit_scale, be it 1
+  bool eager = false;           // a class without sdpa: eager_mask, a float mask at every pass
 };
 
 Status ForwardDecoder(TorchWords& t, const DecoderText& text);
 
-// Layers and parts that several families share word for word, with their common names.
-Ref GatedMlp(TorchWords& t, const Ref& x);                      // mlp: down(act(gate(x)) * up(x))
+// Parts that several families share word for word, with their common names.
 Ref RmsNorm(TorchWords& t, std::string_view name, const Ref& x);  // LlamaRMSNorm
 Ref LayerNorm(TorchWords& t, std::string_view name, const Ref& x);
+Ref GatedMlp(TorchWords& t, const Ref& x);  // mlp: down_proj(act_fn(gate_proj(x)) * up_proj(x))
+
+// From the rotated query, key and value on: update of the cache, attention, o_proj. Takes over the
+// method's locals; `qkv` is one that comes before them.
+Ref AttendAndProject(TorchWords& t, const LayerInput& in, Ref query, Ref key, Ref value, Ref qkv = {});
 
 }  // namespace stowage::torch_eager

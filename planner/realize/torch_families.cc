@@ -18,10 +18,18 @@ struct Family {
 
 // One line per model_type, by name.
 constexpr auto kFamilies = std::to_array<Family>({
+    {"cohere", ForwardCohere},
+    {"gemma", ForwardGemma},
+    {"gemma2", ForwardGemma2},
+    {"gemma3_text", ForwardGemma3},
     {"llama", ForwardLlama},
     {"mistral", ForwardMistral},
+    {"olmo2", ForwardOlmo2},
+    {"phi3", ForwardPhi3},
     {"qwen2", ForwardQwen2},
     {"qwen3", ForwardQwen3},
+    {"smollm3", ForwardSmolLm3},
+    {"starcoder2", ForwardStarcoder2},
 });
 
 std::string KnownFamilies() {

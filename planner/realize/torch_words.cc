@@ -112,6 +112,9 @@ Ref TorchWords::Linear(std::string_view name, const Ref& x) {
   const ModuleId module = Child(name);
   ModuleScope self(*this, module);
   const Shape& shape = WeightShape(module);  // [out, in]
+  if (module != kNoId && model.modules[module].class_name == "FP8Linear") {
+    Fail(fmt::format("has fp8 weights in '{}', which the torch runtime does not realize yet", name));
+  }
   const Weights weights = WeightsOf(module);
   const std::string_view op = weights.tensors.size() > 1 ? "addmm.default" : "mm.default";
   const std::int64_t in = shape.back();
@@ -124,7 +127,12 @@ Ref TorchWords::Linear(std::string_view name, const Ref& x) {
   return eager.Op(op, Of(out), {&x}, weights, AffineFlops{2.0 * Float(out) * Float(in)});
 }
 
-Ref TorchWords::RmsNorm(std::string_view name, const Ref& x) {
+Ref TorchWords::Identity(std::string_view name, const Ref& x) {
+  ModuleScope self(*this, FindChild(name));
+  return x;
+}
+
+Ref TorchWords::RmsNorm(std::string_view name, const Ref& x, bool wide) {
   const ModuleId module = Child(name);
   ModuleScope self(*this, module);
   const std::int64_t width = Elements(WeightShape(module));
@@ -140,22 +148,28 @@ Ref TorchWords::RmsNorm(std::string_view name, const Ref& x) {
   Ref scaled = Mul(hidden_states, scale);
   scale.Drop();
   hidden_states = std::move(scaled);
-  Ref narrow = To(hidden_states, dtype);
-  Ref out = eager.Op("mul.Tensor", narrow.spec(), {&narrow}, WeightsOf(module));
-  narrow.Drop();
+  Ref out = wide ? hidden_states : To(hidden_states, dtype);
+  Ref product = eager.Op("mul.Tensor", out.spec(), {&out}, WeightsOf(module));
+  out = wide ? To(product, dtype) : std::move(product);
+  product.Drop();
   hidden_states.Drop();
   variance.Drop();
   return out;
 }
 
-Ref TorchWords::Activation(std::string_view name, const Ref& x) {
-  const ModuleId module = FindChild(name);  // a tree without it: the event has no mark
+Ref TorchWords::LayerNorm(std::string_view name, const Ref& x) {
+  const ModuleId module = Child(name);
   ModuleScope self(*this, module);
-  const std::string& kind = module == kNoId ? "SiLUActivation" : model.modules[module].class_name;
-  if (kind != "SiLUActivation" && !kind.empty()) {
-    Fail(fmt::format("computes with {}, which the torch runtime does not know yet", kind));
-  }
-  return Unary("silu.default", x);
+  const Shape& shape = module == kNoId || model.modules[module].tensors.empty() ? Shape{s.hidden} : WeightShape(module);
+  const std::int64_t width = Elements(shape);
+  if (width == 0) return x;
+  const Spec rows = {x.spec().elements / width, DType::kF32};
+  Ref out = eager.Empty("native_layer_norm.default", x.spec());
+  Ref mean = eager.Empty("native_layer_norm.default", rows);
+  Ref rstd = eager.Empty("native_layer_norm.default", rows);
+  eager.Launch("native_layer_norm.default", {&x}, {&out}, WeightsOf(module),
+               AffineFlops{8 * Float(x.spec().elements.base)});
+  return out;
 }
 
 // ---- what decoders share
@@ -174,10 +188,11 @@ Ref TorchWords::PositionIds() {
   return position_ids;
 }
 
-Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_ids) {
+Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_ids, std::string_view buffer_name,
+                                   RotaryForm form) {
   const ModuleId module = FindChild(name);
   ModuleScope self(*this, module);
-  const TensorId buffer = Own(module, "inv_freq");
+  const TensorId buffer = Own(module, buffer_name);
   std::int64_t half = (s.head_dim + 1) / 2;
   Ref positions = To(position_ids, DType::kF32);
   Weights inv_freq;  // a buffer: it stays on the device under every offload
@@ -188,7 +203,9 @@ Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_id
   }
   Ref freqs = eager.Op("mul.Tensor", {{pass.tokens * half}, DType::kF32}, {&positions}, inv_freq);
   positions.Drop();
-  Ref emb = eager.Op("cat.default", {{pass.tokens * 2 * half}, DType::kF32}, {&freqs, &freqs});
+  const Spec both = {{pass.tokens * 2 * half}, DType::kF32};
+  Ref emb = form == RotaryForm::kInterleaved ? eager.Op("clone.default", both, {&freqs})
+                                             : eager.Op("cat.default", both, {&freqs, &freqs});
   Ref raw = Unary("cos.default", emb);
   Ref cos = Unary("mul.Tensor", raw);  // * attention_scaling, be it 1
   raw.Drop();
@@ -196,8 +213,8 @@ Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_id
   Ref sin = Unary("mul.Tensor", raw);
   raw.Drop();
   Rotary result;
-  result.cos = To(cos, dtype);
-  result.sin = To(sin, dtype);
+  result.cos = To(cos, form == RotaryForm::kWide ? DType::kF32 : dtype);
+  result.sin = To(sin, form == RotaryForm::kWide ? DType::kF32 : dtype);
   freqs.Drop();
   emb.Drop();
   cos.Drop();

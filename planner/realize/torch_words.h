@@ -46,6 +46,10 @@ struct Heads {
   std::int64_t groups() const { return query / (key > 0 ? key : 1); }
 };
 
+// Which dimensions rotate together: i and i + half, or neighbours (Cohere); the tables in the model's dtype, or in fp32
+// (OLMo 2).
+enum class RotaryForm { kHalves, kInterleaved, kWide };
+
 class TorchWords {
  public:
   TorchWords(const Model& model, const Pass& pass, TorchProgram* program);
@@ -74,21 +78,30 @@ class TorchWords {
   Spec Of(std::int64_t elements) const { return {{elements}, dtype}; }
   Ref To(const Ref& x, DType type);  // x.to(type): x itself when it has that dtype
   Ref Unary(std::string_view op, const Ref& x) { return eager.Op(op, x.spec(), {&x}); }
-  // The result has the elements and dtype of `a`.
-  Ref Binary(std::string_view op, const Ref& a, const Ref& b) { return eager.Op(op, a.spec(), {&a, &b}); }
+  // The result has the elements of `a`, and fp32 if one of them has.
+  Ref Binary(std::string_view op, const Ref& a, const Ref& b) {
+    const DType wide = b.spec().dtype == DType::kF32 ? DType::kF32 : a.spec().dtype;
+    return eager.Op(op, {a.spec().elements, wide}, {&a, &b});
+  }
   Ref Mul(const Ref& a, const Ref& b) { return Binary("mul.Tensor", a, b); }
   Ref Add(const Ref& a, const Ref& b) { return Binary("add.Tensor", a, b); }
 
   // ---- modules that compute
   Ref Embedding(std::string_view name, const Ref& ids);
-  Ref Linear(std::string_view name, const Ref& x);      // nn.Linear of contiguous rows: mm, or addmm with a bias
-  Ref RmsNorm(std::string_view name, const Ref& x);     // LlamaRMSNorm over rows as wide as its weight
-  Ref Activation(std::string_view name, const Ref& x);  // by the class of the module
+  Ref Linear(std::string_view name, const Ref& x);  // nn.Linear of contiguous rows: mm, or addmm with a bias
+  // LlamaRMSNorm over rows as wide as its weight; `wide`: OLMo 2's, which multiplies by the weight before it narrows.
+  Ref RmsNorm(std::string_view name, const Ref& x, bool wide = false);
+  Ref Identity(std::string_view name, const Ref& x);   // nn.Dropout and the like: the module runs, nothing is made
+  Ref LayerNorm(std::string_view name, const Ref& x);  // nn.LayerNorm
+  // ACT2FN by the class of the module (torch_activation.cc). `x` is handed over: Python's caller keeps no name for it.
+  Ref Activation(std::string_view name, const Ref& x);  // ACT2FN by the class of the module (torch_activation.cc)
 
   // ---- what decoders share
-  Ref TokenIds();                 // the caller's input_ids
-  Ref PositionIds();              // torch.arange(tokens) + past: one row for all sequences
-  Rotary RotaryEmbedding(std::string_view name, const Ref& position_ids);  // LlamaRotaryEmbedding
+  Ref TokenIds();     // the caller's input_ids
+  Ref PositionIds();  // torch.arange(tokens) + past: one row for all sequences
+  // LlamaRotaryEmbedding; Gemma 3 has a buffer for each kind of layer, Cohere interleaves.
+  Rotary RotaryEmbedding(std::string_view name, const Ref& position_ids, std::string_view buffer = "inv_freq",
+                         RotaryForm form = RotaryForm::kHalves);
   // (x * cos) + (rotate_half(x) * sin) over rows of `width`, the width of cos.
   Ref Rotate(const Ref& x, const Rotary& rotary, std::int64_t width);
 
@@ -102,13 +115,20 @@ class TorchWords {
   KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);
   Count CachedPositions(std::size_t layer) const;  // of a layer after update(), as the pass sees them
 
-  // ---- masks and attention
+  // ---- masks and attention (torch_attention.cc)
   Heads heads() const { return {s.heads, s.kv_heads, s.head_dim}; }
   // create_causal_mask, create_sliding_window_causal_mask for sdpa: made only where is_causal does not do.
   bool NeedsSlidingMask() const;
   Ref SdpaMask(std::int64_t window, Count keys);
   // ALL_ATTENTION_FUNCTIONS["sdpa"]: a fused kernel. `mask` may be empty.
   Ref SdpaAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads);
+  Ref EagerMask(std::int64_t window, Count keys);  // the same as a float table for every sequence
+  // eager_attention_forward: whole tables of scores. The caller holds the weights, too.
+  struct Attended {
+    Ref output, weights;
+  };
+  Attended EagerAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads);
+  Ref Softmax(const Ref& scores);
 
   // ---- what the caller holds after the pass, in the order in which it would let go
   void KeepOutput(Ref ref);

@@ -9,7 +9,7 @@ namespace stowage {
 namespace {
 
 template <class Item>
-std::int32_t Push(std::vector<Item>& list, Item item) {
+std::int32_t Push(std::vector<Item>& list, Item&& item) {
   list.push_back(std::move(item));
   return static_cast<std::int32_t>(list.size()) - 1;
 }
@@ -51,12 +51,12 @@ std::int32_t ScheduleBuilder::AddIssuer(std::string name, IssuerKind kind) {
 std::int32_t ScheduleBuilder::AddFile(std::string name) { return Push(schedule_.files, std::move(name)); }
 
 BufferId ScheduleBuilder::AddBuffer(std::int32_t pool, std::string name, BufferKind kind, AffineBytes bytes) {
-  Buffer buffer;
+  Buffer& buffer = schedule_.buffers.emplace_back();
   buffer.name = std::move(name);
   buffer.pool = pool;
   buffer.kind = kind;
   buffer.bytes = bytes;
-  return Push(schedule_.buffers, std::move(buffer));
+  return static_cast<BufferId>(schedule_.buffers.size()) - 1;
 }
 
 BufferId ScheduleBuilder::AddInitial(std::int32_t pool, std::string name, BufferKind kind, Bytes bytes) {
@@ -119,91 +119,95 @@ std::int32_t ScheduleBuilder::FindRequired(std::string_view op) const {
   return found == required.end() ? -1 : static_cast<std::int32_t>(found - required.begin());
 }
 
-StepId ScheduleBuilder::Add(Step step) {
+void ScheduleBuilder::Reserve(std::size_t steps, std::size_t buffers, std::size_t kernels) {
+  schedule_.steps.reserve(schedule_.steps.size() + steps);
+  schedule_.buffers.reserve(schedule_.buffers.size() + buffers);
+  schedule_.kernels.reserve(schedule_.kernels.size() + kernels);
+}
+
+// Written in place: a step is large, and a schedule has tens of thousands.
+Step& ScheduleBuilder::Append(StepKind kind) {
   STOWAGE_CHECK(section_ >= 0);
+  Step& step = schedule_.steps.emplace_back();
+  step.kind = kind;
   step.issuer = issuer_;
-  const StepId id = Push(schedule_.steps, std::move(step));
   Phase& phase = schedule_.phases.back();
   phase.epilogue.end = next();
   if (section_ <= 1) phase.body.end = phase.epilogue.begin = next();
   if (section_ == 0) phase.prologue.end = phase.body.begin = next();
-  return id;
+  return step;
+}
+
+StepId ScheduleBuilder::Add(Step step) {
+  step.issuer = issuer_;
+  Append(step.kind) = std::move(step);
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::Allocate(BufferId buffer) {
-  Step step;
-  step.kind = StepKind::kAllocate;
-  step.buffer = buffer;
-  return Add(std::move(step));
+  Append(StepKind::kAllocate).buffer = buffer;
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::Free(BufferId buffer) {
-  Step step;
-  step.kind = StepKind::kFree;
-  step.buffer = buffer;
-  return Add(std::move(step));
+  Append(StepKind::kFree).buffer = buffer;
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::EmptyCache(std::int32_t pool) {
-  Step step;
-  step.kind = StepKind::kEmptyCache;
-  step.pool = pool;
-  return Add(std::move(step));
+  Append(StepKind::kEmptyCache).pool = pool;
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::RecordStream(BufferId buffer, std::int32_t queue) {
-  Step step;
-  step.kind = StepKind::kRecordStream;
+  Step& step = Append(StepKind::kRecordStream);
   step.buffer = buffer;
   step.queue = queue;
-  return Add(std::move(step));
+  return next() - 1;
 }
 
-Step ScheduleBuilder::Transfer(StepKind kind, const Lane& lane, Slice from, Slice to,
-                               std::vector<StepRef> after) const {
-  Step step;
-  step.kind = kind;
+Step& ScheduleBuilder::Transfer(StepKind kind, const Lane& lane, Slice from, Slice to, std::vector<StepRef> after) {
+  Step& step = Append(kind);
   Occupy(step, lane);
-  step.reads = {from};
-  step.writes = {to};
+  step.reads.push_back(from);
+  step.writes.push_back(to);
   step.after = std::move(after);
   return step;
 }
 
 StepId ScheduleBuilder::Read(const Lane& lane, Slice from, Slice to, std::vector<StepRef> after) {
-  return Add(Transfer(StepKind::kRead, lane, from, to, std::move(after)));
+  Transfer(StepKind::kRead, lane, from, to, std::move(after));
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::Copy(const Lane& lane, Slice from, Slice to, std::vector<StepRef> after) {
-  return Add(Transfer(StepKind::kCopy, lane, from, to, std::move(after)));
+  Transfer(StepKind::kCopy, lane, from, to, std::move(after));
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::Compute(const Lane& lane, std::int32_t kernel, std::vector<Slice> reads,
                                 std::vector<Slice> writes, Instance instance, std::vector<StepRef> after) {
-  Step step;
-  step.kind = StepKind::kCompute;
+  Step& step = Append(StepKind::kCompute);
   Occupy(step, lane);
   step.kernel = kernel;
   step.reads = std::move(reads);
   step.writes = std::move(writes);
   step.instance = instance;
   step.after = std::move(after);
-  return Add(std::move(step));
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::Reduce(const Lane& lane, std::int32_t group, std::int16_t rank, Slice from, Slice to,
                                std::vector<StepRef> after) {
-  Step step = Transfer(StepKind::kReduce, lane, from, to, std::move(after));
+  Step& step = Transfer(StepKind::kReduce, lane, from, to, std::move(after));
   step.group = group;
   step.instance.rank = rank;
-  return Add(std::move(step));
+  return next() - 1;
 }
 
 StepId ScheduleBuilder::Wait(StepRef target) {
-  Step step;
-  step.kind = StepKind::kWait;
-  step.target = target;
-  return Add(std::move(step));
+  Append(StepKind::kWait).target = target;
+  return next() - 1;
 }
 
 Schedule ScheduleBuilder::Take() && { return std::move(schedule_); }

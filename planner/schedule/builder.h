@@ -19,6 +19,7 @@
 // Ids given to it must be ids it gave out; sections come in the order prologue, body, epilogue. Breaking that aborts.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,8 @@ class ScheduleBuilder {
   BufferId AddFileBuffer(std::int32_t pool, std::string name, std::int32_t file, std::int64_t file_offset, Bytes bytes);
   BufferId AddPart(BufferId parent, std::string name, BufferKind kind, Bytes offset, Bytes bytes);
   std::int32_t AddKernel(Kernel kernel);
+
+  void Reserve(std::size_t steps, std::size_t buffers, std::size_t kernels);  // room for so many more
 
   Slice Whole(BufferId buffer) const;
 
@@ -82,7 +85,8 @@ class ScheduleBuilder {
 
  private:
   Section& OpenSection(int which, std::int32_t passes);
-  Step Transfer(StepKind kind, const Lane& lane, Slice from, Slice to, std::vector<StepRef> after) const;
+  Step& Append(StepKind kind);  // valid until the next one
+  Step& Transfer(StepKind kind, const Lane& lane, Slice from, Slice to, std::vector<StepRef> after);
 
   Schedule schedule_;
   std::int32_t issuer_ = 0;

@@ -19,11 +19,14 @@
 
 namespace stowage {
 
+struct ClosedForm;  // closed_form.h
 struct NativeModel;
+struct TorchPrograms;
 
 // What strategies work out from a task alone and share between calls: its candidates differ in parameters only.
 struct TaskCache {
   std::shared_ptr<const NativeModel> native;
+  std::shared_ptr<const TorchPrograms> torch;
 };
 
 struct PlanningTask {
@@ -63,6 +66,11 @@ struct Strategy {
   std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget;
   // Likewise of the host, gpu0 as it is. Empty: the strategy does not know.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_host_budget = {};
+  // Decode passes that a sample for ranking needs: the first one starts from what the prefill left, the others show the
+  // steady state.
+  std::int64_t sampled_passes = 3;
+  // Without lowering anything, for any model: `plan --quick`. Empty: there is none.
+  std::function<ClosedForm(const PlanningTask&)> closed_form = {};
 };
 
 }  // namespace stowage

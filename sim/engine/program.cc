@@ -32,7 +32,6 @@ OpClass ClassOf(StepKind kind) {
 }
 
 PoolKind KindOfPool(const Schedule& schedule, const Machine& machine, std::int32_t pool) {
-  if (pool < 0) return PoolKind::kHost;
   const std::string& name = schedule.pools[pool].name;
   if (const std::int32_t found = machine.FindPool(name); found >= 0) return machine.pools[found].kind;
   return name.starts_with("gpu") ? PoolKind::kGpu : name.starts_with("disk") ? PoolKind::kDisk : PoolKind::kHost;
@@ -40,7 +39,11 @@ PoolKind KindOfPool(const Schedule& schedule, const Machine& machine, std::int32
 
 class Compiler {
  public:
-  Compiler(const Schedule& schedule, const Machine& machine) : schedule_(schedule), machine_(machine) {}
+  Compiler(const Schedule& schedule, const Machine& machine) : schedule_(schedule), machine_(machine) {
+    for (std::size_t p = 0; p < schedule.pools.size(); ++p) {
+      kind_of_pool_.push_back(KindOfPool(schedule, machine, static_cast<std::int32_t>(p)));
+    }
+  }
 
   Result<Program> Compile() {
     STOWAGE_TRY(program_.resources, BindResources(schedule_, machine_));
@@ -129,10 +132,10 @@ class Compiler {
     op.blocking = job && (step.blocking || step.queue < 0);
     op.queue = step.queue >= 0 ? step.queue : static_cast<std::int32_t>(schedule_.queues.size()) + step.issuer;
     const std::int32_t pool = step.pool >= 0 ? step.pool : step.buffer >= 0 ? schedule_.buffers[step.buffer].pool : -1;
+    const bool known = pool >= 0 && static_cast<std::size_t>(pool) < kind_of_pool_.size();
+    const PoolKind kind = known ? kind_of_pool_[static_cast<std::size_t>(pool)] : PoolKind::kHost;
     const Bytes bytes = step.buffer >= 0 ? schedule_.buffers[step.buffer].bytes.at(0) : Bytes(0);
-    op.dispatch = IssueCost(machine_.dispatch, schedule_.issuers[step.issuer].kind, step,
-                            KindOfPool(schedule_, machine_, pool), bytes)
-                      .value();
+    op.dispatch = IssueCost(machine_.dispatch, schedule_.issuers[step.issuer].kind, step, kind, bytes).value();
     if (program_.group_of[s] >= 0) op.group_last = program_.groups[program_.group_of[s]].back() == s;
     if (job) STOWAGE_RETURN_IF_ERROR(AddResources(s, step, op, run));
     op.first_dep = static_cast<std::int32_t>(program_.deps.size());
@@ -155,14 +158,15 @@ class Compiler {
       op.shares |= program_.resources[r]->shared;
     }
     op.varies = run.iterations > 1 && DependsOnIteration(schedule_, step);
-    for (const std::int64_t i : {std::int64_t{0}, run.iterations - 1}) {  // affine work: the extremes are at the ends
-      const double seconds = program_.DurationOf(s, i);
-      if (!std::isfinite(seconds) || seconds < 0) {
-        return Bad(s, fmt::format("takes {} s in iteration {} on machine '{}'", seconds, i, machine_.name));
-      }
-    }
     op.duration = program_.DurationOf(s, 0);
-    return OkStatus();
+    STOWAGE_RETURN_IF_ERROR(CheckSeconds(s, op.duration, 0));
+    if (!op.varies) return OkStatus();  // else affine work: the extremes are at the ends
+    return CheckSeconds(s, program_.DurationOf(s, run.iterations - 1), run.iterations - 1);
+  }
+
+  Status CheckSeconds(StepId s, double seconds, std::int64_t iteration) const {
+    if (std::isfinite(seconds) && seconds >= 0) return OkStatus();
+    return Bad(s, fmt::format("takes {} s in iteration {} on machine '{}'", seconds, iteration, machine_.name));
   }
 
   Status AddDep(StepId s, const StepRef& ref, const Run& run) {
@@ -199,6 +203,7 @@ class Compiler {
 
   const Schedule& schedule_;
   const Machine& machine_;
+  std::vector<PoolKind> kind_of_pool_;  // by index into Schedule::pools
   Program program_;
 };
 
@@ -207,7 +212,7 @@ bool Compiler::OnePassDoes() const {
   std::vector<std::int32_t> issuer_of_queue(program_.queues, -1);
   std::vector<std::int32_t> queue_of_resource(program_.resources.size(), -1);
   std::int32_t memory_issuer = -1;
-  std::set<std::int32_t> issuers;
+  std::vector<bool> issues(schedule_.issuers.size());
   bool synchronises = false;
   const auto one_owner = [](std::int32_t& owner, std::int32_t who) {
     if (owner < 0) owner = who;
@@ -216,7 +221,7 @@ bool Compiler::OnePassDoes() const {
   for (const Run& run : program_.runs) {
     for (StepId s = run.begin; s < run.end; ++s) {
       const Op& op = program_.ops[s];
-      issuers.insert(op.issuer);
+      issues[static_cast<std::size_t>(op.issuer)] = true;
       synchronises |= op.step_kind == StepKind::kEmptyCache;
       if (op.kind == OpClass::kMemory && !one_owner(memory_issuer, op.issuer)) return false;
       if (op.kind != OpClass::kJob && op.kind != OpClass::kReduce) continue;
@@ -226,7 +231,7 @@ bool Compiler::OnePassDoes() const {
       }
     }
   }
-  if (synchronises && issuers.size() > 1) return false;
+  if (synchronises && std::count(issues.begin(), issues.end(), true) > 1) return false;
   for (const std::vector<StepId>& group : program_.groups) {
     if (group.back() - group.front() + 1 != static_cast<StepId>(group.size())) return false;
     for (const StepId s : group) {

@@ -11,20 +11,6 @@
 namespace stowage {
 namespace {
 
-// The first one finds a ring that the prefill filled; the others show the steady state.
-constexpr std::int64_t kSampledPasses = 3;
-
-std::string Limit(const Timeline& t) {
-  const ResourceTimeline* busiest = nullptr;
-  for (const ResourceTimeline& r : t.resources) {
-    if (busiest == nullptr || r.busy > busiest->busy) busiest = &r;
-  }
-  if (busiest == nullptr || t.length <= Seconds(0)) return "";
-  const double share = busiest->busy.value() / t.length.value();
-  if (share >= 0.5) return fmt::format("{} busy {:.0f} %", busiest->resource, share * 100);
-  return fmt::format("issuing: {} busy only {:.0f} %", busiest->resource, share * 100);
-}
-
 // When each decode pass of the sample ended: its last kernel.
 std::vector<Seconds> PassEnds(const Schedule& schedule, const Timeline& timeline, const Phase& decode,
                               std::int64_t passes) {
@@ -43,18 +29,47 @@ std::vector<Seconds> PassEnds(const Schedule& schedule, const Timeline& timeline
   return ends;
 }
 
-// The mean time of the sample's passes after the first one.
-std::optional<Seconds> PerToken(const PlanningTask& sample, const Schedule& schedule, const Timeline& timeline) {
-  const PhaseTimeline* run = FindPhase(timeline, "decode");
-  if (run == nullptr || run->iterations == 0) return std::nullopt;
-  const std::int64_t passes = sample.LoweredPasses();
-  if (passes < kSampledPasses) return run->seconds / static_cast<double>(passes);
-  for (const Phase& phase : schedule.phases) {
-    if (phase.name != "decode") continue;
-    const std::vector<Seconds> ends = PassEnds(schedule, timeline, phase, passes);
-    return (ends.back() - ends.front()) / static_cast<double>(passes - 1);
+// The stretch of the sample that stands for the whole request: its decode passes after the first one, or the prefill.
+struct Steady {
+  Seconds begin, end;
+  std::int64_t passes = 0;  // decode passes; 0: it is the prefill
+};
+
+Steady SteadyOf(const PlanningTask& sample, const Schedule& schedule, const Timeline& timeline) {
+  const PhaseTimeline* prefill = FindPhase(timeline, "prefill");
+  const PhaseTimeline* decode = FindPhase(timeline, "decode");
+  if (decode == nullptr || decode->iterations == 0) {
+    return prefill == nullptr ? Steady{Seconds(0), timeline.length}
+                              : Steady{prefill->start, prefill->start + prefill->seconds};
   }
-  return std::nullopt;
+  const std::int64_t passes = sample.LoweredPasses();
+  if (passes > 1 && passes == sample.last_decode_passes) {
+    for (const Phase& phase : schedule.phases) {
+      if (phase.name != "decode") continue;
+      const std::vector<Seconds> ends = PassEnds(schedule, timeline, phase, passes);
+      return {ends.front(), ends.back(), passes - 1};
+    }
+  }
+  return {decode->start, decode->start + decode->seconds, passes};
+}
+
+// The resource that is busiest in the steady stretch.
+std::string Limit(const Schedule& schedule, const Timeline& timeline, const Steady& steady) {
+  if (schedule.resources.empty() || steady.end <= steady.begin) return "";
+  std::vector<Seconds> busy(schedule.resources.size());
+  for (const StepSpan& span : timeline.spans) {
+    const Seconds held = std::min(span.end, steady.end) - std::max(span.start, steady.begin);
+    if (held <= Seconds(0)) continue;
+    for (const std::int16_t r : schedule.steps[span.step].resources) {
+      if (r >= 0) busy[static_cast<std::size_t>(r)] += held;
+    }
+  }
+  const auto busiest = std::max_element(busy.begin(), busy.end());
+  const std::string& name = schedule.resources[static_cast<std::size_t>(busiest - busy.begin())];
+  // Jobs that share a resource overlap.
+  const double share = std::min(1.0, busiest->value() / (steady.end - steady.begin).value());
+  return fmt::format("{}{} busy {}{:.0f} %", share >= 0.5 ? "" : "issuing: ", name, share >= 0.5 ? "" : "only ",
+                     share * 100);
 }
 
 // Fills what the simulation says of one lowered candidate.
@@ -67,11 +82,14 @@ void Note(const PlanningTask& sample, const Schedule& schedule, Timeline timelin
                               FormatBytes(oom.requested), FormatBytes(oom.available), oom.pool);
   }
   if (const PhaseTimeline* prefill = FindPhase(out.timeline, "prefill")) out.first_token = prefill->seconds;
-  out.per_token = PerToken(sample, schedule, out.timeline);
-  out.limit = Limit(out.timeline);
+  const Steady steady = SteadyOf(sample, schedule, out.timeline);
+  if (steady.passes > 0) out.per_token = (steady.end - steady.begin) / static_cast<double>(steady.passes);
+  out.limit = Limit(schedule, out.timeline, steady);
 }
 
-Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
+Ranked RankOne(const Strategy& strategy, const PlanningTask& task) {
+  PlanningTask sample = task;
+  sample.last_decode_passes = strategy.sampled_passes;
   Ranked best{.name = strategy.name, .runtime = strategy.runtime};
   std::vector<std::string> candidates = strategy.candidates(sample);
   if (candidates.empty()) candidates.emplace_back();
@@ -79,6 +97,7 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
     Result<Lowered> lowered = strategy.lower(sample, parameters);
     if (!lowered) {
       if (!best.fits) best.why_not = lowered.error().message;
+      if (lowered.error().code == ErrorCode::kInvalidInput) best.refused = true;
       continue;
     }
     Result<Timeline> timeline = Simulate(lowered->schedule, *sample.machine, {.record_spans = true});
@@ -93,8 +112,8 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& sample) {
         candidate.fits != best.fits ? candidate.fits : candidate.Total(sample.request) < best.Total(sample.request);
     if (better || best.timeline.phases.empty()) best = std::move(candidate);
   }
+  if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
   if (!best.fits) {
-    if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
     if (strategy.smallest_host_budget) {
       if (const Result<Bytes> smallest = strategy.smallest_host_budget(sample)) best.smallest_host_budget = *smallest;
     }
@@ -110,11 +129,10 @@ Seconds Ranked::Total(const Request& request) const {
 
 std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task) {
   TaskCache cache;
-  PlanningTask sample = task;
-  sample.last_decode_passes = kSampledPasses;
-  sample.cache = &cache;
+  PlanningTask shared = task;
+  shared.cache = &cache;
   std::vector<Ranked> out;
-  for (const Strategy& s : strategies) out.push_back(RankOne(s, sample));
+  for (const Strategy& s : strategies) out.push_back(RankOne(s, shared));
   std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
     if (a.fits != b.fits) return a.fits;
     return a.fits && a.Total(task.request) < b.Total(task.request);
@@ -127,9 +145,7 @@ Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, st
   TaskCache cache;
   PlanningTask shared = task;
   shared.cache = &cache;
-  PlanningTask sample = shared;
-  sample.last_decode_passes = kSampledPasses;
-  return strategy.lower(shared, RankOne(strategy, sample).parameters);
+  return strategy.lower(shared, RankOne(strategy, shared).parameters);
 }
 
 }  // namespace stowage

@@ -18,8 +18,9 @@ struct Ranked {
   std::string parameters;  // of the best candidate
   bool fits = false;
   std::string why_not;                        // when it does not fit
-  std::optional<Bytes> smallest_gpu_budget;   // when it does not fit: with the other pools as they are
-  std::optional<Bytes> smallest_host_budget;  // likewise
+  bool refused = false;                       // not for want of memory: parameters, or a model it cannot run
+  std::optional<Bytes> smallest_gpu_budget;   // with the other pools as they are
+  std::optional<Bytes> smallest_host_budget;  // likewise; when it does not fit
   Timeline timeline;                          // of the sample, when it was lowered
   std::optional<Plan> plan;                   // likewise; that of the whole run
   Seconds first_token;

@@ -54,10 +54,10 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) 
   AddRequestOptions(line, &options->request);
 }
 
-Result<LoadedTask> Load(const TaskOptions& options) {
+Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
   STOWAGE_TRY(out.model, LoadModel(options.model));
-  STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
+  if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
   if (options.request.dtype) {
     if (!Computable(*options.request.dtype)) {
       return Error{ErrorCode::kInvalidInput,
@@ -65,11 +65,11 @@ Result<LoadedTask> Load(const TaskOptions& options) {
     }
     SetDType(out.model, *options.request.dtype);
   }
-  if (out.request.prompt_tokens + out.request.new_tokens > out.model.shape.max_positions) {
-    return Error{
-        ErrorCode::kInvalidInput,
-        fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", out.request.prompt_tokens,
-                    out.request.new_tokens, out.model.shape.max_positions, out.model.name)};
+  const std::int64_t positions = out.model.shape.max_positions;  // 0: of an architecture that is not known
+  if (positions > 0 && out.request.prompt_tokens + out.request.new_tokens > positions) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{} prompt and {} new tokens are more than the {} positions of {}",
+                             out.request.prompt_tokens, out.request.new_tokens, positions, out.model.name)};
   }
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
   if (out.machine.gpus.size() > 1) {

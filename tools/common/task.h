@@ -32,7 +32,7 @@ struct LoadedTask {
 };
 
 // Reads the model's headers, applies --dtype and builds the machine. Strategies of this version use gpu0; more cards
-// are an error until a strategy can use them.
-Result<LoadedTask> Load(const TaskOptions& options);
+// are an error until a strategy can use them. `any_weights`: also models that no strategy computes with (GGUF).
+Result<LoadedTask> Load(const TaskOptions& options, bool any_weights = false);
 
 }  // namespace stowage

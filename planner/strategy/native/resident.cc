@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/load.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -45,6 +49,14 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   return host.budget;
 }
 
+ClosedForm Close(const PlanningTask& task) {
+  const RequestSizes sizes = SizesOf(*task.model, task.request);
+  return CloseForm(
+      task, sizes,
+      {.gpu = sizes.weights + sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.native_activations.value_or(Bytes(0)),
+       .host = std::min(sizes.weights, kStagingRing)});
+}
+
 }  // namespace
 
 Strategy ResidentStrategy() {
@@ -54,7 +66,8 @@ Strategy ResidentStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget = SmallestGpu,
-          .smallest_host_budget = SmallestHost};
+          .smallest_host_budget = SmallestHost,
+          .closed_form = Close};
 }
 
 }  // namespace stowage

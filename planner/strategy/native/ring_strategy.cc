@@ -10,7 +10,9 @@
 #include "planner/base/text.h"
 #include "planner/machine/size.h"
 #include "planner/solve/spread.h"
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/load.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -247,6 +249,20 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   return ring.Propose(ring.Least().front()).error();
 }
 
+// What exceeds the device leaves it, tables first; the ring's own bytes are left out.
+ClosedForm Close(const PlanningTask& task) {
+  const RequestSizes sizes = SizesOf(*task.model, task.request);
+  const Machine& machine = *task.machine;
+  const Bytes room = machine.pools[machine.FindPool("gpu0")].budget - machine.Reserved("gpu0");
+  const Bytes fixed = sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.native_activations.value_or(Bytes(0));
+  const Bytes over = std::clamp(fixed + sizes.weights - room, Bytes(0), sizes.weights);
+  return CloseForm(
+      task, sizes,
+      {.gpu = fixed + sizes.weights - over,
+       .host = (over > Bytes(0) ? std::max(over, sizes.tables) : Bytes(0)) + std::min(sizes.weights, kStagingRing),
+       .streamed = std::max(Bytes(0), over - sizes.tables)});
+}
+
 }  // namespace
 
 Strategy RingStrategy() {
@@ -256,7 +272,8 @@ Strategy RingStrategy() {
           .lower = Lower,
           .candidates = CandidateStrings,
           .smallest_gpu_budget = SmallestGpu,
-          .smallest_host_budget = SmallestHost};
+          .smallest_host_budget = SmallestHost,
+          .closed_form = Close};
 }
 
 }  // namespace stowage

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/torch/torch_lowering.h"
 
 namespace stowage {
@@ -16,6 +17,15 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   return LowerTorch(task, TorchPlacement::kSequentialOffload, kName);
 }
 
+ClosedForm Close(const PlanningTask& task) {
+  const RequestSizes sizes = SizesOf(*task.model, task.request);
+  return CloseForm(task, sizes,
+                   {.gpu = sizes.largest_tensor + TorchFixedBytes(task, sizes),
+                    .host = sizes.weights,
+                    .streamed = sizes.weights,
+                    .pageable = true});
+}
+
 }  // namespace
 
 Strategy SequentialOffloadStrategy() {
@@ -25,7 +35,9 @@ Strategy SequentialOffloadStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget =
-              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kSequentialOffload); }};
+              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kSequentialOffload); },
+          .sampled_passes = 2,
+          .closed_form = Close};
 }
 
 }  // namespace stowage

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "planner/base/check.h"
@@ -16,25 +17,31 @@ namespace {
 constexpr Bytes kRounding(512);
 constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of the device are left alone
 
-struct Programs {
-  TorchProgram prefill;
-  TorchProgram decode;  // iteration 0: the first pass that is lowered
-};
+using Programs = TorchPrograms;
 
-Result<TorchProgram> Realize(const Model& model, const Pass& pass, TorchPlacement placement) {
-  STOWAGE_TRY(TorchProgram program, RealizeTorch(model, pass));
-  if (placement == TorchPlacement::kResident) return program;
-  return AddSequentialOffloadHooks(std::move(program), model);
+Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task) {
+  if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
+    return task.cache->torch;
+  }
+  auto programs = std::make_shared<Programs>();
+  programs->first_pass = task.FirstPass();
+  STOWAGE_TRY(programs->prefill, RealizeTorch(*task.model, PrefillOf(task.request)));
+  if (task.LoweredPasses() > 0) {
+    Pass decode = DecodeOf(task.request);
+    decode.past += task.FirstPass();
+    STOWAGE_TRY(programs->decode, RealizeTorch(*task.model, decode));
+  }
+  if (task.cache != nullptr) task.cache->torch = programs;
+  return std::shared_ptr<const Programs>(std::move(programs));
 }
 
-Result<Programs> RealizePasses(const PlanningTask& task, TorchPlacement placement) {
-  Programs programs;
-  STOWAGE_TRY(programs.prefill, Realize(*task.model, PrefillOf(task.request), placement));
-  if (task.LoweredPasses() == 0) return programs;
-  Pass decode = DecodeOf(task.request);
-  decode.past += task.FirstPass();
-  STOWAGE_TRY(programs.decode, Realize(*task.model, decode, placement));
-  return programs;
+Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, TorchPlacement placement) {
+  STOWAGE_TRY(auto resident, RealizeResident(task));
+  if (placement == TorchPlacement::kResident) return resident;
+  auto hooked = std::make_shared<Programs>();
+  hooked->prefill = AddSequentialOffloadHooks(resident->prefill, *task.model);
+  if (task.LoweredPasses() > 0) hooked->decode = AddSequentialOffloadHooks(resident->decode, *task.model);
+  return std::shared_ptr<const Programs>(std::move(hooked));
 }
 
 DType FileDType(const Tensor& t) { return t.source ? t.source->dtype : t.dtype; }
@@ -57,6 +64,8 @@ class Lowering {
     b_.BeginPhase("load", {});
     b_.BeginPrologue(0);
     Load();
+    if (sample() && LoadsTooMuch()) return std::move(b_).Take();
+    Reserve();
     EmitPrefill();
     if (task_.LoweredPasses() > 0) EmitDecode();
     return std::move(b_).Take();
@@ -82,6 +91,24 @@ class Lowering {
     b_.AddIssuer("python", IssuerKind::kTorch);
     for (const std::string& file : model_.files) b_.AddFile(file);
     if (model_.files.empty()) b_.AddFile("model.safetensors");  // not there: it would be read if it were
+  }
+
+  bool sample() const { return task_.last_decode_passes > 0; }
+
+  // A sample that certainly runs out of memory while loading says so whatever comes after.
+  bool LoadsTooMuch() const {
+    Bytes weights;
+    for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
+      if (weights_.device[i] >= 0) weights += model_.tensors[i].bytes();
+    }
+    return weights > b_.so_far().pools[lanes_.gpu].budget;
+  }
+
+  void Reserve() {
+    const std::size_t prefill = programs_.prefill.events.size(), decode = programs_.decode.events.size();
+    const auto passes = static_cast<std::size_t>(std::min<std::int64_t>(task_.LoweredPasses(), 4));
+    b_.Reserve(prefill + decode * passes, programs_.prefill.storages.size() + programs_.decode.storages.size() * 2,
+               (prefill + decode * passes) / 3);
   }
 
   // ---- load ----
@@ -201,7 +228,7 @@ class Lowering {
 
   void EmitPrefill() {
     const TorchProgram& program = programs_.prefill;
-    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "prefill/");
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "prefill/", !sample());
     b_.BeginPhase("prefill", pass.Required());
     b_.BeginPrologue(1);
     const Bytes workspace_bytes = CublasWorkspace(machine_.gpus.empty() ? 0 : machine_.gpus[0].compute_capability);
@@ -219,7 +246,7 @@ class Lowering {
     const std::int64_t passes = task_.LoweredPasses();
     const std::int64_t alone = passes <= 4 ? passes : 2 - passes % 2;  // in the prologue
     const std::int64_t iterations = (passes - alone) / 2;
-    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "decode/");
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "decode/", !sample());
     b_.BeginPhase("decode", pass.Required());
     b_.BeginPrologue(static_cast<std::int32_t>(alone));
     if (task_.FirstPass() > 0) SkipTo(program);
@@ -304,32 +331,48 @@ Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_vi
   return plan;
 }
 
-// Rounded bytes of storages alive at once in one pass.
-Bytes PeakOf(const TorchProgram& program, const Model& model, std::int64_t iteration) {
-  return RecorderForm(program, model, iteration).peak_rounded;
+// Rounded bytes of storages alive at once in one pass: RecorderForm's peak_rounded without its events.
+Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
+  const auto rounded = [&](StorageId id) { return RoundUp(program.storages[id].bytes.at(iteration), kRounding); };
+  Bytes live;
+  for (const StorageId id : program.past) live += rounded(id);
+  Bytes peak = live;
+  for (const TorchEvent& event : program.events) {
+    if (event.kind == TorchEventKind::kRelease) live -= rounded(event.storage);
+    if (event.kind != TorchEventKind::kAllocate) continue;
+    live += rounded(event.storage);
+    peak = std::max(peak, live);
+  }
+  return peak;
 }
 
 }  // namespace
 
 Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
-  STOWAGE_TRY(const Programs programs, RealizePasses(task, placement));
+  STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Lowered lowered;
-  lowered.schedule = Lowering(task, placement, programs, strategy).Run();
+  lowered.schedule = Lowering(task, placement, *programs, strategy).Run();
   lowered.plan = Describe(task, placement, strategy);
   return lowered;
 }
 
 Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement) {
-  STOWAGE_TRY(const Programs programs, RealizePasses(task, placement));
-  Bytes peak = PeakOf(programs.prefill, *task.model, 0);
+  STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
+  Bytes peak = PeakOf(programs->prefill, 0);
   if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
-    peak = std::max(peak, PeakOf(programs.decode, *task.model, passes - 1));
+    peak = std::max(peak, PeakOf(programs->decode, passes - 1));
   }
   for (const Tensor& t : task.model->tensors) {
     if (HasOwnStorage(t) && (t.buffer || placement == TorchPlacement::kResident)) peak += RoundUp(t.bytes(), kRounding);
   }
   const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
   return peak + CublasWorkspace(capability) + task.machine->Reserved("gpu0");
+}
+
+Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes) {
+  const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
+  return sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.torch_activations.value_or(Bytes(0)) +
+         CublasWorkspace(capability);
 }
 
 }  // namespace stowage

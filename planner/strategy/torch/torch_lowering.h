@@ -17,11 +17,19 @@
 
 #include "planner/base/result.h"
 #include "planner/realize/torch.h"
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {
 
 enum class TorchPlacement : std::uint8_t { kResident, kSequentialOffload };
+
+// A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.
+struct TorchPrograms {
+  std::int64_t first_pass = 0;  // PlanningTask::FirstPass() that they were realized for
+  TorchProgram prefill;
+  TorchProgram decode;  // iteration 0: the first pass that is lowered. Empty without decode passes
+};
 
 // Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names.
 Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy);
@@ -29,5 +37,8 @@ Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, s
 // The budget of gpu0 below which the program certainly runs out of memory: rounded tensors alive at once, the cuBLAS
 // workspace and the machine's reservations. Fragmentation may need more.
 Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement);
+
+// Closed form of what is on gpu0 whatever the weights do: buffers, cache, eager temporaries, the cuBLAS workspace.
+Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes);
 
 }  // namespace stowage

@@ -27,13 +27,14 @@ bool IsMatrixProduct(std::string_view op) { return op == "mm.default" || op == "
 }  // namespace
 
 TorchPassEmitter::TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program,
-                                   const TorchLanes& lanes, const TorchWeights& weights, std::string prefix)
+                                   const TorchLanes& lanes, const TorchWeights& weights, std::string prefix, bool named)
     : b_(b),
       model_(model),
       program_(program),
       lanes_(lanes),
       weights_(weights),
       prefix_(std::move(prefix)),
+      named_(named),
       buffers_(program.storages.size(), -1) {
   if (program.offloaded) hook_kernel_ = b.AddKernel({.kind = KernelKind::kOpaque, .name = "accelerate hook"});
 }
@@ -47,7 +48,7 @@ std::string TorchPassEmitter::NameOf(const TorchEvent& event) const {
 std::vector<RequiredOp> TorchPassEmitter::Required() const {
   std::vector<RequiredOp> required;
   for (const TorchEvent& event : program_.events) {
-    if (event.kind == TorchEventKind::kCompute) required.push_back({.name = NameOf(event)});
+    if (event.kind == TorchEventKind::kCompute) required.push_back({.name = named_ ? NameOf(event) : ""});
   }
   return required;
 }
@@ -68,7 +69,7 @@ BufferId TorchPassEmitter::BufferOf(StorageId id) {
   if (s.tensor != kNoId) {
     name += model_.tensors[s.tensor].name;
   } else {
-    if (s.module != kNoId) name += model_.modules[s.module].name + " ";
+    if (s.module != kNoId) name.append(model_.modules[s.module].name).append(" ");
     name += s.op;
   }
   return buffers_[id] = b_.AddBuffer(lanes_.gpu, std::move(name), KindOf(s.role), s.bytes);
@@ -87,6 +88,8 @@ bool TorchPassEmitter::Hooked(ModuleId module) const {
 
 void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op) {
   std::vector<Slice> reads, writes;
+  reads.reserve(event.reads.size() + event.weights.size() + 1);
+  writes.reserve(event.writes.size());
   for (const StorageId id : event.reads) AddSlice(id, input, reads);
   for (const StorageId id : event.writes) AddSlice(id, input, writes);
   for (const TensorId id : event.weights) {
@@ -101,7 +104,7 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
       reads.push_back(b_.Whole(input.ids));
     }
   }
-  Kernel kernel{.kind = KernelKind::kOpaque, .name = NameOf(event), .dtype = event.dtype};
+  Kernel kernel{.kind = KernelKind::kOpaque, .name = named_ ? NameOf(event) : "", .dtype = event.dtype};
   kernel.flops = At(event.flops, input);
   kernel.bytes = At(event.moved, input);
   b_.Compute(lanes_.compute, b_.AddKernel(std::move(kernel)), std::move(reads), std::move(writes),

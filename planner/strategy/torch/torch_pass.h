@@ -27,9 +27,10 @@ struct TorchWeights {
 // Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches.
 class TorchPassEmitter {
  public:
-  // All must outlive the emitter. `prefix` names the buffers: "prefill/".
+  // All must outlive the emitter. `prefix` names the buffers: "prefill/". Kernels and required ops stay without names
+  // unless `named`: a sample's are never read.
   TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program, const TorchLanes& lanes,
-                   const TorchWeights& weights, std::string prefix);
+                   const TorchWeights& weights, std::string prefix, bool named);
 
   // The phase's required ops: one per kernel of the program.
   std::vector<RequiredOp> Required() const;
@@ -64,6 +65,7 @@ class TorchPassEmitter {
   const TorchLanes& lanes_;
   const TorchWeights& weights_;
   std::string prefix_;
+  bool named_;
   std::vector<BufferId> buffers_;  // by StorageId; -1: not made yet
   std::int32_t hook_kernel_ = -1;
 };

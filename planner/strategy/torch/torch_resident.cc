@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/torch/torch_lowering.h"
 
 namespace stowage {
@@ -16,6 +17,11 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   return LowerTorch(task, TorchPlacement::kResident, kName);
 }
 
+ClosedForm Close(const PlanningTask& task) {
+  const RequestSizes sizes = SizesOf(*task.model, task.request);
+  return CloseForm(task, sizes, {.gpu = sizes.weights + TorchFixedBytes(task, sizes), .host = sizes.largest_tensor});
+}
+
 }  // namespace
 
 Strategy TorchResidentStrategy() {
@@ -25,7 +31,9 @@ Strategy TorchResidentStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget =
-              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kResident); }};
+              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kResident); },
+          .sampled_passes = 2,
+          .closed_form = Close};
 }
 
 }  // namespace stowage

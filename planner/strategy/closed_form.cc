@@ -1,0 +1,144 @@
+#include "planner/strategy/closed_form.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "planner/base/text.h"
+#include "planner/families/families.h"
+
+namespace stowage {
+namespace {
+
+bool IsExpert(const Tensor& t) {
+  return t.name.find(".experts.") != std::string::npos || t.name.find("_exps.") != std::string::npos;
+}
+
+// A table of the vocabulary in an embedding that no head shares.
+bool IsTable(const Model& model, const Tensor& t, const std::vector<bool>& shared, TensorId id) {
+  if (shared[static_cast<std::size_t>(id)] || t.shape.size() != 2) return false;
+  const Module& module = model.modules[static_cast<std::size_t>(t.module)];
+  return module.class_name.ends_with("Embedding") || t.name == "token_embd.weight";
+}
+
+std::vector<bool> SharedTensors(const Model& model) {
+  std::vector<bool> shared(model.tensors.size());
+  for (const Tensor& t : model.tensors) {
+    if (t.tied_to != kNoId) shared[static_cast<std::size_t>(t.tied_to)] = true;
+  }
+  return shared;
+}
+
+std::optional<Bytes> CachesOf(const Model& model, const Request& request) {
+  if (model.shape.layers == 0 || CacheBytesPerPosition(model) == Bytes(0)) return std::nullopt;
+  return CacheBytes(model, request.CachePositions()) * request.batch;
+}
+
+// What the widest kernel of a decoder's prefill keeps at once. Native: the residual and its norm beside gate and up, or
+// q, k, v and what attention makes. Eager torch: the same with a product of its own, or a norm in fp32 (three copies),
+// or the head's logits of every position.
+void AddActivations(const Model& model, const Request& request, DType dtype, RequestSizes& out) {
+  const TransformerShape& s = model.shape;
+  if (s.hidden == 0 || s.vocab == 0) return;
+  const std::int64_t rows = request.prompt_tokens * request.batch;
+  const std::int64_t heads = (2 * s.heads + 2 * s.kv_heads) * s.head_dim;
+  const std::int64_t mlp = s.experts > 0 ? 0 : s.intermediate;  // experts work on their rows in turn
+  const std::int64_t native = 2 * s.hidden + std::max(2 * mlp, heads);
+  const DType computed = IsFloating(dtype) ? dtype : DType::kBF16;
+  out.native_activations = std::max(SizeOf(computed, rows * native), SizeOf(computed, request.batch * s.vocab));
+  const std::int64_t eager = std::max({s.vocab + s.hidden, 3 * (s.hidden + mlp), 3 * s.hidden + heads});
+  out.torch_activations = std::max(SizeOf(computed, rows * eager),
+                                   SizeOf(computed, rows * 2 * s.hidden) + SizeOf(DType::kF32, rows * 3 * s.hidden));
+}
+
+struct Bound {
+  Seconds seconds;
+  std::string resource;
+};
+
+void Raise(Bound& bound, Seconds seconds, std::string_view resource) {
+  if (seconds > bound.seconds) bound = {seconds, std::string(resource)};
+}
+
+Bound BoundOf(const Machine& machine, Flops flops, DType dtype, Bytes read, const Demand& work) {
+  Bound bound;
+  if (const std::int32_t at = machine.FindResource("gpu0.sm"); at >= 0 && machine.resources[at].compute) {
+    const ComputeRate& rate = *machine.resources[at].compute;
+    const double peak = rate.Peak(dtype).value() * rate.flops_efficiency;
+    const double memory = rate.memory.value() * rate.memory_efficiency;
+    if (peak > 0) Raise(bound, flops / FlopsPerSecond(peak), "gpu0.sm (arithmetic)");
+    if (memory > 0) Raise(bound, read / BytesPerSecond(memory), "gpu0.sm (memory)");
+  }
+  if (const std::int32_t at = machine.FindResource("gpu0.h2d"); at >= 0 && machine.resources[at].transfer) {
+    const TransferRate& rate = *machine.resources[at].transfer;
+    const BytesPerSecond speed = work.pageable ? rate.pageable : rate.pinned;
+    if (speed.value() > 0) Raise(bound, work.streamed / speed, "gpu0.h2d");
+  }
+  return bound;
+}
+
+}  // namespace
+
+DType MainDType(const Model& model) {
+  std::map<DType, Bytes> bytes;
+  for (const Tensor& t : model.tensors) {
+    if (!t.buffer && t.tied_to == kNoId) bytes[t.dtype] += t.bytes();
+  }
+  const auto most =
+      std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == bytes.end() ? DType::kBF16 : most->first;
+}
+
+RequestSizes SizesOf(const Model& model, const Request& request) {
+  RequestSizes out;
+  const std::vector<bool> shared = SharedTensors(model);
+  const TransformerShape& s = model.shape;
+  const double used_experts =
+      s.experts > 0 ? static_cast<double>(std::min(s.experts_per_token, s.experts)) / static_cast<double>(s.experts)
+                    : 1;
+  double body = 0, head = 0;  // weights multiplied by for each row; and for the last rows only
+  for (std::size_t i = 0; i < model.tensors.size(); ++i) {
+    const Tensor& t = model.tensors[i];
+    if (t.tied_to != kNoId) continue;
+    const Bytes bytes = t.bytes();
+    (t.buffer ? out.buffers : out.weights) += bytes;
+    if (t.buffer) continue;
+    out.largest_tensor = std::max(out.largest_tensor, bytes);
+    if (IsTable(model, t, shared, static_cast<TensorId>(i))) {
+      out.tables += bytes;
+      continue;
+    }
+    const double share = IsExpert(t) ? used_experts : 1;
+    out.touched += Bytes(static_cast<std::int64_t>(static_cast<double>(bytes.value()) * share));
+    const double weights = static_cast<double>(Elements(t.shape) * t.weights_per_element) * share;
+    if (t.shape.size() >= 2) (t.shape[0] == s.vocab ? head : body) += weights;
+  }
+  out.kv = CachesOf(model, request);
+  const auto batch = static_cast<double>(request.batch);
+  out.decode = Flops(2 * (body + head) * batch);
+  out.prefill = Flops(2 * (body * static_cast<double>(request.prompt_tokens) + head) * batch);
+  AddActivations(model, request, MainDType(model), out);
+  return out;
+}
+
+ClosedForm CloseForm(const PlanningTask& task, const RequestSizes& sizes, const Demand& demand) {
+  const Machine& machine = *task.machine;
+  ClosedForm out;
+  for (const auto& [pool, need] : {std::pair("gpu0", demand.gpu), std::pair("host", demand.host)}) {
+    const Bytes all = need + machine.Reserved(pool);
+    const Bytes budget = machine.pools[static_cast<std::size_t>(machine.FindPool(pool))].budget;
+    out.peak.emplace_back(pool, all);
+    if (!out.why_not.empty() || all <= budget) continue;
+    out.why_not = fmt::format("needs {} of {}, whose budget is {}", FormatBytes(all), pool, FormatBytes(budget));
+  }
+  const DType dtype = MainDType(*task.model);
+  const Bound first = BoundOf(machine, sizes.prefill, dtype, sizes.touched, demand);
+  const Bound each = BoundOf(machine, sizes.decode, dtype, sizes.touched, demand);
+  out.first_token = first.seconds;
+  out.per_token = each.seconds;
+  out.limit = each.resource;
+  return out;
+}
+
+}  // namespace stowage
