@@ -20,17 +20,20 @@ Count TorchWords::CachedPositions(std::size_t layer) const {
   return {window};
 }
 
-void TorchWords::AdoptCache(std::int64_t width) {
+void TorchWords::AdoptCache(std::int64_t key_width, std::int64_t value_width) {
   if (pass.past == 0 && pass.past_step == 0) return;
-  const std::int64_t position = pass.batch * width;
   for (std::size_t i = 0; i < cache.size(); ++i) {
     const std::int64_t window = Window(i);
     const bool full = window > 0 && pass.past + 1 >= window;
     Count stored = {pass.past, pass.past_step};
     if (full) stored = {pass.past_step > 0 ? window : pass.past};
     const Count seen = full ? Count{window - 1} : stored;
-    cache[i].keys = eager.Adopt("past", {stored * position, dtype}, TorchRole::kCache).View(seen * position);
-    cache[i].values = eager.Adopt("past", {stored * position, dtype}, TorchRole::kCache).View(seen * position);
+    const auto adopt = [&](std::int64_t width) {
+      const std::int64_t position = pass.batch * width;
+      return eager.Adopt("past", {stored * position, dtype}, TorchRole::kCache).View(seen * position);
+    };
+    cache[i].keys = adopt(key_width);
+    cache[i].values = adopt(value_width);
   }
 }
 

@@ -15,6 +15,10 @@ Masks MakeMasks(TorchWords& t, const DecoderText& text) {
   Masks masks;
   if (text.eager) masks.full = t.EagerMask(0, t.KeyCount());
   if (text.masks == MaskText::kCausal) return masks;
+  if (text.sliding_mask != nullptr) {
+    masks.sliding = text.sliding_mask(t);
+    return masks;
+  }
   for (std::size_t i = 0; i < t.cache.size(); ++i) {
     if (t.Window(i) == 0) continue;
     const Count keys = t.CachedPositions(i);
@@ -46,9 +50,12 @@ Rotaries MakeRotaries(TorchWords& t, const DecoderText& text, const Ref& positio
   return out;
 }
 
-// <X>Model.forward, inside its module.
-Ref Body(TorchWords& t, const DecoderText& text, const Ref& input_ids) {
-  Ref inputs_embeds = text.embed != nullptr ? text.embed(t, input_ids) : t.Embedding("embed_tokens", input_ids);
+}  // namespace
+
+Ref DecoderBody(TorchWords& t, const DecoderText& text, const Ref& input_ids, const Ref* given) {
+  Ref inputs_embeds = given != nullptr        ? *given
+                      : text.embed != nullptr ? text.embed(t, input_ids)
+                                              : t.Embedding("embed_tokens", input_ids);
   Ref position_ids = t.PositionIds();
   Masks masks = MakeMasks(t, text);
   Ref hidden_states = inputs_embeds;
@@ -65,10 +72,9 @@ Ref Body(TorchWords& t, const DecoderText& text, const Ref& input_ids) {
     hidden_states = std::move(layer_output);
   }
   hidden_states = text.norm(t, "norm", hidden_states);
-  if (text.masks != MaskText::kByType) {
-    position_ids.Drop();
-    inputs_embeds.Drop();
-  }
+  const bool outlives = text.masks == MaskText::kByType || text.masks == MaskText::kByTypeAlone;
+  if (text.masks != MaskText::kByType) position_ids.Drop();
+  if (!outlives) inputs_embeds.Drop();
   masks.full.Drop();
   masks.sliding.Drop();
   inputs_embeds.Drop();  // mask_kwargs
@@ -80,16 +86,14 @@ Ref Body(TorchWords& t, const DecoderText& text, const Ref& input_ids) {
   return hidden_states;
 }
 
-}  // namespace
-
 Ref RmsNorm(TorchWords& t, std::string_view name, const Ref& x) { return t.RmsNorm(name, x); }
 
 Ref LayerNorm(TorchWords& t, std::string_view name, const Ref& x) { return t.LayerNorm(name, x); }
 
-Ref GatedMlp(TorchWords& t, const Ref& x) {
-  ModuleScope self(t, "mlp");
+Ref GatedMlp(TorchWords& t, const Ref& x, std::string_view name, std::string_view act_name) {
+  ModuleScope self(t, name);
   Ref gate = t.Linear("gate_proj", x);
-  Ref act = t.Activation("act_fn", gate);
+  Ref act = t.Activation(act_name, gate);
   gate.Drop();
   Ref up = t.Linear("up_proj", x);
   Ref product = t.Mul(act, up);
@@ -130,22 +134,31 @@ Ref Logits(TorchWords& t, const DecoderText& text, const Ref& hidden_states) {
   return logits;
 }
 
-Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
+Status CheckDecoder(const TorchWords& t) {
   const std::string& rope = t.model.rope.type;
-  if (rope == "dynamic" || rope == "longrope") {
-    return t.Refuse(fmt::format("rope '{}' recomputes its frequencies, which is not realized yet", rope));
-  }
-  t.AdoptCache(t.s.kv_heads * t.s.head_dim);
+  if (rope != "dynamic" && rope != "longrope") return OkStatus();
+  return t.Refuse(fmt::format("rope '{}' recomputes its frequencies, which is not realized yet", rope));
+}
+
+void AdoptDecoderCache(TorchWords& t) {
+  const bool latent = t.s.kv_lora_rank > 0;
+  const std::int64_t heads = t.s.kv_heads * t.s.head_dim;
+  t.AdoptCache(latent ? t.s.kv_lora_rank : heads, latent ? t.s.rope_head_dim : heads);
+}
+
+Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
+  STOWAGE_RETURN_IF_ERROR(CheckDecoder(t));
+  AdoptDecoderCache(t);
   Ref input_ids = t.TokenIds();
   Ref out;
   {
     ModuleScope root(t, 0);
     if (t.FindChild("embed_tokens") != kNoId) {  // <X>Model
-      out = Body(t, text, input_ids);
+      out = DecoderBody(t, text, input_ids);
     } else {
       {
         ModuleScope body(t, "model");
-        out = Body(t, text, input_ids);
+        out = DecoderBody(t, text, input_ids);
       }
       Ref logits = Logits(t, text, out);
       out = std::move(logits);

@@ -10,9 +10,10 @@ namespace stowage::torch_eager {
 
 // How the masks come about.
 enum class MaskText {
-  kCausal,  // causal_mask = create_causal_mask(...)
-  kChosen,  // one of the two functions by config.sliding_window, the mask for all layers
-  kByType,  // a dict: the full one and, if a layer slides, the sliding one; mask_kwargs outlives the layers
+  kCausal,       // causal_mask = create_causal_mask(...)
+  kChosen,       // one of the two functions by config.sliding_window, the mask for all layers
+  kByTypeAlone,  // as kByType, with masks that are not told the positions (gpt-oss)
+  kByType,       // a dict: the full one and, if a layer slides, the sliding one; mask_kwargs outlives the layers
 };
 
 // What a layer is given beside its hidden states.
@@ -33,17 +34,26 @@ struct DecoderText {
   Ref (*embed)(TorchWords& t, const Ref& input_ids) = nullptr;  // nullptr: nn.Embedding
   // Of a kind of layer; nullptr: LlamaRotaryEmbedding.
   Rotary (*rotary)(TorchWords& t, const Ref& position_ids, bool sliding) = nullptr;
-  bool rotary_by_type = false;  // one for each kind of layer that occurs
-  bool scaled_logits = false;   // logits * logit_scale, be it 1
-  bool eager = false;           // a class without sdpa: eager_mask, a float mask at every pass
+  bool rotary_by_type = false;                   // one for each kind of layer that occurs
+  bool scaled_logits = false;                    // logits * logit_scale, be it 1
+  Ref (*sliding_mask)(TorchWords& t) = nullptr;  // nullptr: TorchWords::SdpaMask; called at every pass, may make none
+  bool eager = false;                            // a class without sdpa: eager_mask, a float mask at every pass
 };
 
 Status ForwardDecoder(TorchWords& t, const DecoderText& text);
 
+// Its parts, for a root of another text: what is refused; the cache before a decode pass; <X>Model.forward, inside its
+// module. The caller holds `inputs_embeds` if it gives them.
+Status CheckDecoder(const TorchWords& t);
+void AdoptDecoderCache(TorchWords& t);
+Ref DecoderBody(TorchWords& t, const DecoderText& text, const Ref& input_ids, const Ref* inputs_embeds = nullptr);
+
 // Parts that several families share word for word, with their common names.
 Ref RmsNorm(TorchWords& t, std::string_view name, const Ref& x);  // LlamaRMSNorm
 Ref LayerNorm(TorchWords& t, std::string_view name, const Ref& x);
-Ref GatedMlp(TorchWords& t, const Ref& x);  // mlp: down_proj(act_fn(gate_proj(x)) * up_proj(x))
+// down_proj(act(gate_proj(x)) * up_proj(x)): the module `name` with its activation `act`.
+Ref GatedMlp(TorchWords& t, const Ref& x, std::string_view name, std::string_view act = "act_fn");
+inline Ref GatedMlp(TorchWords& t, const Ref& x) { return GatedMlp(t, x, "mlp"); }
 
 // From the rotated query, key and value on: update of the cache, attention, o_proj. Takes over the
 // method's locals; `qkv` is one that comes before them.

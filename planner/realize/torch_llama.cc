@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "planner/realize/torch_decoder.h"
+#include "planner/realize/torch_experts.h"
 #include "planner/realize/torch_families.h"
 
 namespace stowage::torch_eager {
@@ -123,6 +124,8 @@ Ref Phi3Mlp(TorchWords& t, const Ref& x) {
   return down;
 }
 
+constexpr LayerForward kMixtralLayer = Layer<RmsNorm, Attention<nullptr>, MixtralMoe>;
+constexpr LayerForward kQwen3MoeLayer = Layer<RmsNorm, Attention<RmsNorm>, Qwen3Moe>;
 constexpr LayerForward kLlamaLayer = Layer<RmsNorm, Attention<nullptr>, GatedMlp>;
 constexpr LayerForward kQwen3Layer = Layer<RmsNorm, Attention<RmsNorm>, GatedMlp>;
 constexpr LayerForward kPhi3Layer = Layer<RmsNorm, Phi3Attention, Phi3Mlp, /*kDropouts=*/true>;
@@ -134,6 +137,11 @@ Status ForwardLlama(TorchWords& t) { return ForwardDecoder(t, {.layer = kLlamaLa
 
 Status ForwardMistral(TorchWords& t) {
   return ForwardDecoder(t, {.layer = kLlamaLayer, .masks = MaskText::kChosen, .norm = RmsNorm});
+}
+
+Status ForwardMixtral(TorchWords& t) {
+  STOWAGE_RETURN_IF_ERROR(CheckRouter(t));
+  return ForwardDecoder(t, {.layer = kMixtralLayer, .masks = MaskText::kChosen, .norm = RmsNorm});
 }
 
 Status ForwardOlmo2(TorchWords& t) {
@@ -150,6 +158,11 @@ Status ForwardQwen2(TorchWords& t) {
 
 Status ForwardQwen3(TorchWords& t) {
   return ForwardDecoder(t, {.layer = kQwen3Layer, .masks = MaskText::kByType, .norm = RmsNorm});
+}
+
+Status ForwardQwen3Moe(TorchWords& t) {
+  STOWAGE_RETURN_IF_ERROR(CheckRouter(t));
+  return ForwardDecoder(t, {.layer = kQwen3MoeLayer, .masks = MaskText::kChosen, .norm = RmsNorm});
 }
 
 Status ForwardSmolLm3(TorchWords& t) {

@@ -116,7 +116,6 @@ Status ForwardVit(TorchWords& t) {
   if (patch.size() != 4) return t.Refuse("no projection of patches");
   const std::int64_t side = t.model.forward.image_side;
   Ref pixels = t.eager.Op("zeros.default", t.Of(t.pass.batch * patch[1] * side * side), {});
-  t.eager.SetRole(pixels, TorchRole::kTokenIds);
   Outputs out;
   {
     ModuleScope root(t, 0);

@@ -226,8 +226,8 @@ Status ReadEncoder(TorchWords& t, Whisper& w, std::int64_t& bins) {
   w.frames = table.front();
   bins = conv[1];
   if (t.pass.past + t.pass.tokens <= t.s.max_positions) return OkStatus();
-  return t.Refuse(fmt::format("{} tokens, its decoder has {} positions", t.pass.past + t.pass.tokens,
-                              t.s.max_positions));
+  return t.Refuse(
+      fmt::format("{} tokens, its decoder has {} positions", t.pass.past + t.pass.tokens, t.s.max_positions));
 }
 
 }  // namespace
@@ -256,8 +256,8 @@ Status ForwardWhisper(TorchWords& t) {
       out = t.Linear("proj_out", hidden_states);
     }
   }
+  input_ids.Drop();  // a keyword, which goes before the positional features
   features.Drop();
-  input_ids.Drop();
   t.KeepOutput(std::move(out));
   t.KeepCache();
   for (KeyValues& layer : w.cross) {

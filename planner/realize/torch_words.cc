@@ -123,8 +123,9 @@ Ref TorchWords::Linear(std::string_view name, const Ref& x) {
                      x.spec().elements.base));
     return x;
   }
-  const std::int64_t out = x.spec().elements.base / in * shape.front();
-  return eager.Op(op, Of(out), {&x}, weights, AffineFlops{2.0 * Float(out) * Float(in)});
+  const Count out = x.spec().elements / in * shape.front();
+  const AffineFlops flops = {2.0 * Float(out.base) * Float(in), 2.0 * Float(out.step) * Float(in)};
+  return eager.Op(op, {out, dtype}, {&x}, weights, flops);
 }
 
 Ref TorchWords::Identity(std::string_view name, const Ref& x) {
@@ -250,6 +251,8 @@ void TorchWords::KeepOutput(Ref ref) {
   eager.SetRole(ref, TorchRole::kLogits);
   eager.Keep(std::move(ref));
 }
+
+void TorchWords::SetFirstPassDiffers() { program_->own_text = pass.past > 0; }
 
 void TorchWords::KeepCache() {
   for (const KeyValues& layer : cache) {

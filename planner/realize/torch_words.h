@@ -10,6 +10,7 @@
 // A word that takes a module's name means a child of the module that runs. A child that the model lacks, or whose
 // tensors do not fit, is remembered (status()); from there on the events mean nothing, but the walk goes on safely.
 // Sizes come from the weights' shapes and from element counts of the operands.
+// Longer than most files: every family is written with this one list of words.
 #pragma once
 
 #include <cstdint>
@@ -107,10 +108,10 @@ class TorchWords {
 
   // ---- the cache (torch_attention.cc, as the rest of this part)
   std::int64_t Window(std::size_t layer) const { return s.windows.empty() ? 0 : s.windows[layer]; }
-  // Before a decode pass: `width` elements a position and sequence. A sliding layer sees its last window - 1 positions;
+  // Before a decode pass: so many elements a position and sequence. A sliding layer sees its last window - 1 positions;
   // its storage is that of the last pass: of a prefill of pass.past positions, or, when the pass stands for a phase and
   // the window is full, of a decode pass.
-  void AdoptCache(std::int64_t width);
+  void AdoptCache(std::int64_t key_width, std::int64_t value_width);
   // past_key_values.update(key, value, layer): DynamicLayer and DynamicSlidingWindowLayer grow by concatenation.
   KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);
   Count CachedPositions(std::size_t layer) const;  // of a layer after update(), as the pass sees them
@@ -132,7 +133,8 @@ class TorchWords {
 
   // ---- what the caller holds after the pass, in the order in which it would let go
   void KeepOutput(Ref ref);
-  void KeepCache();  // of all layers
+  void KeepCache();            // of all layers
+  void SetFirstPassDiffers();  // TorchProgram::own_text
 
  private:
   Ref RotateHalf(const Ref& x, std::int64_t width);

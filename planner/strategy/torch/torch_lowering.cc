@@ -8,6 +8,7 @@
 
 #include "planner/base/check.h"
 #include "planner/realize/library_workspace.h"
+#include "planner/realize/torch_model.h"
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_pass.h"
 
@@ -19,18 +20,31 @@ constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of 
 
 using Programs = TorchPrograms;
 
+// A schedule's passes hand on a cache, whole, and choose from logits.
+Status CheckGenerates(const Programs& programs) {
+  const TorchProgram& decode = programs.decode;
+  const bool hands_on = decode.events.empty() || decode.past.size() == programs.prefill.cache.size();
+  if (!programs.prefill.cache.empty() && hands_on && !decode.own_text) return OkStatus();
+  return Error{ErrorCode::kInvalidInput,
+               fmt::format("model '{}' of family {} has no passes that generate token by token; only its traces are "
+                           "realized for torch (inspect trace)",
+                           programs.held.name, programs.held.family)};
+}
+
 Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task) {
   if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
     return task.cache->torch;
   }
   auto programs = std::make_shared<Programs>();
   programs->first_pass = task.FirstPass();
-  STOWAGE_TRY(programs->prefill, RealizeTorch(*task.model, PrefillOf(task.request)));
+  STOWAGE_TRY(programs->held, AsTransformersHolds(*task.model));
+  STOWAGE_TRY(programs->prefill, RealizeTorch(programs->held, PrefillOf(task.request)));
   if (task.LoweredPasses() > 0) {
     Pass decode = DecodeOf(task.request);
     decode.past += task.FirstPass();
-    STOWAGE_TRY(programs->decode, RealizeTorch(*task.model, decode));
+    STOWAGE_TRY(programs->decode, RealizeTorch(programs->held, decode));
   }
+  STOWAGE_RETURN_IF_ERROR(CheckGenerates(*programs));
   if (task.cache != nullptr) task.cache->torch = programs;
   return std::shared_ptr<const Programs>(std::move(programs));
 }
@@ -39,8 +53,9 @@ Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, 
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement == TorchPlacement::kResident) return resident;
   auto hooked = std::make_shared<Programs>();
-  hooked->prefill = AddSequentialOffloadHooks(resident->prefill, *task.model);
-  if (task.LoweredPasses() > 0) hooked->decode = AddSequentialOffloadHooks(resident->decode, *task.model);
+  hooked->held = resident->held;
+  hooked->prefill = AddSequentialOffloadHooks(resident->prefill, hooked->held);
+  if (task.LoweredPasses() > 0) hooked->decode = AddSequentialOffloadHooks(resident->decode, hooked->held);
   return std::shared_ptr<const Programs>(std::move(hooked));
 }
 
@@ -51,7 +66,7 @@ class Lowering {
  public:
   Lowering(const PlanningTask& task, TorchPlacement placement, const Programs& programs, std::string_view strategy)
       : task_(task),
-        model_(*task.model),
+        model_(programs.held),
         machine_(*task.machine),
         offload_(placement == TorchPlacement::kSequentialOffload),
         programs_(programs),
@@ -297,8 +312,7 @@ class Lowering {
   std::vector<BufferId> cache_;
 };
 
-Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
-  const Model& model = *task.model;
+Plan Describe(const PlanningTask& task, const Model& model, TorchPlacement placement, std::string_view strategy) {
   Plan plan;
   plan.model = model.name;
   plan.strategy = strategy;
@@ -352,7 +366,7 @@ Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, s
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Lowered lowered;
   lowered.schedule = Lowering(task, placement, *programs, strategy).Run();
-  lowered.plan = Describe(task, placement, strategy);
+  lowered.plan = Describe(task, programs->held, placement, strategy);
   return lowered;
 }
 
@@ -362,7 +376,7 @@ Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement place
   if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
     peak = std::max(peak, PeakOf(programs->decode, passes - 1));
   }
-  for (const Tensor& t : task.model->tensors) {
+  for (const Tensor& t : programs->held.tensors) {
     if (HasOwnStorage(t) && (t.buffer || placement == TorchPlacement::kResident)) peak += RoundUp(t.bytes(), kRounding);
   }
   const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;

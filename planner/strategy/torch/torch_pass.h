@@ -57,6 +57,7 @@ class TorchPassEmitter {
   void EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op);
   void EmitUpload(const TorchEvent& event);
   bool Hooked(ModuleId module) const;
+  bool MakesIds(const TorchEvent& event) const;
   std::string NameOf(const TorchEvent& event) const;
 
   ScheduleBuilder& b_;
