@@ -9,7 +9,7 @@
 #include "planner/base/text.h"
 #include "planner/realize/torch.h"
 #include "planner/realize/torch_model.h"
-#include "planner/zoo/zoo.h"
+#include "tools/common/model_source.h"
 
 namespace stowage {
 namespace {
@@ -68,7 +68,7 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
   }
   if (options.batch < 1) return Bad("--batch {} is below 1", options.batch);
   STOWAGE_TRY(const Pass pass, ParsePass(options.pass, options.batch));
-  STOWAGE_TRY(Model stored, LoadModel(options.model));
+  STOWAGE_TRY(Model stored, LoadNamedModel(options.model));
   stored = WithoutProjection(std::move(stored));
   std::optional<DType> dtype;
   if (!options.dtype.empty()) {
