@@ -64,6 +64,8 @@ class TorchWords {
   // ---- modules
   ModuleId Child(std::string_view name);                       // must exist
   ModuleId FindChild(std::string_view name) const;             // or kNoId
+  ModuleId FindPath(std::string_view path) const;              // below the running module, by a dotted path; or kNoId
+  bool HasModule(std::string_view name) const;                 // anywhere in the model
   std::vector<ModuleId> Layers(std::string_view name);         // the members of a ModuleList, s.layers of them
   TensorId Own(ModuleId module, std::string_view name) const;  // a tensor the module owns, or kNoId
   Weights WeightsOf(ModuleId module) const;                    // its parameters, not its buffers
@@ -88,7 +90,9 @@ class TorchWords {
 
   // ---- modules that compute
   Ref Embedding(std::string_view name, const Ref& ids);
-  Ref Linear(std::string_view name, const Ref& x);  // nn.Linear of contiguous rows: mm, or addmm with a bias
+  // nn.Linear and Conv1D of contiguous rows: mm, or addmm with a bias.
+  Ref Linear(std::string_view name, const Ref& x);
+  Ref FalconLinear(std::string_view name, const Ref& x);  // input @ weight.T, then + bias
   // LlamaRMSNorm over rows as wide as its weight; `wide`: OLMo 2's, which multiplies by the weight before it narrows.
   Ref RmsNorm(std::string_view name, const Ref& x, bool wide = false);
   Ref Identity(std::string_view name, const Ref& x);   // nn.Dropout and the like: the module runs, nothing is made
