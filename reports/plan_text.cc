@@ -24,7 +24,9 @@ std::string ModelText(const ModelLine& model) {
 
 std::string RequestText(const Request& request) {
   return fmt::format("batch {}, prompt {}, {} new tokens{}", request.batch, request.prompt_tokens, request.new_tokens,
-                     request.dtype ? fmt::format(", {}", Name(*request.dtype)) : "");
+                     request.dtype                  ? fmt::format(", {}", Name(*request.dtype))
+                     : request.quantization.empty() ? ""
+                                                    : ", " + request.quantization);
 }
 
 // Reservations of the same name and size on several cards are one line.

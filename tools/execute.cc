@@ -95,6 +95,12 @@ Result<int> ExecuteTool(int argc, char** argv) {
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
   STOWAGE_TRY(const DeviceKind kind, KindOf(o.devices));
   STOWAGE_TRY(auto ids, GivenTokens(o));
+  if (!o.task.request.quantization.empty()) {
+    return Error{
+        ErrorCode::kInvalidInput,
+        fmt::format("--dtype {}: quantized weights are planned and simulated, no kernel computes with them yet",
+                    o.task.request.quantization)};
+  }
   STOWAGE_TRY(const LoadedTask loaded, Load(o.task));
   if (loaded.model.files.empty()) {
     return Error{ErrorCode::kInvalidInput,

@@ -6,10 +6,10 @@
 #include <array>
 
 #include "planner/base/text.h"
-#include "planner/families/families.h"
 #include "planner/formats/file.h"
+#include "planner/quant/quantize.h"
 #include "planner/solve/accelerate/infer.h"
-#include "planner/zoo/zoo.h"
+#include "tools/common/model_source.h"
 #include "tools/device_map_report.h"
 #include "tools/plan_optimal.h"
 
@@ -56,11 +56,25 @@ std::vector<std::string> SplitAtCommas(const std::string& text) {
   return parts;
 }
 
+// transformers gives accelerate int8 or int4 for the whole model when it quantizes while loading (adjust_target_dtype).
+Result<Number> BytesPerElementOf(const QuantScheme& scheme, Rules rules) {
+  if (scheme.rule == QuantRule::kGgml || rules == Rules::kTransformers) {
+    return Bad(
+        fmt::format("--dtype {}: device maps of quantized models follow accelerate's rules, for the schemes of "
+                    "transformers",
+                    scheme.name));
+  }
+  return accelerate::BytesPerElement(IsPacked(scheme.dtype) ? "int4" : "int8");
+}
+
 Result<SizeOptions> ReadSizes(const TaskOptions& task, const DeviceMapOptions& options) {
   SizeOptions sizes;
   STOWAGE_TRY(sizes.rules, ReadRules(options));
   if (task.request.dtype && sizes.rules == Rules::kAccelerate) {
     STOWAGE_TRY(sizes.dtype, accelerate::BytesPerElement(TorchName(*task.request.dtype)));
+  }
+  if (const QuantScheme* scheme = FindScheme(task.request.quantization)) {
+    STOWAGE_TRY(sizes.dtype, BytesPerElementOf(*scheme, sizes.rules));
   }
   for (const std::string& text : options.special) {
     const std::size_t equals = text.rfind('=');
@@ -105,9 +119,9 @@ struct Question {
 Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   Question question;
   STOWAGE_TRY(question.sizes, ReadSizes(task, options));
-  STOWAGE_TRY(question.model, LoadModel(task.model));
+  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
   question.loaded = question.model;
-  if (task.request.dtype) SetDType(question.loaded, *task.request.dtype);
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.loaded, task.request));
   // accelerate takes a dtype as an option, transformers builds the model in it.
   if (question.sizes.rules == Rules::kTransformers) question.model = question.loaded;
   question.tree = accelerate::TreeOf(question.model);
@@ -249,8 +263,8 @@ Result<DeviceMapAnswer> Optimal(const TaskOptions& task, std::string_view parame
                            .any_order = options.any_order};
   STOWAGE_TRY(question.objective, ReadObjective(options.objective));
   STOWAGE_TRY(question.machine, OptimalMachine(task, options));
-  STOWAGE_TRY(question.model, LoadModel(task.model));
-  if (task.request.dtype) SetDType(question.model, *task.request.dtype);
+  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.model, task.request));
   if (options.no_split) question.model.no_split_classes = SplitAtCommas(*options.no_split);
   STOWAGE_TRY(OptimalMap best, SolveOptimal(question));
   if (options.no_clean) best.map = DeviceMapOf(best.chain, best.placement);

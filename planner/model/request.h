@@ -15,6 +15,7 @@ struct Request {
   std::int64_t prompt_tokens = 512;
   std::int64_t new_tokens = 128;  // the first comes from the prefill, the others from one decode pass each
   std::optional<DType> dtype;     // --dtype; absent: as the checkpoint holds it
+  std::string quantization;       // --dtype nf4: the scheme's name (planner/quant); "": none
   bool all_logits = false;        // logits of every prompt position, not only of the last
 
   // Positions a cache must hold: the last new token is never fed back.

@@ -11,6 +11,7 @@ using Json = nlohmann::ordered_json;
 
 Json WriteTensor(const TensorPlan& t) {
   Json out = {{"name", t.name}, {"dtype", Name(t.dtype)}, {"shape", t.shape}, {"device", t.device}};
+  if (t.scales > Bytes(0)) out["scales_bytes"] = t.scales.value();
   if (!t.block.empty()) out["block"] = t.block;
   if (!t.tied_to.empty()) out["tied_to"] = t.tied_to;
   Json parts = Json::array();
@@ -30,6 +31,7 @@ Json WriteTensor(const TensorPlan& t) {
 Json WriteRequest(const Request& r) {
   Json out = {{"batch", r.batch}, {"prompt_tokens", r.prompt_tokens}, {"new_tokens", r.new_tokens}};
   if (r.dtype) out["dtype"] = Name(*r.dtype);
+  if (!r.quantization.empty()) out["quantization"] = r.quantization;
   if (r.all_logits) out["all_logits"] = true;
   return out;
 }
@@ -137,6 +139,11 @@ TensorPlan ReadTensor(const Fields& f) {
       break;
     }
   }
+  t.scales = Bytes(f.Number("scales_bytes", false));
+  if (t.scales.value() > (INT64_MAX >> 6)) {
+    f.Complain("has more scales than any memory");
+    t.scales = Bytes(0);
+  }
   t.device = f.Text("device");
   t.block = f.Text("block", "");
   t.tied_to = f.Text("tied_to", "");
@@ -151,6 +158,7 @@ Request ReadRequest(const Fields& f) {
   r.prompt_tokens = f.Number("prompt_tokens");
   r.new_tokens = f.Number("new_tokens");
   if (f.Find("dtype", false) != nullptr) r.dtype = ReadDType(f, "dtype");
+  r.quantization = f.Text("quantization", "");
   r.all_logits = f.Truth("all_logits");
   return r;
 }

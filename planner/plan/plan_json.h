@@ -3,11 +3,11 @@
 //   {"stowage_plan": 1, "model": …, "strategy": …, "runtime": …, "request": {…},
 //    "budgets": {pool: bytes}, "reservations": [{"pool", "bytes"}],
 //    "arenas": [{"name", "pool", "kind", "bytes", "lower_bound"}],
-//    "tensors": [{"name", "dtype", "shape", "device", "block", "tied_to",
+//    "tensors": [{"name", "dtype", "shape", "scales_bytes", "device", "block", "tied_to",
 //                 "parts": [{"where", "phases", "pool", "arena", "offset", "rows": [begin, end]}]}],
 //    "placements": [{"name", "arena", "offset", "bytes", "phase", "alive": [first, last]}],
 //    "refused": […]}
-// Empty strings, "*" phases and whole-tensor row ranges are left out.
+// Empty strings, zero scales, "*" phases and whole-tensor row ranges are left out.
 #pragma once
 
 #include <string>

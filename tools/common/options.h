@@ -16,6 +16,8 @@ constexpr std::int64_t kMostTokens = 16'777'216;
 void AddModelOption(CommandLine& line, std::string* model);  // --model, required
 // --gpu (may be repeated), --cpu, --disk, --disk-path
 void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required = true);
+// --dtype alone: sets Request::dtype or Request::quantization.
+void AddFormatOption(CommandLine& line, Request* request);
 void AddRequestOptions(CommandLine& line, Request* request);       // --dtype, --batch, --prompt, --new
 void AddStrategyOption(CommandLine& line, std::string* strategy);  // --strategy
 void AddJsonOption(CommandLine& line, bool* json);                 // --json

@@ -7,9 +7,10 @@
 #include <vector>
 
 #include "planner/families/families.h"
-#include "planner/zoo/zoo.h"
+#include "planner/quant/quantize.h"
 #include "tools/common/gpus.h"
 #include "tools/common/host.h"
+#include "tools/common/model_source.h"
 #include "tools/common/options.h"
 
 namespace stowage {
@@ -56,15 +57,13 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) 
 
 Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
-  STOWAGE_TRY(out.model, LoadModel(options.model));
+  STOWAGE_TRY(out.model, LoadNamedModel(options.model));
   if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(out.model));
-  if (options.request.dtype) {
-    if (!Computable(*options.request.dtype)) {
-      return Error{ErrorCode::kInvalidInput,
-                   fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*options.request.dtype))};
-    }
-    SetDType(out.model, *options.request.dtype);
+  if (options.request.dtype && !Computable(*options.request.dtype)) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*options.request.dtype))};
   }
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(out.model, options.request));
   const std::int64_t positions = out.model.shape.max_positions;  // 0: of an architecture that is not known
   if (positions > 0 && out.request.prompt_tokens + out.request.new_tokens > positions) {
     return Error{ErrorCode::kInvalidInput,

@@ -36,6 +36,10 @@ Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task
 }
 
 Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, TorchPlacement placement) {
+  if (!task.model->quantization.empty()) {
+    return Error{ErrorCode::kInfeasible,
+                 fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
+  }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement == TorchPlacement::kResident) return resident;
   auto hooked = std::make_shared<Programs>();
