@@ -26,8 +26,7 @@ void TorchWords::AdoptCache(std::int64_t width) {
   for (std::size_t i = 0; i < cache.size(); ++i) {
     const std::int64_t window = Window(i);
     const bool full = window > 0 && pass.past + 1 >= window;
-    Count stored = {pass.past, pass.past_step};
-    if (full) stored = {pass.past_step > 0 ? window : pass.past};
+    const Count stored = {pass.past, pass.past_step};
     const Count seen = full ? Count{window - 1} : stored;
     cache[i].keys = eager.Adopt("past", {stored * position, dtype}, TorchRole::kCache).View(seen * position);
     cache[i].values = eager.Adopt("past", {stored * position, dtype}, TorchRole::kCache).View(seen * position);

@@ -56,21 +56,6 @@ ModuleId TorchWords::FindPath(std::string_view path) const {
   return at;
 }
 
-bool TorchWords::HasModule(std::string_view name) const {
-  return std::any_of(model.modules.begin(), model.modules.end(),
-                     [&](const Module& module) { return LastComponent(module.name) == name; });
-}
-
-ModuleId TorchWords::Child(std::string_view name) {
-  const ModuleId found = FindChild(name);
-  if (found == kNoId) {
-    const ModuleId parent = eager.Current();
-    const std::string prefix = parent <= 0 ? "" : model.modules[parent].name + ".";
-    Fail(fmt::format("has no module '{}{}'", prefix, name));
-  }
-  return found;
-}
-
 std::vector<ModuleId> TorchWords::Layers(std::string_view name) {
   const ModuleId list = Child(name);
   if (list == kNoId) return {};
@@ -124,25 +109,6 @@ Ref TorchWords::Embedding(std::string_view name, const Ref& ids) {
   Weights table = WeightsOf(module);
   table.bytes = SizeOf(dtype, elements);
   return eager.Op("embedding.default", Of(elements), {&ids}, table);
-}
-
-Ref TorchWords::FalconLinear(std::string_view name, const Ref& x) {
-  const ModuleId module = Child(name);
-  ModuleScope self(*this, module);
-  const Shape& shape = WeightShape(module);
-  const std::int64_t in = shape.back();
-  if (in == 0 || x.spec().elements.base % in != 0) {
-    Fail(fmt::format("has a weight of shape {} in '{}', which does not take {} elements", FormatShape(shape), name,
-                     x.spec().elements.base));
-    return x;
-  }
-  const std::int64_t out = x.spec().elements.base / in * shape.front();
-  Ref y = eager.Op("mm.default", Of(out), {&x}, WeightsOf(module), AffineFlops{2.0 * Float(out) * Float(in)});
-  if (WeightsOf(module).tensors.size() > 1) {
-    Ref sum = Unary("add.Tensor", y);
-    y = std::move(sum);
-  }
-  return y;
 }
 
 Ref TorchWords::Linear(std::string_view name, const Ref& x) {
