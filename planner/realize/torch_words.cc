@@ -56,6 +56,16 @@ ModuleId TorchWords::FindPath(std::string_view path) const {
   return at;
 }
 
+ModuleId TorchWords::Child(std::string_view name) {
+  const ModuleId found = FindChild(name);
+  if (found == kNoId) {
+    const ModuleId parent = eager.Current();
+    const std::string prefix = parent <= 0 ? "" : model.modules[parent].name + ".";
+    Fail(fmt::format("has no module '{}{}'", prefix, name));
+  }
+  return found;
+}
+
 std::vector<ModuleId> TorchWords::Layers(std::string_view name) {
   const ModuleId list = Child(name);
   if (list == kNoId) return {};
