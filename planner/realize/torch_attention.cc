@@ -25,8 +25,7 @@ void TorchWords::AdoptCache(std::int64_t key_width, std::int64_t value_width) {
   for (std::size_t i = 0; i < cache.size(); ++i) {
     const std::int64_t window = Window(i);
     const bool full = window > 0 && pass.past + 1 >= window;
-    Count stored = {pass.past, pass.past_step};
-    if (full) stored = {pass.past_step > 0 ? window : pass.past};
+    const Count stored = {pass.past, pass.past_step};
     const Count seen = full ? Count{window - 1} : stored;
     const auto adopt = [&](std::int64_t width) {
       const std::int64_t position = pass.batch * width;

@@ -55,12 +55,13 @@ Rotaries MakeRotaries(TorchWords& t, const DecoderText& text, const Ref& positio
 Ref DecoderBody(TorchWords& t, const DecoderText& text, const Ref& input_ids, const Ref* given) {
   Ref inputs_embeds = given != nullptr        ? *given
                       : text.embed != nullptr ? text.embed(t, input_ids)
-                                              : t.Embedding("embed_tokens", input_ids);
+                                              : t.Embedding(text.names.embed, input_ids);
   Ref position_ids = t.PositionIds();
   Masks masks = MakeMasks(t, text);
   Ref hidden_states = inputs_embeds;
+  if (!text.names.dropout.empty()) hidden_states = t.Identity(text.names.dropout, inputs_embeds);
   Rotaries rotary = MakeRotaries(t, text, position_ids);
-  const std::vector<ModuleId> layers = t.Layers("layers");
+  const std::vector<ModuleId> layers = t.Layers(text.names.layers);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const bool slides = t.Window(i) > 0;
     const Rotary& angles = slides && text.rotary_by_type ? rotary.sliding : rotary.full;
@@ -71,7 +72,7 @@ Ref DecoderBody(TorchWords& t, const DecoderText& text, const Ref& input_ids, co
     }
     hidden_states = std::move(layer_output);
   }
-  hidden_states = text.norm(t, "norm", hidden_states);
+  hidden_states = text.norm(t, text.names.norm, hidden_states);
   const bool outlives = text.masks == MaskText::kByType || text.masks == MaskText::kByTypeAlone;
   if (text.masks != MaskText::kByType) position_ids.Drop();
   if (!outlives) inputs_embeds.Drop();
@@ -104,12 +105,13 @@ Ref GatedMlp(TorchWords& t, const Ref& x, std::string_view name, std::string_vie
   return down;
 }
 
-Ref AttendAndProject(TorchWords& t, const LayerInput& in, Ref query, Ref key, Ref value, Ref qkv) {
+Ref AttendAndProject(TorchWords& t, const LayerInput& in, Ref query, Ref key, Ref value, Ref qkv,
+                     std::string_view output) {
   KeyValues kv = t.Append(in.index, key, value);
   key = std::move(kv.keys);
   value = std::move(kv.values);
   Ref attn_output = t.SdpaAttention(query, {key, value, {}}, in.mask, t.heads());
-  Ref projected = t.Linear("o_proj", attn_output);
+  Ref projected = t.Linear(output, attn_output);
   attn_output = std::move(projected);
   qkv.Drop();
   query.Drop();
@@ -120,7 +122,8 @@ Ref AttendAndProject(TorchWords& t, const LayerInput& in, Ref query, Ref key, Re
 
 // The logits of <X>ForCausalLM: logit_scale and final_logit_softcapping where a family has them.
 Ref Logits(TorchWords& t, const DecoderText& text, const Ref& hidden_states) {
-  Ref logits = t.Linear("lm_head", hidden_states);
+  const bool named = text.names.other_head.empty() || t.FindChild(text.names.head) != kNoId;
+  Ref logits = t.Linear(named ? text.names.head : text.names.other_head, hidden_states);
   const auto next = [&](std::string_view op) {
     Ref result = t.Unary(op, logits);
     logits = std::move(result);
@@ -146,21 +149,24 @@ void AdoptDecoderCache(TorchWords& t) {
   t.AdoptCache(latent ? t.s.kv_lora_rank : heads, latent ? t.s.rope_head_dim : heads);
 }
 
-Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
-  STOWAGE_RETURN_IF_ERROR(CheckDecoder(t));
-  AdoptDecoderCache(t);
+// Runs the root's forward, after the cache was adopted; `body` and `head` inside it.
+template <class BodyOf, class HeadOf>
+Status Run(TorchWords& t, const DecoderNames& names, BodyOf body, HeadOf head) {
   Ref input_ids = t.TokenIds();
   Ref out;
   {
     ModuleScope root(t, 0);
-    if (t.FindChild("embed_tokens") != kNoId) {  // <X>Model
-      out = DecoderBody(t, text, input_ids);
-    } else {
-      {
-        ModuleScope body(t, "model");
-        out = DecoderBody(t, text, input_ids);
-      }
-      Ref logits = Logits(t, text, out);
+    const std::size_t dot = names.body.find('.');
+    const bool headless = t.FindChild(names.embed) != kNoId;
+    ModuleId module = t.FindPath(names.body);
+    if (headless) module = dot == names.body.npos ? kNoId : t.Child(names.body.substr(dot + 1));
+    if (module == kNoId && !headless) t.Child(names.body);  // names what is missing
+    {
+      ModuleScope scope(t, module);
+      out = body(input_ids);
+    }
+    if (!headless) {
+      Ref logits = head(out);
       out = std::move(logits);
     }
   }
@@ -168,6 +174,21 @@ Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
   t.KeepOutput(std::move(out));
   t.KeepCache();
   return OkStatus();
+}
+
+Status RunCausal(TorchWords& t, BodyForward body, const DecoderNames& names, std::int64_t width) {
+  t.AdoptCache(width, width);
+  return Run(
+      t, names, [&](const Ref& ids) { return body(t, ids); },
+      [&](const Ref& hidden_states) { return t.Linear(names.head, hidden_states); });
+}
+
+Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
+  STOWAGE_RETURN_IF_ERROR(CheckDecoder(t));
+  AdoptDecoderCache(t);
+  return Run(
+      t, text.names, [&](const Ref& ids) { return DecoderBody(t, text, ids); },
+      [&](const Ref& hidden_states) { return Logits(t, text, hidden_states); });
 }
 
 }  // namespace stowage::torch_eager

@@ -65,6 +65,13 @@ Status CheckPass(const Model& model, const Pass& pass) {
     return refuse(
         fmt::format("{} new tokens over a cache of {} need a mask, which is not realized yet", pass.tokens, pass.past));
   }
+  for (const std::int64_t window : model.shape.windows) {
+    // Where the window is reached, masks appear and the cache stops growing: one program does not describe both sides.
+    if (window > 0 && pass.past_step > 0) {
+      return refuse(fmt::format("decode phases over sliding windows (of {} positions) are not realized yet", window));
+    }
+    if (window == 1) return refuse("a sliding window of 1 position");
+  }
   return OkStatus();
 }
 

@@ -51,21 +51,45 @@ class HookInserter {
       out.push_back({.kind = TorchEventKind::kUpload, .storage = storage, .module = module});
       out.push_back({.kind = TorchEventKind::kEmptyCache, .module = module});
     }
+    if (MovesIds(module)) MoveIds(module, out);
+  }
+
+  // Llama 4's text model moves its ids to where the table's weight is: nowhere ("meta"), so that the hook moves them
+  // back.
+  bool MovesIds(ModuleId module) const {
+    const std::string& model = model_.class_name;
+    return (model == "Llama4ForCausalLM" || model == "Llama4TextModel") &&
+           model_.modules[module].name.ends_with("embed_tokens");
+  }
+
+  void MoveIds(ModuleId module, std::vector<TorchEvent>& out) {
+    moved_ids_ = static_cast<StorageId>(program_->storages.size());
+    const Bytes bytes = SizeOf(DType::kI64, program_->pass.batch * program_->pass.tokens);
+    program_->storages.push_back({.op = "_to_copy.default", .bytes = bytes, .module = module});
+    out.push_back({.kind = TorchEventKind::kAllocate, .storage = moved_ids_, .module = module});
   }
 
   void PostForward(ModuleId module, std::vector<TorchEvent>& out) {
     std::size_t first = uploaded_.size();
     while (first > 0 && model_.tensors[uploaded_[first - 1].tensor].module == module) --first;
-    for (std::size_t i = first; i < uploaded_.size(); ++i) {
-      out.push_back({.kind = TorchEventKind::kRelease, .storage = uploaded_[i].storage, .module = module});
+    for (const bool indexed : {false, true}) {  // as recorded: a weight that was indexed goes after its siblings
+      for (std::size_t i = first; i < uploaded_.size(); ++i) {
+        if (uploaded_[i].indexed != indexed) continue;
+        out.push_back({.kind = TorchEventKind::kRelease, .storage = uploaded_[i].storage, .module = module});
+      }
     }
     uploaded_.resize(first);
+    if (moved_ids_ == kNoId || !MovesIds(module)) return;
+    out.push_back({.kind = TorchEventKind::kRelease, .storage = moved_ids_, .module = module});
+    moved_ids_ = kNoId;
   }
 
-  void ReadUploads(TorchEvent& event) const {
+  void ReadUploads(TorchEvent& event) {
     for (const TensorId weight : event.weights) {
-      for (const Uploaded& uploaded : uploaded_) {
-        if (uploaded.tensor == weight) event.reads.push_back(uploaded.storage);
+      for (Uploaded& uploaded : uploaded_) {
+        if (uploaded.tensor != weight) continue;
+        event.reads.push_back(uploaded.storage);
+        uploaded.indexed = uploaded.indexed || event.op == "index.Tensor";
       }
     }
   }
@@ -73,10 +97,12 @@ class HookInserter {
   struct Uploaded {
     TensorId tensor;
     StorageId storage;
+    bool indexed = false;
   };
 
   const Model& model_;
   TorchProgram* program_;
+  StorageId moved_ids_ = kNoId;
   std::vector<Uploaded> uploaded_;  // a stack: modules nest
 };
 

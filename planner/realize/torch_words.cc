@@ -14,6 +14,13 @@ std::string_view LastComponent(std::string_view path) {
   return dot == path.npos ? path : path.substr(dot + 1);
 }
 
+ModuleId ChildOf(const Model& model, ModuleId parent, std::string_view name) {
+  for (const ModuleId child : model.modules[parent].children) {
+    if (LastComponent(model.modules[child].name) == name) return child;
+  }
+  return kNoId;
+}
+
 double Float(std::int64_t n) { return static_cast<double>(n); }
 
 }  // namespace
@@ -36,11 +43,17 @@ Status TorchWords::Refuse(std::string_view what) const {
 
 ModuleId TorchWords::FindChild(std::string_view name) const {
   const ModuleId parent = eager.Current();
-  if (parent == kNoId) return kNoId;
-  for (const ModuleId child : model.modules[parent].children) {
-    if (LastComponent(model.modules[child].name) == name) return child;
+  return parent == kNoId ? kNoId : ChildOf(model, parent, name);
+}
+
+ModuleId TorchWords::FindPath(std::string_view path) const {
+  ModuleId at = eager.Current();
+  while (at != kNoId && !path.empty()) {
+    const std::size_t dot = path.find('.');
+    at = ChildOf(model, at, path.substr(0, dot));
+    path = dot == path.npos ? std::string_view() : path.substr(dot + 1);
   }
-  return kNoId;
+  return at;
 }
 
 ModuleId TorchWords::Child(std::string_view name) {
@@ -117,13 +130,14 @@ Ref TorchWords::Linear(std::string_view name, const Ref& x) {
   }
   const Weights weights = WeightsOf(module);
   const std::string_view op = weights.tensors.size() > 1 ? "addmm.default" : "mm.default";
-  const std::int64_t in = shape.back();
+  const bool transposed = module != kNoId && model.modules[module].class_name == "Conv1D";  // [in, out]
+  const std::int64_t in = transposed ? shape.front() : shape.back();
   if (in == 0 || x.spec().elements.base % in != 0) {
     Fail(fmt::format("has a weight of shape {} in '{}', which does not take {} elements", FormatShape(shape), name,
                      x.spec().elements.base));
     return x;
   }
-  const Count out = x.spec().elements / in * shape.front();
+  const Count out = x.spec().elements / in * (transposed ? shape.back() : shape.front());
   const AffineFlops flops = {2.0 * Float(out.base) * Float(in), 2.0 * Float(out.step) * Float(in)};
   return eager.Op(op, {out, dtype}, {&x}, weights, flops);
 }

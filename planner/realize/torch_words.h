@@ -10,7 +10,7 @@
 // A word that takes a module's name means a child of the module that runs. A child that the model lacks, or whose
 // tensors do not fit, is remembered (status()); from there on the events mean nothing, but the walk goes on safely.
 // Sizes come from the weights' shapes and from element counts of the operands.
-// Longer than most files: every family is written with this one list of words.
+// Long because it is one vocabulary, read as a whole.
 #pragma once
 
 #include <cstdint>
@@ -65,6 +65,7 @@ class TorchWords {
   // ---- modules
   ModuleId Child(std::string_view name);                       // must exist
   ModuleId FindChild(std::string_view name) const;             // or kNoId
+  ModuleId FindPath(std::string_view path) const;              // below the running module, by a dotted path; or kNoId
   std::vector<ModuleId> Layers(std::string_view name);         // the members of a ModuleList, s.layers of them
   TensorId Own(ModuleId module, std::string_view name) const;  // a tensor the module owns, or kNoId
   Weights WeightsOf(ModuleId module) const;                    // its parameters, not its buffers
@@ -89,7 +90,8 @@ class TorchWords {
 
   // ---- modules that compute
   Ref Embedding(std::string_view name, const Ref& ids);
-  Ref Linear(std::string_view name, const Ref& x);  // nn.Linear of contiguous rows: mm, or addmm with a bias
+  // nn.Linear and Conv1D of contiguous rows: mm, or addmm with a bias.
+  Ref Linear(std::string_view name, const Ref& x);
   // LlamaRMSNorm over rows as wide as its weight; `wide`: OLMo 2's, which multiplies by the weight before it narrows.
   Ref RmsNorm(std::string_view name, const Ref& x, bool wide = false);
   Ref Identity(std::string_view name, const Ref& x);   // nn.Dropout and the like: the module runs, nothing is made
@@ -109,8 +111,7 @@ class TorchWords {
   // ---- the cache (torch_attention.cc, as the rest of this part)
   std::int64_t Window(std::size_t layer) const { return s.windows.empty() ? 0 : s.windows[layer]; }
   // Before a decode pass: so many elements a position and sequence. A sliding layer sees its last window - 1 positions;
-  // its storage is that of the last pass: of a prefill of pass.past positions, or, when the pass stands for a phase and
-  // the window is full, of a decode pass.
+  // its storage is that of the prefill of pass.past positions.
   void AdoptCache(std::int64_t key_width, std::int64_t value_width);
   // past_key_values.update(key, value, layer): DynamicLayer and DynamicSlidingWindowLayer grow by concatenation.
   KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);

@@ -27,7 +27,7 @@ enum class TorchPlacement : std::uint8_t { kResident, kSequentialOffload };
 // A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.
 struct TorchPrograms {
   std::int64_t first_pass = 0;  // PlanningTask::FirstPass() that they were realized for
-  Model held;  // AsTransformersHolds: what the programs' ids and the plan's tensors are of
+  Model held;                   // AsTransformersHolds: what the programs' ids and the plan's tensors are of
   TorchProgram prefill;
   TorchProgram decode;  // iteration 0: the first pass that is lowered. Empty without decode passes
 };

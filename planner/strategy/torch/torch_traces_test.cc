@@ -1,9 +1,9 @@
-// Eager torch of every family beyond llama against what transformers' own classes allocate, as make_family_traces.py
-// recorded it: the model is built from the golden's config, as `inspect trace` builds it.
+// RealizeTorch against the recorded traces of every family: models built from a config, or taken from the zoo.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "planner/families/families.h"
-#include "planner/formats/hf_config.h"
 #include "planner/realize/torch.h"
 #include "planner/realize/torch_model.h"
+#include "planner/zoo/zoo.h"
 
 namespace stowage {
 namespace {
@@ -24,11 +24,10 @@ constexpr const char* kGoldens = "tests/goldens/torch_traces/families";
 struct Golden {
   std::map<std::string, std::string> facts;
   std::vector<std::string> events;
-
   std::int64_t Number(const std::string& key) const { return std::stoll(facts.at(key)); }
 };
 
-// "* N M": the M lines after it occur N times in a row.
+// The form that tests/peer/make_torch_traces.py writes.
 Golden ReadGolden(const std::filesystem::path& path) {
   Golden golden;
   std::ifstream file(path);
@@ -52,33 +51,37 @@ Golden ReadGolden(const std::filesystem::path& path) {
   return golden;
 }
 
-Pass PassOf(const Golden& golden) {
-  const std::int64_t past = golden.Number("past");
-  return {.kind = past > 0 ? Pass::Kind::kDecode : Pass::Kind::kPrefill,
-          .batch = golden.Number("batch"),
-          .tokens = past > 0 ? 1 : golden.Number("tokens"),
-          .past = past};
+Result<Model> ModelOf(const Golden& golden) {
+  const auto build = [&]() -> Result<Model> {
+    if (golden.facts.count("config") == 0) return ZooModel(golden.facts.at("model"));
+    STOWAGE_TRY(const HfConfig config, HfConfig::Parse(golden.facts.at("config"), "golden"));
+    return BuildModel(config, "golden");
+  };
+  STOWAGE_TRY(const Model stored, build());
+  return AsTransformersHolds(stored, ParseDType(golden.facts.at("dtype")));
 }
 
-class FamilyTrace : public testing::TestWithParam<std::string> {};
+class RecordedFamily : public testing::TestWithParam<std::string> {};
 
-TEST_P(FamilyTrace, IsEqualEventByEvent) {
+TEST_P(RecordedFamily, IsEqualEventByEvent) {
   const Golden golden = ReadGolden(std::filesystem::path(kGoldens) / (GetParam() + ".txt"));
   ASSERT_EQ(golden.events.size(), static_cast<std::size_t>(golden.Number("events")));
-  const Result<HfConfig> config = HfConfig::Parse(golden.facts.at("config"), "config.json");
-  ASSERT_TRUE(config) << config.error().message;
-  const Result<Model> stored = BuildModel(*config, GetParam());
-  ASSERT_TRUE(stored) << stored.error().message;
-  const Result<Model> model = AsTransformersHolds(*stored, ParseDType(golden.facts.at("dtype")));
-  ASSERT_TRUE(model) << model.error().message;
-  Result<TorchProgram> program = RealizeTorch(*model, PassOf(golden));
-  ASSERT_TRUE(program) << program.error().message;
-  if (golden.facts.at("offload") == "sequential") program = AddSequentialOffloadHooks(*std::move(program), *model);
-  const TorchTrace trace = RecorderForm(*program, *model, 0, golden.Number("modules") != 0);
+  const Result<Model> model = ModelOf(golden);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const std::int64_t past = golden.Number("past");
+  Result<TorchProgram> realized = RealizeTorch(*model, {.kind = past > 0 ? Pass::Kind::kDecode : Pass::Kind::kPrefill,
+                                                        .batch = golden.Number("batch"),
+                                                        .tokens = golden.Number("tokens"),
+                                                        .past = past});
+  ASSERT_TRUE(realized.ok()) << realized.error().message;
+  const bool offload = golden.facts.at("offload") == "sequential";
+  const TorchProgram program = offload ? AddSequentialOffloadHooks(*std::move(realized), *model) : *std::move(realized);
+  const TorchTrace trace = RecorderForm(program, *model, 0, golden.Number("modules") != 0);
   std::vector<std::string> events;
   for (const auto& [name, bytes] : trace.events) events.push_back(fmt::format("{} {}", name, bytes));
   for (std::size_t i = 0; i < std::min(events.size(), golden.events.size()); ++i) {
-    ASSERT_EQ(events[i], golden.events[i]) << "event " << i << " of " << events.size();
+    ASSERT_EQ(events[i], golden.events[i])
+        << "event " << i << " of " << events.size() << ", after " << (i > 0 ? events[i - 1] : "the start");
   }
   EXPECT_EQ(events.size(), golden.events.size());
   EXPECT_EQ(trace.peak_live.value(), golden.Number("peak_live_bytes"));
@@ -104,7 +107,7 @@ std::string TestName(const testing::TestParamInfo<std::string>& info) {
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Goldens, FamilyTrace, testing::ValuesIn(GoldenNames()), TestName);
+INSTANTIATE_TEST_SUITE_P(Goldens, RecordedFamily, testing::ValuesIn(GoldenNames()), TestName);
 
 }  // namespace
 }  // namespace stowage
