@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "planner/base/text.h"
-#include "planner/families/families.h"
 #include "planner/realize/torch.h"
+#include "planner/realize/torch_model.h"
 #include "tools/common/model_source.h"
 
 namespace stowage {
@@ -68,12 +68,14 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
   }
   if (options.batch < 1) return Bad("--batch {} is below 1", options.batch);
   STOWAGE_TRY(const Pass pass, ParsePass(options.pass, options.batch));
-  STOWAGE_TRY(Model model, LoadNamedModel(options.model));
+  STOWAGE_TRY(Model stored, LoadNamedModel(options.model));
+  stored = WithoutProjection(std::move(stored));
+  std::optional<DType> dtype;
   if (!options.dtype.empty()) {
-    const std::optional<DType> dtype = ParseDType(options.dtype);
+    dtype = ParseDType(options.dtype);
     if (!dtype || !IsFloating(*dtype)) return Bad("--dtype '{}' is not a floating-point type", options.dtype);
-    SetDType(model, *dtype);
   }
+  STOWAGE_TRY(const Model model, AsTransformersHolds(stored, dtype));
   STOWAGE_TRY(TorchProgram program, RealizeTorch(model, pass));
   if (options.offload == "sequential") program = AddSequentialOffloadHooks(std::move(program), model);
   const TorchTrace trace = RecorderForm(program, model, 0, options.modules);

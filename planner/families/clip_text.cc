@@ -11,6 +11,7 @@ namespace {
 struct ClipTextConfig {
   TransformerShape shape;
   std::int64_t projection = 512;
+  std::int64_t eos_token = kNoId;
   DType dtype = DType::kF32;
   std::string activation;
   bool projected = false;
@@ -37,6 +38,7 @@ Result<ClipTextConfig> Read(const HfConfig& outer) {
   STOWAGE_TRY(const DType outer_dtype, ReadStoredDType(outer, DType::kF32));
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, outer_dtype));
   STOWAGE_TRY(c.activation, ReadActivation(config, "hidden_act", "quick_gelu"));
+  STOWAGE_TRY(c.eos_token, config.IntOr("eos_token_id", 49407, Range<std::int64_t>{0, kVocabRange.most}));
   return c;
 }
 
@@ -65,6 +67,7 @@ Result<Model> BuildClipText(const HfConfig& config, std::string name) {
   model.family = "clip_text_model";
   model.class_name = c.projected ? "CLIPTextModelWithProjection" : "CLIPTextModel";
   model.shape = c.shape;
+  model.forward.eos_token = c.eos_token;
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"CLIPTextEmbeddings", "CLIPEncoderLayer"};
   ModuleTree tree(model);

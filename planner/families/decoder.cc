@@ -41,7 +41,7 @@ void AddRotary(DecoderTree& t) {
 TensorId AddBody(DecoderTree& t, const LayerFunction& layer) {
   t.tree.Enter("embed_tokens", t.c.scaled_embedding ? t.c.prefix + "TextScaledWordEmbedding" : "Embedding");
   const TensorId table = t.tree.Param("weight", {t.s.vocab, t.s.hidden}, t.c.dtype);
-  if (t.c.scaled_embedding) t.tree.Buffer("embed_scale", {}, DType::kF32, /*persistent=*/false);
+  if (t.c.scaled_embedding) t.tree.Buffer("embed_scale", {}, t.c.dtype, /*persistent=*/false);
   t.tree.Leave();
   t.tree.Enter("layers", "ModuleList");
   for (std::int64_t i = 0; i < t.s.layers; ++i) {

@@ -10,6 +10,8 @@
 //
 // Files of V3 and R1 also hold num_nextn_predict_layers layers past the last for multi-token prediction; no class loads
 // them: Model::unloaded. In fp8 files the gate, norms, embedding, head and the eh_proj of those layers stay as they are.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -133,6 +135,23 @@ Result<Moe> ReadMoe(const HfConfig& config, bool v2, TransformerShape& s) {
   return m;
 }
 
+// V2 has groups when topk_method is "group_limited_greedy", V3 always.
+Status ReadRouter(const HfConfig& config, bool v2, RouterFacts& router) {
+  STOWAGE_TRY(router.keeps_logits, config.BoolOr("output_router_logits", false));
+  STOWAGE_TRY(const std::string method, config.StringOr("topk_method", "greedy"));
+  if (v2) {
+    if (method == "greedy") return OkStatus();
+    if (method != "group_limited_greedy") {
+      return config.Bad("topk_method", fmt::format("is \"{}\", not greedy or group_limited_greedy", method));
+    }
+  } else {
+    STOWAGE_TRY(router.normalized, config.BoolOr("norm_topk_prob", true));
+  }
+  STOWAGE_TRY(router.groups, config.IntOr("n_group", v2 ? 1 : 8, kExperts));
+  STOWAGE_TRY(router.groups_per_token, config.IntOr("topk_group", v2 ? 1 : 4, kExperts));
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<Model> BuildDeepseek(const HfConfig& config, std::string name) {
@@ -146,7 +165,9 @@ Result<Model> BuildDeepseek(const HfConfig& config, std::string name) {
   if (!v2) d.c.mlp_bias = false;
   STOWAGE_TRY(d.mla, ReadMla(config, d.c.shape));
   STOWAGE_TRY(d.moe, ReadMoe(config, v2, d.c.shape));
+  STOWAGE_RETURN_IF_ERROR(ReadRouter(config, v2, d.c.forward.router));
   d.c.rotary_dims = d.mla.rope;
+  STOWAGE_TRY(d.c.rope.interleaved, config.BoolOr("rope_interleave", true));
   STOWAGE_TRY(d.predict_layers, config.IntOr("num_nextn_predict_layers", 0, Range<std::int64_t>{0, 16}));
   const LayerFunction layer = [&](DecoderTree& t, std::int64_t i) { Layer(t, d, i); };
   STOWAGE_TRY(Model model, BuildDecoder(d.c, layer, std::move(name), config.where()));

@@ -137,7 +137,8 @@ bool MakesTokens(const Model& model) { return model.shape.kv_heads > 0 && model.
 
 void SetDType(Model& model, DType dtype) {
   for (Tensor& t : model.tensors) {
-    if (!t.buffer && IsFloating(t.dtype) && t.weights_per_element > 0) t.dtype = dtype;
+    const bool follows = !t.buffer || t.name.ends_with("embed_scale");  // a buffer made in the default dtype
+    if (follows && IsFloating(t.dtype) && t.weights_per_element > 0) t.dtype = dtype;
   }
 }
 

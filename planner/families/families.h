@@ -37,7 +37,8 @@ Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t 
 // Whether the model continues a text token by token: a decoder, with or without its head.
 bool MakesTokens(const Model& model);
 
-// Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs, file slices too.
+// Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs (but gemma's
+// embed_scale, which is made in the default dtype), file slices too.
 void SetDType(Model& model, DType dtype);
 
 // Bytes that one position of one sequence takes in the caches of all layers, as transformers 5.23 stores them: keys and

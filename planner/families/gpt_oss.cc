@@ -74,6 +74,7 @@ Result<Model> BuildGptOss(const HfConfig& config, std::string name) {
     return config.Bad("hidden_size", fmt::format("{} and intermediate_size {} must be multiples of {} for mxfp4",
                                                  c.shape.hidden, c.shape.intermediate, kBlock));
   }
+  STOWAGE_TRY(c.forward.router.keeps_logits, config.BoolOr("output_router_logits", false));
   STOWAGE_TRY(const std::int64_t window, ReadNullable(config, "sliding_window", 128));
   STOWAGE_RETURN_IF_ERROR(ReadWindows(
       config, window, [](std::int64_t i) { return i % 2 == 0; }, c.shape));

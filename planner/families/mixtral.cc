@@ -37,6 +37,8 @@ Result<Model> BuildMixtral(const HfConfig& config, std::string name) {
   STOWAGE_TRY(DecoderConfig c, ReadDecoderConfig(config, kDefaults, "Mixtral", "MixtralModel"));
   STOWAGE_TRY(c.shape.experts, ReadSize(config, {"num_local_experts", "num_experts"}, 8, kExperts));
   STOWAGE_TRY(c.shape.experts_per_token, config.IntOr("num_experts_per_tok", 2, kExperts));
+  c.forward.router.normalized = true;
+  STOWAGE_TRY(c.forward.router.keeps_logits, config.BoolOr("output_router_logits", false));
   STOWAGE_TRY(const std::int64_t window, ReadNullable(config, "sliding_window", 0));
   STOWAGE_RETURN_IF_ERROR(ReadWindows(config, window, EveryLayer, c.shape));
   return BuildDecoder(c, Layer, std::move(name), config.where());

@@ -55,6 +55,8 @@ Result<Model> BuildQwen3Moe(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const bool slides, config.BoolOr("use_sliding_window", false));
   STOWAGE_TRY(const std::int64_t window, ReadNullable(config, "sliding_window", 4096));
   STOWAGE_RETURN_IF_ERROR(ReadWindows(config, slides ? window : 0, EveryLayer, c.shape));
+  STOWAGE_TRY(c.forward.router.normalized, config.BoolOr("norm_topk_prob", false));
+  STOWAGE_TRY(c.forward.router.keeps_logits, config.BoolOr("output_router_logits", false));
   const LayerFunction layer = [&](DecoderTree& t, std::int64_t i) { Layer(t, widths[static_cast<std::size_t>(i)]); };
   return BuildDecoder(c, layer, std::move(name), config.where());
 }

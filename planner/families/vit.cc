@@ -115,6 +115,7 @@ Result<Model> BuildVit(const HfConfig& config, std::string name) {
   model.family = "vit";
   model.class_name = c.head ? "ViTForImageClassification" : "ViTModel";
   model.shape = c.shape;
+  model.forward.image_side = c.image;
   model.attention_bias = c.qkv_bias;
   model.mlp_bias = true;
   model.no_split_classes = {"ViTEmbeddings", "ViTLayer"};

@@ -11,6 +11,7 @@ namespace {
 struct WhisperConfig {
   TransformerShape shape;  // of the decoder
   std::int64_t encoder_layers = 4;
+  std::int64_t encoder_heads = 6;
   std::int64_t encoder_intermediate = 1536;
   std::int64_t mel_bins = 80;
   std::int64_t source_positions = 1500;
@@ -30,9 +31,9 @@ Result<WhisperConfig> Read(const HfConfig& config) {
   STOWAGE_TRY(s.layers, ReadSize(config, {"decoder_layers"}, 4, kLayerRange));
   STOWAGE_TRY(c.encoder_intermediate, ReadSize(config, {"encoder_ffn_dim"}, 1536, kWidthRange));
   STOWAGE_TRY(s.intermediate, ReadSize(config, {"decoder_ffn_dim"}, 1536, kWidthRange));
-  STOWAGE_TRY(const std::int64_t encoder_heads, ReadSize(config, {"encoder_attention_heads"}, 6, kHeadRange));
+  STOWAGE_TRY(c.encoder_heads, ReadSize(config, {"encoder_attention_heads"}, 6, kHeadRange));
   STOWAGE_TRY(s.heads, ReadSize(config, {"decoder_attention_heads"}, 6, kHeadRange));
-  STOWAGE_RETURN_IF_ERROR(CheckHeads(config, s.hidden, encoder_heads));
+  STOWAGE_RETURN_IF_ERROR(CheckHeads(config, s.hidden, c.encoder_heads));
   STOWAGE_RETURN_IF_ERROR(CheckHeads(config, s.hidden, s.heads));
   s.kv_heads = s.heads;
   s.head_dim = s.hidden / s.heads;
@@ -113,6 +114,7 @@ Result<Model> BuildWhisper(const HfConfig& config, std::string name) {
   model.family = "whisper";
   model.class_name = c.head ? "WhisperForConditionalGeneration" : "WhisperModel";
   model.shape = c.shape;
+  model.forward.encoder_heads = c.encoder_heads;
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"WhisperDecoderLayer", "WhisperEncoderLayer"};
   ModuleTree tree(model);

@@ -39,6 +39,15 @@ struct RopeScaling {
   double low_freq_factor = 1;
   double high_freq_factor = 4;
   std::int64_t original_max_positions = 0;
+  bool interleaved = false;  // deepseek: pairs of neighbours rotate, not halves
+};
+
+// How a sparse layer chooses experts, beyond their number (TransformerShape).
+struct RouterFacts {
+  bool normalized = false;            // norm_topk_prob: chosen weights are divided by their sum
+  bool keeps_logits = false;          // output_router_logits: every layer's logits outlive the pass
+  std::int64_t groups = 0;            // n_group: the best groups are chosen first, experts among theirs; 0: no groups
+  std::int64_t groups_per_token = 0;  // topk_group
 };
 
 // What the forward pass does beyond what the module tree shows.
@@ -52,6 +61,11 @@ struct ForwardFacts {
   double score_scale = 0;     // of q k; 0: 1 / sqrt(head_dim)
   bool chunked = false;       // windows are chunks: a query sees its own from the start (llama4)
   std::vector<bool> rotates;  // per layer, whether rope is applied; empty: in all that have rope
+  bool tempers = false;       // llama4: queries of layers without rope are scaled by their position
+  RouterFacts router;
+  std::int64_t eos_token = -1;     // clip pools where it is; 2: where the largest id is; -1: none
+  std::int64_t encoder_heads = 0;  // whisper; shape.heads are the decoder's
+  std::int64_t image_side = 0;     // vit: pixels
 };
 
 }  // namespace stowage

@@ -96,6 +96,7 @@ struct TorchProgram {
                                  // logits (hidden states without a head), then per layer keys, values
   std::vector<StorageId> cache;  // of `kept`, the keys and values: the `past` of the next pass, index by index
   std::vector<bool> hooked;      // by ModuleId, whether one of accelerate's hooks is attached; empty: none at all
+  bool own_text = false;         // a decode pass that is no repetition of the first pass's text (whisper)
   std::int64_t buffers = 0;      // offloaded: buffers that the hooks moved to the device when they were attached
 };
 

@@ -26,6 +26,9 @@ struct Count {
   std::int64_t base = 0;
   std::int64_t step = 0;
   friend Count operator+(Count a, Count b) { return {a.base + b.base, a.step + b.step}; }
+  friend Count operator*(Count a, std::int64_t n) { return {a.base * n, a.step * n}; }
+  friend Count operator/(Count a, std::int64_t n) { return {a.base / n, a.step / n}; }
+  friend bool operator==(Count a, Count b) = default;
 };
 
 struct Spec {

@@ -18,7 +18,34 @@ struct Family {
 
 // One line per model_type, by name.
 constexpr auto kFamilies = std::to_array<Family>({
+    {"bert", ForwardBert},
+    {"clip", ForwardClipText},
+    {"clip_text_model", ForwardClipText},
+    {"cohere", ForwardCohere},
+    {"deepseek_v2", ForwardDeepseekV2},
+    {"deepseek_v3", ForwardDeepseekV3},
+    {"gemma", ForwardGemma},
+    {"gemma2", ForwardGemma2},
+    {"gemma3_text", ForwardGemma3},
+    {"gpt_oss", ForwardGptOss},
+    {"kimi_k2", ForwardDeepseekV3},
     {"llama", ForwardLlama},
+    {"llama4", ForwardLlama4},
+    {"llama4_text", ForwardLlama4},
+    {"mistral", ForwardMistral},
+    {"mixtral", ForwardMixtral},
+    {"mt5", ForwardT5},
+    {"olmo2", ForwardOlmo2},
+    {"phi3", ForwardPhi3},
+    {"qwen2", ForwardQwen2},
+    {"qwen3", ForwardQwen3},
+    {"qwen3_moe", ForwardQwen3Moe},
+    {"smollm3", ForwardSmolLm3},
+    {"starcoder2", ForwardStarcoder2},
+    {"t5", ForwardT5},
+    {"umt5", ForwardT5},
+    {"vit", ForwardVit},
+    {"whisper", ForwardWhisper},
 });
 
 std::string KnownFamilies() {
@@ -39,6 +66,13 @@ Status CheckPass(const Model& model, const Pass& pass) {
   if (pass.past > 0 && pass.tokens > 1) {
     return refuse(
         fmt::format("{} new tokens over a cache of {} need a mask, which is not realized yet", pass.tokens, pass.past));
+  }
+  for (const std::int64_t window : model.shape.windows) {
+    // Where the window is reached, masks appear and the cache stops growing: one program does not describe both sides.
+    if (window > 0 && pass.past_step > 0) {
+      return refuse(fmt::format("decode phases over sliding windows (of {} positions) are not realized yet", window));
+    }
+    if (window == 1) return refuse("a sliding window of 1 position");
   }
   return OkStatus();
 }

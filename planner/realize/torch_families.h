@@ -10,7 +10,29 @@ namespace stowage::torch_eager {
 // realized is refused before anything else; what the model lacks is found in TorchWords::status() afterwards.
 using Forward = Status (*)(TorchWords& t);
 
+Status ForwardBert(TorchWords& t);
+Status ForwardClipText(TorchWords& t);
+Status ForwardCohere(TorchWords& t);
+Status ForwardDeepseekV2(TorchWords& t);
+Status ForwardDeepseekV3(TorchWords& t);
+Status ForwardGemma(TorchWords& t);
+Status ForwardGemma2(TorchWords& t);
+Status ForwardGemma3(TorchWords& t);
+Status ForwardGptOss(TorchWords& t);
 Status ForwardLlama(TorchWords& t);
+Status ForwardLlama4(TorchWords& t);
+Status ForwardMistral(TorchWords& t);
+Status ForwardMixtral(TorchWords& t);
+Status ForwardOlmo2(TorchWords& t);
+Status ForwardPhi3(TorchWords& t);
+Status ForwardQwen2(TorchWords& t);
+Status ForwardQwen3(TorchWords& t);
+Status ForwardQwen3Moe(TorchWords& t);
+Status ForwardSmolLm3(TorchWords& t);
+Status ForwardStarcoder2(TorchWords& t);
+Status ForwardT5(TorchWords& t);
+Status ForwardVit(TorchWords& t);
+Status ForwardWhisper(TorchWords& t);
 
 // nullptr: not realized.
 Forward FindForward(std::string_view family);

@@ -53,15 +53,36 @@ class HookInserter {
       out.push_back({.kind = TorchEventKind::kUpload, .storage = storage, .module = module});
       out.push_back({.kind = TorchEventKind::kEmptyCache, .module = module});
     }
+    if (MovesIds(module)) MoveIds(module, out);
+  }
+
+  // Llama 4's text model moves its ids to where the table's weight is: nowhere ("meta"), so that the hook moves them
+  // back.
+  bool MovesIds(ModuleId module) const {
+    const std::string& model = model_.class_name;
+    return (model == "Llama4ForCausalLM" || model == "Llama4TextModel") &&
+           model_.modules[module].name.ends_with("embed_tokens");
+  }
+
+  void MoveIds(ModuleId module, std::vector<TorchEvent>& out) {
+    moved_ids_ = static_cast<StorageId>(program_->storages.size());
+    const Bytes bytes = SizeOf(DType::kI64, program_->pass.batch * program_->pass.tokens);
+    program_->storages.push_back({.op = "_to_copy.default", .bytes = bytes, .module = module});
+    out.push_back({.kind = TorchEventKind::kAllocate, .storage = moved_ids_, .module = module});
   }
 
   void PostForward(ModuleId module, std::vector<TorchEvent>& out) {
     std::size_t first = uploaded_.size();
     while (first > 0 && model_.tensors[uploaded_[first - 1].tensor].module == module) --first;
+    // In the order of their registration. That of weights that were indexed (gpt-oss's experts) varies from one recording
+    // to the next.
     for (std::size_t i = first; i < uploaded_.size(); ++i) {
       out.push_back({.kind = TorchEventKind::kRelease, .storage = uploaded_[i].storage, .module = module});
     }
     uploaded_.resize(first);
+    if (moved_ids_ == kNoId || !MovesIds(module)) return;
+    out.push_back({.kind = TorchEventKind::kRelease, .storage = moved_ids_, .module = module});
+    moved_ids_ = kNoId;
   }
 
   void ReadUploads(TorchEvent& event) const {
@@ -80,6 +101,7 @@ class HookInserter {
   const Model& model_;
   const std::vector<bool>& offloaded_;  // by TensorId
   TorchProgram* program_;
+  StorageId moved_ids_ = kNoId;
   std::vector<Uploaded> uploaded_;  // a stack: modules nest
 };
 

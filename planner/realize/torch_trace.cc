@@ -38,7 +38,7 @@ class Recorder {
   // Flushes and module marks are noted even while the allocations are not.
   void BeforeRecording() {
     for (std::int64_t i = 0; i < program_.buffers; ++i) trace_.events.emplace_back("empty_cache", 0);
-    if (program_.past.empty()) return;
+    if (program_.past.empty() || program_.own_text) return;
     for (const TorchEvent& event : program_.events) Mark(event);
   }
 

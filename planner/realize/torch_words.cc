@@ -14,6 +14,13 @@ std::string_view LastComponent(std::string_view path) {
   return dot == path.npos ? path : path.substr(dot + 1);
 }
 
+ModuleId ChildOf(const Model& model, ModuleId parent, std::string_view name) {
+  for (const ModuleId child : model.modules[parent].children) {
+    if (LastComponent(model.modules[child].name) == name) return child;
+  }
+  return kNoId;
+}
+
 double Float(std::int64_t n) { return static_cast<double>(n); }
 
 }  // namespace
@@ -36,11 +43,17 @@ Status TorchWords::Refuse(std::string_view what) const {
 
 ModuleId TorchWords::FindChild(std::string_view name) const {
   const ModuleId parent = eager.Current();
-  if (parent == kNoId) return kNoId;
-  for (const ModuleId child : model.modules[parent].children) {
-    if (LastComponent(model.modules[child].name) == name) return child;
+  return parent == kNoId ? kNoId : ChildOf(model, parent, name);
+}
+
+ModuleId TorchWords::FindPath(std::string_view path) const {
+  ModuleId at = eager.Current();
+  while (at != kNoId && !path.empty()) {
+    const std::size_t dot = path.find('.');
+    at = ChildOf(model, at, path.substr(0, dot));
+    path = dot == path.npos ? std::string_view() : path.substr(dot + 1);
   }
-  return kNoId;
+  return at;
 }
 
 ModuleId TorchWords::Child(std::string_view name) {
@@ -112,19 +125,29 @@ Ref TorchWords::Linear(std::string_view name, const Ref& x) {
   const ModuleId module = Child(name);
   ModuleScope self(*this, module);
   const Shape& shape = WeightShape(module);  // [out, in]
+  if (module != kNoId && model.modules[module].class_name == "FP8Linear") {
+    Fail(fmt::format("has fp8 weights in '{}', which the torch runtime does not realize yet", name));
+  }
   const Weights weights = WeightsOf(module);
   const std::string_view op = weights.tensors.size() > 1 ? "addmm.default" : "mm.default";
-  const std::int64_t in = shape.back();
+  const bool transposed = module != kNoId && model.modules[module].class_name == "Conv1D";  // [in, out]
+  const std::int64_t in = transposed ? shape.front() : shape.back();
   if (in == 0 || x.spec().elements.base % in != 0) {
     Fail(fmt::format("has a weight of shape {} in '{}', which does not take {} elements", FormatShape(shape), name,
                      x.spec().elements.base));
     return x;
   }
-  const std::int64_t out = x.spec().elements.base / in * shape.front();
-  return eager.Op(op, Of(out), {&x}, weights, AffineFlops{2.0 * Float(out) * Float(in)});
+  const Count out = x.spec().elements / in * (transposed ? shape.back() : shape.front());
+  const AffineFlops flops = {2.0 * Float(out.base) * Float(in), 2.0 * Float(out.step) * Float(in)};
+  return eager.Op(op, {out, dtype}, {&x}, weights, flops);
 }
 
-Ref TorchWords::RmsNorm(std::string_view name, const Ref& x) {
+Ref TorchWords::Identity(std::string_view name, const Ref& x) {
+  ModuleScope self(*this, FindChild(name));
+  return x;
+}
+
+Ref TorchWords::RmsNorm(std::string_view name, const Ref& x, bool wide) {
   const ModuleId module = Child(name);
   ModuleScope self(*this, module);
   const std::int64_t width = Elements(WeightShape(module));
@@ -140,22 +163,28 @@ Ref TorchWords::RmsNorm(std::string_view name, const Ref& x) {
   Ref scaled = Mul(hidden_states, scale);
   scale.Drop();
   hidden_states = std::move(scaled);
-  Ref narrow = To(hidden_states, dtype);
-  Ref out = eager.Op("mul.Tensor", narrow.spec(), {&narrow}, WeightsOf(module));
-  narrow.Drop();
+  Ref out = wide ? hidden_states : To(hidden_states, dtype);
+  Ref product = eager.Op("mul.Tensor", out.spec(), {&out}, WeightsOf(module));
+  out = wide ? To(product, dtype) : std::move(product);
+  product.Drop();
   hidden_states.Drop();
   variance.Drop();
   return out;
 }
 
-Ref TorchWords::Activation(std::string_view name, const Ref& x) {
-  const ModuleId module = FindChild(name);  // a tree without it: the event has no mark
+Ref TorchWords::LayerNorm(std::string_view name, const Ref& x) {
+  const ModuleId module = Child(name);
   ModuleScope self(*this, module);
-  const std::string& kind = module == kNoId ? "SiLUActivation" : model.modules[module].class_name;
-  if (kind != "SiLUActivation" && !kind.empty()) {
-    Fail(fmt::format("computes with {}, which the torch runtime does not know yet", kind));
-  }
-  return Unary("silu.default", x);
+  const Shape& shape = module == kNoId || model.modules[module].tensors.empty() ? Shape{s.hidden} : WeightShape(module);
+  const std::int64_t width = Elements(shape);
+  if (width == 0) return x;
+  const Spec rows = {x.spec().elements / width, DType::kF32};
+  Ref out = eager.Empty("native_layer_norm.default", x.spec());
+  Ref mean = eager.Empty("native_layer_norm.default", rows);
+  Ref rstd = eager.Empty("native_layer_norm.default", rows);
+  eager.Launch("native_layer_norm.default", {&x}, {&out}, WeightsOf(module),
+               AffineFlops{8 * Float(x.spec().elements.base)});
+  return out;
 }
 
 // ---- what decoders share
@@ -174,10 +203,11 @@ Ref TorchWords::PositionIds() {
   return position_ids;
 }
 
-Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_ids) {
+Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_ids, std::string_view buffer_name,
+                                   RotaryForm form) {
   const ModuleId module = FindChild(name);
   ModuleScope self(*this, module);
-  const TensorId buffer = Own(module, "inv_freq");
+  const TensorId buffer = Own(module, buffer_name);
   std::int64_t half = (s.head_dim + 1) / 2;
   Ref positions = To(position_ids, DType::kF32);
   Weights inv_freq;  // a buffer: it stays on the device under every offload
@@ -188,7 +218,9 @@ Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_id
   }
   Ref freqs = eager.Op("mul.Tensor", {{pass.tokens * half}, DType::kF32}, {&positions}, inv_freq);
   positions.Drop();
-  Ref emb = eager.Op("cat.default", {{pass.tokens * 2 * half}, DType::kF32}, {&freqs, &freqs});
+  const Spec both = {{pass.tokens * 2 * half}, DType::kF32};
+  Ref emb = form == RotaryForm::kInterleaved ? eager.Op("clone.default", both, {&freqs})
+                                             : eager.Op("cat.default", both, {&freqs, &freqs});
   Ref raw = Unary("cos.default", emb);
   Ref cos = Unary("mul.Tensor", raw);  // * attention_scaling, be it 1
   raw.Drop();
@@ -196,8 +228,8 @@ Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_id
   Ref sin = Unary("mul.Tensor", raw);
   raw.Drop();
   Rotary result;
-  result.cos = To(cos, dtype);
-  result.sin = To(sin, dtype);
+  result.cos = To(cos, form == RotaryForm::kWide ? DType::kF32 : dtype);
+  result.sin = To(sin, form == RotaryForm::kWide ? DType::kF32 : dtype);
   freqs.Drop();
   emb.Drop();
   cos.Drop();
@@ -205,64 +237,25 @@ Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_id
   return result;
 }
 
-Ref TorchWords::RotateHalf(const Ref& x) {
-  const std::int64_t first = x.spec().elements.base / s.head_dim * (s.head_dim / 2);
-  const Ref x1 = x.View({first});
-  const Ref x2 = x.View({x.spec().elements.base - first});
+Ref TorchWords::RotateHalf(const Ref& x, std::int64_t width) {
+  const Count first = x.spec().elements / width * (width / 2);
+  const Count second = x.spec().elements / width * (width - width / 2);
+  const Ref x1 = x.View(first);
+  const Ref x2 = x.View(second);
   Ref negative = Unary("neg.default", x2);
   Ref out = eager.Op("cat.default", x.spec(), {&negative, &x1});
   negative.Drop();
   return out;
 }
 
-Ref TorchWords::Rotate(const Ref& x, const Rotary& rotary) {
+Ref TorchWords::Rotate(const Ref& x, const Rotary& rotary, std::int64_t width) {
   Ref left = Mul(x, rotary.cos);
-  Ref rotated = RotateHalf(x);
+  Ref rotated = RotateHalf(x, width);
   Ref right = Mul(rotated, rotary.sin);
   rotated.Drop();
   Ref out = Add(left, right);
   left.Drop();
   right.Drop();
-  return out;
-}
-
-void TorchWords::AdoptCache(std::int64_t width) {
-  if (pass.past == 0 && pass.past_step == 0) return;
-  const std::int64_t position = pass.batch * width;
-  const Spec spec = {{pass.past * position, pass.past_step * position}, dtype};
-  for (KeyValues& layer : cache) {
-    layer.keys = eager.Adopt("past", spec, TorchRole::kCache);
-    layer.values = eager.Adopt("past", spec, TorchRole::kCache);
-  }
-}
-
-void TorchWords::AppendTo(Ref& cached, const Ref& states) {
-  cached = eager.Op("cat.default", {cached.spec().elements + states.spec().elements, dtype}, {&cached, &states});
-  eager.SetRole(cached, TorchRole::kCache);
-}
-
-KeyValues TorchWords::Append(std::size_t layer, const Ref& key, const Ref& value) {
-  if (!pass.keeps_cache) return {key, value};
-  KeyValues& kv = cache[layer];
-  if (kv.keys.id() == kNoId) {  // lazy_initialization: two empty tensors
-    kv.keys = eager.Empty("_to_copy.default", Of(0));
-    kv.values = eager.Empty("_to_copy.default", Of(0));
-  }
-  AppendTo(kv.keys, key);
-  AppendTo(kv.values, value);
-  return kv;
-}
-
-Ref TorchWords::Attention(const Ref& query, const KeyValues& kv) {
-  Ref out = eager.Empty("empty.memory_format", query.spec());
-  Ref lse = eager.Empty("empty.memory_format", {{pass.batch * s.heads * pass.tokens}, DType::kF32});
-  // Two products of 2 * head_dim flops per head and (query, visible key) pair.
-  const double per_pair = 4.0 * Float(query.spec().elements.base / pass.tokens);
-  const double t = Float(pass.tokens);
-  const double pairs = t * Float(pass.past) + t * (t + 1) / 2;
-  const AffineFlops flops = {per_pair * pairs, per_pair * t * Float(pass.past_step)};
-  eager.Launch("scaled_dot_product_attention", {&query, &kv.keys, &kv.values}, {&lse, &out}, {}, flops);
-  lse.Drop();
   return out;
 }
 
@@ -273,13 +266,19 @@ void TorchWords::KeepOutput(Ref ref) {
   eager.Keep(std::move(ref));
 }
 
+void TorchWords::SetFirstPassDiffers() { program_->own_text = pass.past > 0; }
+
 void TorchWords::KeepCache() {
   if (!pass.keeps_cache) return;
-  for (KeyValues& layer : cache) {
+  for (const KeyValues& layer : cache) {
     program_->cache.push_back(layer.keys.id());
     program_->cache.push_back(layer.values.id());
-    eager.Keep(std::move(layer.keys));
-    eager.Keep(std::move(layer.values));
+  }
+  // A Python list lets go of its last item first.
+  for (auto layer = cache.rbegin(); layer != cache.rend(); ++layer) {
+    eager.Keep(std::move(layer->keys));
+    eager.Keep(std::move(layer->values));
+    if (layer->window.id() != kNoId) eager.Keep(std::move(layer->window));
   }
 }
 

@@ -10,6 +10,7 @@
 // A word that takes a module's name means a child of the module that runs. A child that the model lacks, or whose
 // tensors do not fit, is remembered (status()); from there on the events mean nothing, but the walk goes on safely.
 // Sizes come from the weights' shapes and from element counts of the operands.
+// Long because it is one vocabulary, read as a whole.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +25,31 @@
 
 namespace stowage::torch_eager {
 
-// What DynamicLayer holds.
+// What a cache layer holds, and what its update() returns: all positions that this pass sees.
 struct KeyValues {
   Ref keys, values;
+  Ref window;  // DynamicSlidingWindowLayer's scalar of its window
+};
+
+// The masks of a pass; absent ones are left to the kernel (is_causal) or not needed.
+struct Masks {
+  Ref full, sliding;
 };
 
 // cos and sin of a rotary embedding.
 struct Rotary {
   Ref cos, sin;
 };
+
+// Of an attention: query heads, key-value heads, their width.
+struct Heads {
+  std::int64_t query, key, dim;
+  std::int64_t groups() const { return query / (key > 0 ? key : 1); }
+};
+
+// Which dimensions rotate together: i and i + half, or neighbours (Cohere); the tables in the model's dtype, or in fp32
+// (OLMo 2).
+enum class RotaryForm { kHalves, kInterleaved, kWide };
 
 class TorchWords {
  public:
@@ -48,6 +65,7 @@ class TorchWords {
   // ---- modules
   ModuleId Child(std::string_view name);                       // must exist
   ModuleId FindChild(std::string_view name) const;             // or kNoId
+  ModuleId FindPath(std::string_view path) const;              // below the running module, by a dotted path; or kNoId
   std::vector<ModuleId> Layers(std::string_view name);         // the members of a ModuleList, s.layers of them
   TensorId Own(ModuleId module, std::string_view name) const;  // a tensor the module owns, or kNoId
   Weights WeightsOf(ModuleId module) const;                    // its parameters, not its buffers
@@ -62,35 +80,68 @@ class TorchWords {
   Spec Of(std::int64_t elements) const { return {{elements}, dtype}; }
   Ref To(const Ref& x, DType type);  // x.to(type): x itself when it has that dtype
   Ref Unary(std::string_view op, const Ref& x) { return eager.Op(op, x.spec(), {&x}); }
-  // The result has the elements and dtype of `a`.
-  Ref Binary(std::string_view op, const Ref& a, const Ref& b) { return eager.Op(op, a.spec(), {&a, &b}); }
+  // The result has the elements of `a`, and fp32 if one of them has.
+  Ref Binary(std::string_view op, const Ref& a, const Ref& b) {
+    const DType wide = b.spec().dtype == DType::kF32 ? DType::kF32 : a.spec().dtype;
+    return eager.Op(op, {a.spec().elements, wide}, {&a, &b});
+  }
   Ref Mul(const Ref& a, const Ref& b) { return Binary("mul.Tensor", a, b); }
   Ref Add(const Ref& a, const Ref& b) { return Binary("add.Tensor", a, b); }
 
   // ---- modules that compute
   Ref Embedding(std::string_view name, const Ref& ids);
-  Ref Linear(std::string_view name, const Ref& x);      // nn.Linear of contiguous rows: mm, or addmm with a bias
-  Ref RmsNorm(std::string_view name, const Ref& x);     // LlamaRMSNorm over rows as wide as its weight
-  Ref Activation(std::string_view name, const Ref& x);  // by the class of the module
+  // nn.Linear and Conv1D of contiguous rows: mm, or addmm with a bias.
+  Ref Linear(std::string_view name, const Ref& x);
+  // LlamaRMSNorm over rows as wide as its weight; `wide`: OLMo 2's, which multiplies by the weight before it narrows.
+  Ref RmsNorm(std::string_view name, const Ref& x, bool wide = false);
+  Ref Identity(std::string_view name, const Ref& x);   // nn.Dropout and the like: the module runs, nothing is made
+  Ref LayerNorm(std::string_view name, const Ref& x);  // nn.LayerNorm
+  // ACT2FN by the class of the module (torch_activation.cc). `x` is handed over: Python's caller keeps no name for it.
+  Ref Activation(std::string_view name, const Ref& x);  // ACT2FN by the class of the module (torch_activation.cc)
 
   // ---- what decoders share
   Ref TokenIds();     // the caller's input_ids
   Ref PositionIds();  // torch.arange(tokens) + past: one row for all sequences
-  Rotary RotaryEmbedding(std::string_view name, const Ref& position_ids);  // LlamaRotaryEmbedding
-  Ref Rotate(const Ref& x, const Rotary& rotary);                          // (x * cos) + (rotate_half(x) * sin)
-  void AdoptCache(std::int64_t width);  // before a decode pass: `width` elements a position and sequence
-  // past_key_values.update(key, value, layer): DynamicLayer grows by concatenation. Without a cache: what came in.
+  // LlamaRotaryEmbedding; Gemma 3 has a buffer for each kind of layer, Cohere interleaves.
+  Rotary RotaryEmbedding(std::string_view name, const Ref& position_ids, std::string_view buffer = "inv_freq",
+                         RotaryForm form = RotaryForm::kHalves);
+  // (x * cos) + (rotate_half(x) * sin) over rows of `width`, the width of cos.
+  Ref Rotate(const Ref& x, const Rotary& rotary, std::int64_t width);
+
+  // ---- the cache (torch_attention.cc, as the rest of this part)
+  std::int64_t Window(std::size_t layer) const { return s.windows.empty() ? 0 : s.windows[layer]; }
+  // Before a decode pass: so many elements a position and sequence. A sliding layer sees its last window - 1 positions;
+  // its storage is that of the prefill of pass.past positions.
+  void AdoptCache(std::int64_t key_width, std::int64_t value_width);
+  // past_key_values.update(key, value, layer): DynamicLayer and DynamicSlidingWindowLayer grow by concatenation. Without
+  // a cache: what came in.
   KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);
-  // scaled_dot_product_attention by a fused kernel, without a mask: the output, and the log-sum-exp that goes at once.
-  Ref Attention(const Ref& query, const KeyValues& kv);
+  Count CachedPositions(std::size_t layer) const;  // of a layer after update(), as the pass sees them
+
+  // ---- masks and attention (torch_attention.cc)
+  Heads heads() const { return {s.heads, s.kv_heads, s.head_dim}; }
+  // create_causal_mask, create_sliding_window_causal_mask for sdpa: made only where is_causal does not do.
+  bool NeedsSlidingMask() const;
+  Ref SdpaMask(std::int64_t window, Count keys);
+  // ALL_ATTENTION_FUNCTIONS["sdpa"]: a fused kernel. `mask` may be empty.
+  Ref SdpaAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads);
+  Ref EagerMask(std::int64_t window, Count keys);  // the same as a float table for every sequence
+  // eager_attention_forward: whole tables of scores. The caller holds the weights, too.
+  struct Attended {
+    Ref output, weights;
+  };
+  Attended EagerAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads);
+  Ref Softmax(const Ref& scores);
 
   // ---- what the caller holds after the pass, in the order in which it would let go
   void KeepOutput(Ref ref);
-  void KeepCache();  // of all layers
+  void KeepCache();            // of all layers
+  void SetFirstPassDiffers();  // TorchProgram::own_text
 
  private:
-  Ref RotateHalf(const Ref& x);
-  void AppendTo(Ref& cached, const Ref& states);
+  Ref RotateHalf(const Ref& x, std::int64_t width);
+  Ref RepeatKv(const Ref& x, std::int64_t groups);
+  Ref FusedKernel(const Ref& query, const Ref& keys, const Ref& values, const Ref& mask, Heads heads);
 
   TorchProgram* program_;
   Status status_ = OkStatus();

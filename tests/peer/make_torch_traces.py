@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
-"""Makes the goldens of tests/goldens/torch_traces: what transformers' Llama and accelerate's hooks really allocate.
+"""Makes the goldens of tests/goldens/torch_traces: what transformers' models and accelerate's hooks really allocate.
 
     make_torch_traces.py RECORDER CONFIGS OUT [NAME ...]
 
 RECORDER is record_torch_trace.py (needs torch 2.15, transformers 5.23, accelerate 1.15; run this script with their python), CONFIGS a folder with
 <model>.json (config.json of public models), OUT the folder to write to. With NAMEs only those goldens are made.
 
+Llama's goldens go to OUT, those of the other families to OUT/families: there the header holds the config.json, or the name of a model of our zoo.
 A golden is text: header lines (key and values; the facts our own model is built from), then one event a line, "name bytes" as the recorder
 prints them. "* N M" says that the M lines after it occur N times in a row.
 """
+import contextlib
+import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -80,6 +84,54 @@ GOLDENS = {
 }
 
 
+SMALL = {
+    "hidden_size": 64, "intermediate_size": 192, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3, "vocab_size": 320,
+    "max_position_embeddings": 512, "pad_token_id": 0, "hidden_act": "silu",
+}
+GELU = {"hidden_activation": "gelu_pytorch_tanh", "hidden_act": "gelu_pytorch_tanh"}
+
+
+def small(model_type, architecture, **changes):
+    return SMALL | {"model_type": model_type, "architectures": [architecture]} | changes
+
+
+# The windows of 8 are passed by 20 tokens and reached by decode:7; layers of both kinds wherever a family has both.
+FAMILIES = {
+    "qwen2": small("qwen2", "Qwen2ForCausalLM", use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    "mistral": small("mistral", "MistralForCausalLM", sliding_window=8),
+    "qwen3": small("qwen3", "Qwen3ForCausalLM", head_dim=32, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    "gemma2": small("gemma2", "Gemma2ForCausalLM", head_dim=32, sliding_window=8, **GELU),
+    "gemma3": small("gemma3_text", "Gemma3ForCausalLM", head_dim=32, sliding_window=8, sliding_window_pattern=2, **GELU),
+    "phi3": small("phi3", "Phi3ForCausalLM", sliding_window=8, partial_rotary_factor=0.5),
+    "gpt2": {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "n_embd": 64, "n_head": 4, "n_layer": 3, "n_positions": 128, "vocab_size": 320},
+    "opt": {"model_type": "opt", "architectures": ["OPTForCausalLM"], "hidden_size": 64, "ffn_dim": 192, "num_attention_heads": 4,
+            "num_hidden_layers": 3, "max_position_embeddings": 128, "vocab_size": 320, "word_embed_proj_dim": 32, "pad_token_id": 1},
+    "gpt-neox": {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"], "hidden_size": 64, "intermediate_size": 192, "num_attention_heads": 4,
+                 "num_hidden_layers": 3, "max_position_embeddings": 128, "vocab_size": 320, "rotary_pct": 0.5},
+    "starcoder2": small("starcoder2", "Starcoder2ForCausalLM", sliding_window=8, use_bias=True, **GELU),
+    "olmo2": small("olmo2", "Olmo2ForCausalLM"),
+    "smollm3": small("smollm3", "SmolLM3ForCausalLM", no_rope_layers=[1, 0, 1]),
+    "cohere": small("cohere", "CohereForCausalLM", use_qk_norm=True),
+    "gemma": small("gemma", "GemmaForCausalLM", head_dim=32, **GELU),
+}
+PUBLIC = ["qwen2.5-1.5b", "mistral-7b-v0.3", "qwen3-8b", "gemma-2-9b", "gemma-3-1b", "phi-3-mini", "gpt2-xl", "opt-6.7b", "gpt-neox-20b", "starcoder2-7b",
+          "olmo-2-7b", "smollm3-3b", "gemma-2b"]
+
+
+def family_goldens():
+    """name: model, tokens, changes. The forms that differ most come first."""
+    goldens = {}
+    for tokens, changes, form in (
+        (20, {"batch": 2}, "prefill"),
+        (1, {"past": 20, "offload": "sequential"}, "decode.sequential"),
+        (1, {"past": 7, "batch": 2, "modules": True}, "decode.modules"),
+    ):
+        goldens |= {f"{name}.{form}": (name, tokens, changes) for name in FAMILIES}
+    for tokens, changes, form in ((512, {}, "prefill"), (1, {"past": 512}, "decode")):
+        goldens |= {f"{name}.{form}": (name, tokens, changes) for name in PUBLIC}
+    return goldens
+
+
 def packed(lines, longest=400):
     """Runs of equal blocks become one block with a count, the run that saves the most lines first met."""
     out, at = [], 0
@@ -119,6 +171,13 @@ def header(config, trace, request):
     return [f"# recorded with {versions}", *(f"{key} {value}" for key, value in facts.items()), f"events {len(trace['events'])}"]
 
 
+def family_header(source, trace, request):
+    facts = dict([source]) | {key: request[key] for key in ("dtype", "batch", "tokens", "past", "offload")} | {"modules": int(request["modules"])}
+    facts |= {key: trace[key] for key in ("parameters_bytes", "kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
+    versions = " ".join(f"{name} {version}" for name, version in trace["versions"].items())
+    return [f"# recorded with {versions}", *(f"{key} {value}" for key, value in facts.items()), f"events {len(trace['events'])}"]
+
+
 def device_map(config, offloaded):
     """Every module that has to be named so that `offloaded` is on the cpu and all else on GPU 0."""
     layers = config["num_hidden_layers"]
@@ -141,16 +200,15 @@ def device_map(config, offloaded):
     return out
 
 
-def make(recorder, configs, out, name):
-    model, tokens, changes = GOLDENS[name]
-    config = SYNTHETIC.get(model) or json.load(open(os.path.join(configs, model + ".json")))
+def record_apart(recorder, config, tokens, changes):
+    """In a process of its own: with a device map, or without a cache."""
     changes = dict(changes)
     offloaded = changes.pop("offloaded", None)
     with tempfile.TemporaryDirectory() as folder:
         json.dump(config, open(os.path.join(folder, "config.json"), "w"))
-        program = [recorder] if config.get("use_cache", True) else ["-c", UNCACHED, recorder]
+        program = ["-c", UNCACHED, recorder.__file__]
         if offloaded:
-            program = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "record_device_map_trace.py"), recorder]
+            program = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "record_device_map_trace.py"), recorder.__file__]
             json.dump(device_map(config, offloaded), open(os.path.join(folder, "map.json"), "w"))
         command = [sys.executable, *program, folder, "--tokens", str(tokens), "--out", os.path.join(folder, "trace.json")]
         if offloaded:
@@ -161,14 +219,41 @@ def make(recorder, configs, out, name):
         trace = json.load(open(os.path.join(folder, "trace.json")))
         if offloaded:
             trace["request"]["offloaded"] = offloaded
-    lines = header(config, trace, trace["request"]) + packed([f"{event} {size}" for event, size in trace["events"]])
-    with open(os.path.join(out, name + ".txt"), "w") as file:
+        return trace
+
+
+def record(recorder, config, tokens, changes):
+    """In this process: importing torch takes longer than most recordings."""
+    with tempfile.TemporaryDirectory() as folder:
+        json.dump(config, open(os.path.join(folder, "config.json"), "w"))
+        sys.argv = [recorder.__file__, folder, "--tokens", str(tokens), "--out", os.path.join(folder, "trace.json")]
+        for key, value in changes.items():
+            sys.argv += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+        with contextlib.redirect_stderr(io.StringIO()):
+            recorder.main()
+        return json.load(open(os.path.join(folder, "trace.json")))
+
+
+def make(recorder, configs, out, name):
+    family = name not in GOLDENS
+    model, tokens, changes = (family_goldens() if family else GOLDENS)[name]
+    config = SYNTHETIC.get(model) or FAMILIES.get(model) or json.load(open(os.path.join(configs, model + ".json")))
+    apart = "offloaded" in changes or not config.get("use_cache", True)
+    trace = (record_apart if apart else record)(recorder, config, tokens, changes)
+    source = ("config", json.dumps(config, separators=(",", ":"))) if model in FAMILIES else ("model", model)
+    head = family_header(source, trace, trace["request"]) if family else header(config, trace, trace["request"])
+    lines = head + packed([f"{event} {size}" for event, size in trace["events"]])
+    with open(os.path.join(out, "families" if family else "", name + ".txt"), "w") as file:
         file.write("\n".join(lines) + "\n")
 
 
 def main():
-    recorder, configs, out, *names = sys.argv[1:]
-    for name in names or GOLDENS:
+    path, configs, out, *names = sys.argv[1:]
+    spec = importlib.util.spec_from_file_location("record_torch_trace", path)
+    recorder = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recorder)
+    os.makedirs(os.path.join(out, "families"), exist_ok=True)
+    for name in names or [*GOLDENS, *family_goldens()]:
         print(name, file=sys.stderr)
         make(recorder, configs, out, name)
 

@@ -31,9 +31,10 @@ Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement
   if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
     peak = std::max(peak, PeakOf(programs->decode, Recomputes(task) ? 0 : passes - 1));
   }
-  for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
-    const Tensor& t = task.model->tensors[i];
-    const bool stays = t.buffer || placement.homes[i] == WeightHome::kDevice;
+  STOWAGE_TRY(const TorchPlacement held, PlacementOn(programs->held, *task.model, placement));
+  for (std::size_t i = 0; i < programs->held.tensors.size(); ++i) {
+    const Tensor& t = programs->held.tensors[i];
+    const bool stays = t.buffer || held.homes[i] == WeightHome::kDevice;
     if (HasOwnStorage(t) && stays) peak += RoundUp(t.bytes(), kRounding);
   }
   const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;

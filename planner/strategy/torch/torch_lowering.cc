@@ -8,6 +8,7 @@
 
 #include "planner/base/check.h"
 #include "planner/realize/library_workspace.h"
+#include "planner/realize/torch_model.h"
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_pass.h"
 #include "planner/strategy/torch/torch_plan.h"
@@ -28,7 +29,7 @@ class Lowering {
   Lowering(const PlanningTask& task, const TorchPlacement& placement, const Programs& programs,
            std::string_view strategy)
       : task_(task),
-        model_(*task.model),
+        model_(programs.held),
         machine_(*task.machine),
         placement_(placement),
         programs_(programs),
@@ -328,8 +329,9 @@ Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& place
                  fmt::format("--kv none: {} passes over the whole context are more than the {} that are simulated",
                              task.LoweredPasses(), kMostRecomputed)};
   }
-  STOWAGE_TRY(lowered.schedule, Lowering(task, placement, *programs, strategy).Run());
-  lowered.plan = DescribeTorchPlan(task, placement, strategy);
+  STOWAGE_TRY(const TorchPlacement held, PlacementOn(programs->held, *task.model, placement));
+  STOWAGE_TRY(lowered.schedule, Lowering(task, held, *programs, strategy).Run());
+  lowered.plan = DescribeTorchPlan(task, programs->held, held, strategy);
   return lowered;
 }
 

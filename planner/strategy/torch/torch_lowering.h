@@ -46,6 +46,7 @@ struct TorchPlacement {
 // A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.
 struct TorchPrograms {
   std::int64_t first_pass = 0;  // PlanningTask::FirstPass() that they were realized for
+  Model held;                   // AsTransformersHolds: what the programs' ids and the plan's tensors are of
   TorchProgram prefill;
   // Iteration 0: the first pass that is lowered; with --kv none the last. Empty without decode passes.
   TorchProgram decode;

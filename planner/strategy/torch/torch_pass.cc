@@ -45,6 +45,11 @@ std::string TorchPassEmitter::NameOf(const TorchEvent& event) const {
   return name.append(" ").append(event.op);
 }
 
+// zeros.default is the recorder's stand-in for ids.
+bool TorchPassEmitter::MakesIds(const TorchEvent& event) const {
+  return event.op == "zeros.default" && program_.storages[event.writes[0]].role == TorchRole::kTokenIds;
+}
+
 std::vector<RequiredOp> TorchPassEmitter::Required() const {
   std::vector<RequiredOp> required;
   for (const TorchEvent& event : program_.events) {
@@ -94,7 +99,7 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
     const TensorId owner = model_.tensors[id].tied_to == kNoId ? id : model_.tensors[id].tied_to;
     if (weights_.device[owner] >= 0) reads.push_back(b_.Whole(weights_.device[owner]));
   }
-  if (event.op == "zeros.default") {  // the recorder's stand-in for ids
+  if (MakesIds(event)) {
     if (input.ids < 0) {
       b_.step(b_.Copy(lanes_.in, b_.Whole(input.prompt), writes[0])).pageable = true;
       b_.step(b_.next() - 1).blocking = true;
@@ -159,7 +164,7 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
           workspace = -1;
         }
         EmitCompute(event, input, op++);
-        if (event.op == "zeros.default" && input.ids >= 0) b_.Free(input.ids);
+        if (MakesIds(event) && input.ids >= 0) b_.Free(input.ids);
         break;
       case TorchEventKind::kEnter:
         if (Hooked(event.module)) {

@@ -61,6 +61,7 @@ class TorchPassEmitter {
   void EmitUpload(const TorchEvent& event);
   BufferId StagingOf(TensorId owner);
   bool Hooked(ModuleId module) const;
+  bool MakesIds(const TorchEvent& event) const;
   std::string NameOf(const TorchEvent& event) const;
 
   ScheduleBuilder& b_;

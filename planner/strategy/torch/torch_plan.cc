@@ -4,8 +4,8 @@
 
 namespace stowage {
 
-Plan DescribeTorchPlan(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
-  const Model& model = *task.model;
+Plan DescribeTorchPlan(const PlanningTask& task, const Model& model, const TorchPlacement& placement,
+                       std::string_view strategy) {
   Plan plan;
   plan.model = model.name;
   plan.strategy = strategy;

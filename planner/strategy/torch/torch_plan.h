@@ -9,7 +9,8 @@
 
 namespace stowage {
 
-// Without arenas and offsets: torch's allocators decide them.
-Plan DescribeTorchPlan(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy);
+// `model`: as transformers holds it, with `placement` of its tensors. Without arenas and offsets: torch's allocators decide them.
+Plan DescribeTorchPlan(const PlanningTask& task, const Model& model, const TorchPlacement& placement,
+                       std::string_view strategy);
 
 }  // namespace stowage

@@ -5,8 +5,23 @@
 #include <algorithm>
 #include <utility>
 
+#include "planner/families/families.h"
+#include "planner/realize/torch_model.h"
+
 namespace stowage {
 namespace {
+
+// A schedule's passes hand on a cache, whole, and choose from logits.
+Status CheckGenerates(const PlanningTask& task, const TorchPrograms& programs) {
+  const TorchProgram& decode = programs.decode;
+  const bool hands_on = decode.events.empty() || decode.past.size() == programs.prefill.cache.size();
+  const bool cached = Recomputes(task) ? MakesTokens(programs.held) : !programs.prefill.cache.empty() && hands_on;
+  if (cached && !decode.own_text) return OkStatus();
+  return Error{ErrorCode::kInvalidInput,
+               fmt::format("model '{}' of family {} has no passes that generate token by token; only its traces are "
+                           "realized for torch (inspect trace)",
+                           programs.held.name, programs.held.family)};
+}
 
 Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask& task) {
   if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
@@ -15,13 +30,15 @@ Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask&
   STOWAGE_RETURN_IF_ERROR(CheckKvCache(task.request, "torch"));
   auto programs = std::make_shared<TorchPrograms>();
   programs->first_pass = task.FirstPass();
-  STOWAGE_TRY(programs->prefill, RealizeTorch(*task.model, PrefillOf(task.request)));
+  STOWAGE_TRY(programs->held, AsTransformersHolds(*task.model));
+  STOWAGE_TRY(programs->prefill, RealizeTorch(programs->held, PrefillOf(task.request)));
   if (task.LoweredPasses() > 0) {
     Pass decode = DecodeOf(task.request);
     decode.past += task.FirstPass();
     if (Recomputes(task)) decode = RecomputeOf(task.request, task.request.DecodePasses() - 1);
-    STOWAGE_TRY(programs->decode, RealizeTorch(*task.model, decode));
+    STOWAGE_TRY(programs->decode, RealizeTorch(programs->held, decode));
   }
+  STOWAGE_RETURN_IF_ERROR(CheckGenerates(task, *programs));
   if (task.cache != nullptr) task.cache->torch = programs;
   return std::shared_ptr<const TorchPrograms>(std::move(programs));
 }
@@ -53,6 +70,19 @@ TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlaceme
   return AddDispatchHooks(std::move(program), model, offloaded);
 }
 
+Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const TorchPlacement& placement) {
+  if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return TorchPlacement::SequentialOffload(held);
+  if (placement.hooks == TorchPlacement::Hooks::kNone) return TorchPlacement::Resident(held);
+  const auto same = [](const Tensor& a, const Tensor& b) { return a.name == b.name; };
+  if (std::equal(held.tensors.begin(), held.tensors.end(), model.tensors.begin(), model.tensors.end(), same)) {
+    return placement;
+  }
+  return Error{ErrorCode::kInvalidInput,
+               fmt::format("model '{}' of family {}: transformers holds other tensors than its checkpoint has (stacked "
+                           "experts, say); device maps of such are not simulated yet",
+                           model.name, model.family)};
+}
+
 Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
   if (!task.model->quantization.empty()) {
     return Error{ErrorCode::kInfeasible,
@@ -60,9 +90,11 @@ Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& t
   }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement.hooks == TorchPlacement::Hooks::kNone) return resident;
+  STOWAGE_TRY(const TorchPlacement held, PlacementOn(resident->held, *task.model, placement));
   auto hooked = std::make_shared<TorchPrograms>();
-  hooked->prefill = Hooked(resident->prefill, *task.model, placement);
-  if (task.LoweredPasses() > 0) hooked->decode = Hooked(resident->decode, *task.model, placement);
+  hooked->held = resident->held;
+  hooked->prefill = Hooked(resident->prefill, hooked->held, held);
+  if (task.LoweredPasses() > 0) hooked->decode = Hooked(resident->decode, hooked->held, held);
   return std::shared_ptr<const TorchPrograms>(std::move(hooked));
 }
 

@@ -14,6 +14,10 @@ inline bool HasOwnStorage(const Tensor& tensor) { return tensor.tied_to == kNoId
 // `program`, realized with all weights resident, with the hooks that the placement's modules get.
 TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement);
 
+// The placement of `model`'s tensors as one of those that transformers holds. kInvalidInput where a map of the one says
+// nothing about the other.
+Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const TorchPlacement& placement);
+
 // The programs without hooks are realized once per task, in its cache. kInfeasible for quantized weights.
 Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement);
 
