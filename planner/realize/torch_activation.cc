@@ -46,6 +46,7 @@ Ref NewGelu(TorchWords& t, const Ref& x) {
   next("add.Tensor");
   Ref out = t.Mul(half, a);
   half.Drop();
+  a.Drop();
   return out;
 }
 
@@ -67,6 +68,7 @@ Ref FastGelu(TorchWords& t, const Ref& x) {
   a = std::move(b);
   Ref out = t.Mul(half, a);
   half.Drop();
+  a.Drop();
   return out;
 }
 
