@@ -55,7 +55,10 @@ Json RequestOf(const Request& request, PlanBasis basis) {
   return {{"batch", request.batch},
           {"prompt_tokens", request.prompt_tokens},
           {"new_tokens", request.new_tokens},
-          {"dtype", request.dtype ? Json(Name(*request.dtype)) : Json()},
+          {"dtype", request.dtype                  ? Json(Name(*request.dtype))
+                    : request.quantization.empty() ? Json()
+                                                   : Json(request.quantization)},
+          {"kv", request.kv ? Json(Name(*request.kv)) : Json()},
           {"basis", BasisName(basis)}};
 }
 

@@ -3,7 +3,7 @@
 //   {"model": {"name", "family", "parameters", "weights_bytes", "dtype", "layers", "kv_bytes_per_token"},
 //    "machine": {"name", "budget_bytes": {pool: n}, "reserved": [{"pool", "name", "bytes", "origin", "source"}],
 //                "assumptions": [...], "smallest_budget_bytes": {strategy: n}},               of gpu0
-//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "basis"},   simulated, closed forms or sizes only
+//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "kv", "basis"},   simulated, closed forms or sizes only
 //    "strategies": [{"name", "fits", "peak_bytes": {pool: n}, "seconds": {"first_token", "per_token"}, "limit",
 //                    "why_not"}],
 //    "chosen": name or null, "plan": the plan or null,

@@ -251,6 +251,7 @@ TEST(PlanJson, DescribesTheRequestAndEachStrategy) {
   "prompt_tokens": 512,
   "new_tokens": 128,
   "dtype": null,
+  "kv": null,
   "basis": "simulated"
 })");
   EXPECT_EQ(Member(r, "strategies"), R"([

@@ -23,8 +23,11 @@ std::string ModelText(const ModelLine& model) {
 }
 
 std::string RequestText(const Request& request) {
-  return fmt::format("batch {}, prompt {}, {} new tokens{}", request.batch, request.prompt_tokens, request.new_tokens,
-                     request.dtype ? fmt::format(", {}", Name(*request.dtype)) : "");
+  return fmt::format("batch {}, prompt {}, {} new tokens{}{}", request.batch, request.prompt_tokens, request.new_tokens,
+                     request.dtype                  ? fmt::format(", {}", Name(*request.dtype))
+                     : request.quantization.empty() ? ""
+                                                    : ", " + request.quantization,
+                     request.kv ? fmt::format(", cache {}", Name(*request.kv)) : "");
 }
 
 // Reservations of the same name and size on several cards are one line.

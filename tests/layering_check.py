@@ -17,6 +17,7 @@ ARROWS = {
     "planner/model": ["planner/base"],
     "planner/formats": ["planner/model"],
     "planner/families": ["planner/model", "planner/formats"],
+    "planner/quant": ["planner/families"],
     "planner/zoo": ["planner/families"],
     "planner/realize": ["planner/model"],
     "planner/machine": ["planner/model", "planner/formats"],  # dtypes: rates are given per dtype; the scanner: profiles
@@ -32,12 +33,13 @@ ARROWS = {
     "kernels": [],
     "exec": ["planner/schedule", "planner/formats", "planner/machine", "sim/timeline", "kernels"],
     "reports": ["sim/timeline", "planner/plan", "sim/rank"],
-    "tools": ["planner/zoo", "planner/strategy", "sim/rank", "exec", "reports"],
-    "tests": ["planner/zoo", "planner/strategy", "sim/rank", "exec", "reports"],
+    "tools": ["planner/quant", "planner/zoo", "planner/strategy", "sim/rank", "exec", "reports"],
+    "tests": ["planner/quant", "planner/zoo", "planner/strategy", "sim/rank", "exec", "reports"],
 }
 
 # What the tests and benchmarks beside the code may see in addition, each with its reason.
 TEST_ARROWS = {
+    "planner/quant": ["planner/zoo"],  # schemes are tried on public models, which have names there
     "planner/strategy": ["planner/zoo"],  # strategies are tried on public models, which have names there
     "sim/rank": ["planner/zoo"],  # likewise
 }

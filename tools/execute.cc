@@ -117,6 +117,12 @@ Result<LoadedPlan> PreparePlan(const ExecuteOptionsOfUser& o, bool tokens_given)
 
 Result<LoadedPlan> Prepare(const ExecuteOptionsOfUser& o, bool tokens_given) {
   STOWAGE_TRY(LoadedPlan out, o.plan ? PreparePlan(o, tokens_given) : PrepareTask(o));
+  if (!out.task.request.quantization.empty()) {
+    return Error{
+        ErrorCode::kInvalidInput,
+        fmt::format("--dtype {}: quantized weights are planned and simulated, no kernel computes with them yet",
+                    out.task.request.quantization)};
+  }
   if (out.task.model.files.empty()) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} has no weights here; give a folder with safetensors, or make one with fabricate",

@@ -10,9 +10,9 @@
 
 #include "planner/base/text.h"
 #include "planner/machine/size.h"
-#include "planner/zoo/zoo.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit.h"
+#include "tools/common/model_source.h"
 #include "tools/common/options.h"
 #include "tools/fabricate_model.h"
 
@@ -106,7 +106,7 @@ Result<int> Fabricate(int argc, char** argv) {
   a.options.seed = static_cast<std::uint64_t>(seed);
   if (tied) a.options.tied = true;
 
-  STOWAGE_TRY(const Model base, LoadModel(a.model));
+  STOWAGE_TRY(const Model base, LoadNamedModel(a.model));
   if (base.family.starts_with("gguf/")) {
     return Error{ErrorCode::kInvalidInput, a.model + ": model folders are not made from GGUF files"};
   }

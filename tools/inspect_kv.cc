@@ -1,9 +1,9 @@
 #include <optional>
 #include <string>
 
-#include "planner/zoo/zoo.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit.h"
+#include "tools/common/model_source.h"
 #include "tools/common/options.h"
 #include "tools/inspect_commands.h"
 #include "tools/kv_report.h"
@@ -22,7 +22,11 @@ Result<int> InspectKv(int argc, char** argv) {
   line.Example("inspect kv llama-8b --batch 8 --prompt 4096 --new 512", "in the model's own dtype");
   line.Example("inspect kv llama-8b --dtype q8_0", "as llama.cpp's -ctk q8_0 -ctv q8_0");
   if (const std::optional<int> exit_code = line.Parse(argc, argv)) return *exit_code;
-  STOWAGE_TRY(const Model model, LoadModel(what));
+  // Of the caches here: q8_0 is llama.cpp's -ctk q8_0 -ctv q8_0; a scheme of weights alone leaves them as they are.
+  if (const std::optional<DType> packed = ParseDType(request.quantization); packed && IsPacked(*packed)) {
+    if (Block(*packed).elements == 32) request.dtype = packed;
+  }
+  STOWAGE_TRY(const Model model, LoadNamedModel(what));
   STOWAGE_TRY(const KvReport report, MakeKvReport(model, request));
   STOWAGE_RETURN_IF_ERROR(Print(json ? KvJson(report) : KvText(report)));
   return 0;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "planner/base/text.h"
+#include "planner/families/families.h"
 
 namespace stowage {
 namespace {
@@ -15,32 +16,8 @@ std::string KindName(const KvKind& kind) {
   return kind.window > 0 ? fmt::format("sliding {}", FormatCount(kind.window)) : "full";
 }
 
-// Shapes have windows and latents only with the families that use them: asked for, not assumed, until those are in.
-template <class S>
-std::int64_t WindowOf(const S& shape, std::int64_t layer) {
-  if constexpr (requires { shape.windows; }) {
-    if (!shape.windows.empty()) return shape.windows[static_cast<std::size_t>(layer)];
-  }
-  return 0;
-}
-
-template <class S>
-std::int64_t LatentWidth(const S& shape) {
-  if constexpr (requires { shape.kv_lora_rank; }) {
-    if (shape.kv_lora_rank > 0) return shape.kv_lora_rank + shape.rope_head_dim;
-  }
-  return 0;
-}
-
-DType CacheDType(const Model& model, const Request& request) {
-  if (request.dtype) return *request.dtype;
-  return model.family.starts_with("gguf/") || model.tensors.empty() ? DType::kF16 : model.tensors[0].dtype;
-}
-
-// Keys and values, or the latent; whole blocks a position, as packed caches need.
-Bytes LayerBytes(const TransformerShape& s, DType dtype) {
-  if (LatentWidth(s) > 0) return SizeOf(dtype, LatentWidth(s));
-  return 2 * SizeOf(dtype, s.kv_heads * s.head_dim);
+std::int64_t WindowOf(const TransformerShape& shape, std::int64_t layer) {
+  return shape.windows.empty() ? 0 : shape.windows[static_cast<std::size_t>(layer)];
 }
 
 }  // namespace
@@ -52,10 +29,14 @@ Bytes KvReport::Total() const {
 }
 
 Result<KvReport> MakeKvReport(const Model& model, const Request& request) {
-  KvReport r{.model = model.name, .family = model.family, .dtype = CacheDType(model, request), .request = request};
-  r.latent = LatentWidth(model.shape) > 0;
-  r.layers = model.shape.layers;
-  r.layer_per_token = LayerBytes(model.shape, r.dtype);
+  KvReport r{.model = model.name,
+             .family = model.family,
+             .dtype = request.dtype.value_or(CacheDType(model)),
+             .request = request};
+  r.latent = model.shape.kv_lora_rank > 0;
+  r.layers = model.shape.layers - model.shape.kv_shared_layers;
+  r.shared_layers = model.shape.kv_shared_layers;
+  r.layer_per_token = LayerCacheBytesPerPosition(model, r.dtype);
   if (r.PerToken() == Bytes(0)) {
     return Error{
         ErrorCode::kInvalidInput,
@@ -66,8 +47,7 @@ Result<KvReport> MakeKvReport(const Model& model, const Request& request) {
     const std::int64_t window = WindowOf(model.shape, layer);
     auto kind = std::find_if(r.kinds.begin(), r.kinds.end(), [&](const KvKind& k) { return k.window == window; });
     if (kind == r.kinds.end()) {
-      kind =
-          r.kinds.insert(kind, {.window = window, .positions = window > 0 ? std::min(window, positions) : positions});
+      kind = r.kinds.insert(kind, {.window = window, .positions = CachedPositions(model, layer, positions)});
     }
     ++kind->layers;
     kind->bytes += kind->positions * request.batch * r.layer_per_token;
@@ -86,6 +66,9 @@ std::string KvText(const KvReport& r) {
   std::vector<std::vector<std::string>> rows = {{"layers", "attention", "positions", "bytes"}};
   for (const KvKind& kind : r.kinds) {
     rows.push_back({FormatCount(kind.layers), KindName(kind), FormatCount(kind.positions), FormatBytes(kind.bytes)});
+  }
+  if (r.shared_layers > 0) {
+    rows.push_back({FormatCount(r.shared_layers), "an earlier layer's", "0", FormatBytes(Bytes(0))});
   }
   return out + AlignTable(rows);
 }

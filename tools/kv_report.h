@@ -24,9 +24,10 @@ struct KvReport {
   std::string model;
   std::string family;
   DType dtype = DType::kF16;
-  bool latent = false;    // one latent and one rotary key a position instead of keys and values (MLA)
-  Bytes layer_per_token;  // one layer, one position of one sequence
-  std::int64_t layers = 0;
+  bool latent = false;             // one latent and one rotary key a position instead of keys and values (MLA)
+  Bytes layer_per_token;           // one layer, one position of one sequence
+  std::int64_t layers = 0;         // with caches of their own
+  std::int64_t shared_layers = 0;  // that read an earlier one's
   Request request;
   std::vector<KvKind> kinds;  // by the first layer of each
 

@@ -11,6 +11,10 @@
 
 #include "planner/base/text.h"
 #include "planner/families/families.h"
+#include "planner/machine/build_machine.h"
+#include "planner/quant/fits.h"
+#include "planner/quant/quantize.h"
+#include "planner/realize/library_workspace.h"
 
 namespace stowage {
 namespace {
@@ -39,7 +43,9 @@ std::vector<Bytes> ModuleBytes(const Model& model) {
 struct Facts {
   std::int64_t tensors = 0;
   const Tensor* largest_tensor = nullptr;  // the first of the largest
-  ModuleId largest_block = kNoId;          // the first of the largest; kNoId: no block
+  ModuleId largest_layer = 0;              // likewise, of modules with tensors of their own
+  Bytes largest_layer_bytes;
+  ModuleId largest_block = kNoId;  // likewise; kNoId: no block
   Bytes largest_block_bytes;
   std::map<std::string, Bytes, std::less<>> dtypes;
 };
@@ -59,6 +65,14 @@ Facts Collect(const Model& model) {
   const std::vector<Bytes> bytes = ModuleBytes(model);
   const std::vector<std::string>& classes = model.no_split_classes;
   for (std::size_t m = 0; m < model.modules.size(); ++m) {
+    Bytes own;
+    for (const TensorId t : model.modules[m].tensors) {
+      if (IsWeight(model.tensors[t])) own += model.tensors[t].bytes();
+    }
+    if (own > f.largest_layer_bytes) {
+      f.largest_layer = static_cast<ModuleId>(m);
+      f.largest_layer_bytes = own;
+    }
     if (std::find(classes.begin(), classes.end(), model.modules[m].class_name) == classes.end()) continue;
     if (f.largest_block != kNoId && bytes[m] <= f.largest_block_bytes) continue;
     f.largest_block = static_cast<ModuleId>(m);
@@ -73,6 +87,38 @@ std::vector<std::string> NamesOf(const Model& model, const std::vector<TensorId>
   return names;
 }
 
+// Without a card at hand: most have the smaller workspace.
+constexpr int kUsualCapability = 89, kHopper = 90;
+
+// Rows of what a request needs beside the weights.
+void AddMemoryRows(const Model& model, const Request& request, std::vector<std::vector<std::string>>& rows) {
+  const RequestMemory m = MemoryOf(model, request);
+  rows.push_back({"request", fmt::format("batch {}, {} prompt and {} new tokens", request.batch,
+                                         FormatCount(request.prompt_tokens), FormatCount(request.new_tokens))});
+  rows.push_back({"  cache", fmt::format("{} (computed)", FormatBytes(m.kv))});
+  rows.push_back({"  activations",
+                  fmt::format("{} (computed: the widest moment of a fused prefill)", FormatBytes(m.activations))});
+  rows.push_back({"  logits", fmt::format("{} (computed: of the last position)", FormatBytes(m.logits))});
+  rows.push_back({"  context", fmt::format("{} (assumed: the largest CUDA context seen, ollama's reserve)",
+                                           FormatBytes(kCudaContext))});
+  rows.push_back({"  workspace",
+                  fmt::format("{}, on Hopper and Blackwell {} (published: torch's for cuBLAS; the native "
+                              "runtime takes none)",
+                              FormatBytes(CublasWorkspace(kUsualCapability)), FormatBytes(CublasWorkspace(kHopper)))});
+}
+
+Json MemoryJson(const Model& model, const Request& request) {
+  const RequestMemory m = MemoryOf(model, request);
+  return {{"batch", request.batch},
+          {"prompt_tokens", request.prompt_tokens},
+          {"new_tokens", request.new_tokens},
+          {"kv_bytes", m.kv.value()},
+          {"activations_bytes", m.activations.value()},
+          {"logits_bytes", m.logits.value()},
+          {"context_bytes", kCudaContext.value()},
+          {"torch_workspace_bytes", CublasWorkspace(kUsualCapability).value()}};
+}
+
 Json TensorJson(std::string_view name, DType dtype, const Shape& shape, std::int64_t bytes) {
   Json j;
   j["name"] = name;
@@ -82,9 +128,36 @@ Json TensorJson(std::string_view name, DType dtype, const Shape& shape, std::int
   return j;
 }
 
+// What an index alone tells.
+std::string NamesOnlyText(const Model& model) {
+  std::string out;
+  const std::string stated = model.stated_bytes ? FormatBytes(*model.stated_bytes) + " stated by the index" : "unknown";
+  for (const auto& [key, value] :
+       {std::pair("model", fmt::format("{} ({})", model.name, model.class_name)),
+        std::pair("weights", fmt::format("{}, in {} tensors of unknown shapes", stated, model.tensors.size())),
+        std::pair("files", "none read: " + model.origin)}) {
+    out += fmt::format("{:<14}  {}\n", key, value);
+  }
+  return out;
+}
+
+std::string FilesText(const Model& model) {
+  if (!model.quantization.empty()) return "none: quantized by " + model.quantization + "'s rules";
+  const std::string origin = model.origin.empty() ? "the config" : model.origin;
+  if (model.files.empty()) return "none: sizes follow from " + origin;
+  return fmt::format("{}: {}", FormatCount(static_cast<std::int64_t>(model.files.size())), origin);
+}
+
+std::string NotesText(const Model& model) {
+  std::string out;
+  for (const std::string& note : model.notes) out += fmt::format("{:<14}  {}\n", "note", note);
+  return out;
+}
+
 }  // namespace
 
-std::string SummaryText(const Model& model) {
+std::string SummaryText(const Model& model, const Request& request) {
+  if (model.names_only) return NamesOnlyText(model) + NotesText(model);
   const Facts f = Collect(model);
   std::vector<std::string> dtypes;
   for (const auto& [name, bytes] : f.dtypes) dtypes.push_back(fmt::format("{} {}", FormatBytes(bytes), name));
@@ -95,6 +168,9 @@ std::string SummaryText(const Model& model) {
        fmt::format("{} in {} tensors ({})", FormatBytes(model.CheckpointBytes()), f.tensors, Join(dtypes, ", "))},
       {"largest tensor", fmt::format("{} {} {}", f.largest_tensor->name, FormatShape(f.largest_tensor->shape),
                                      FormatBytes(f.largest_tensor->bytes()))}};
+  const Module& layer = model.modules[f.largest_layer];
+  rows.push_back(
+      {"largest layer", fmt::format("{} ({}) {}", layer.name, layer.class_name, FormatBytes(f.largest_layer_bytes))});
   if (f.largest_block != kNoId) {
     const Module& block = model.modules[f.largest_block];
     rows.push_back(
@@ -110,14 +186,19 @@ std::string SummaryText(const Model& model) {
   const Bytes cache = CacheBytesPerPosition(model);
   rows.push_back({"cache", cache > Bytes(0) ? fmt::format("{} per token", FormatBytes(cache))
                                             : fmt::format("unknown for {}: weights only", model.family)});
-  rows.push_back({"files", model.files.empty() ? "none: sizes follow from the config"
-                                               : FormatCount(static_cast<std::int64_t>(model.files.size()))});
+  if (const Bytes waste = WasteOfFp32(model); waste > Bytes(0)) {
+    rows.push_back({"fp32 waste", fmt::format("{} if loaded in torch's default dtype (transformers before 5: without "
+                                              "torch_dtype)",
+                                              FormatBytes(waste))});
+  }
+  rows.push_back({"files", FilesText(model)});
+  if (cache > Bytes(0)) AddMemoryRows(model, request, rows);
   std::string out;
   for (const auto& row : rows) out += fmt::format("{:<14}  {}\n", row[0], row[1]);
-  return out;
+  return out + NotesText(model);
 }
 
-std::string SummaryJson(const Model& model) {
+std::string SummaryJson(const Model& model, const Request& request) {
   const Facts f = Collect(model);
   Json j;
   j["name"] = model.name;
@@ -126,6 +207,10 @@ std::string SummaryJson(const Model& model) {
   j["weights_bytes"] = model.CheckpointBytes().value();
   j["tensors"] = f.tensors;
   j["largest_tensor"] = {{"name", f.largest_tensor->name}, {"bytes", f.largest_tensor->bytes().value()}};
+  if (model.names_only) {
+    for (const char* key : {"parameters", "largest_tensor"}) j[key] = nullptr;
+    if (!model.stated_bytes) j["weights_bytes"] = nullptr;
+  }
   j["largest_block"] = nullptr;
   if (f.largest_block != kNoId) {
     const Module& block = model.modules[f.largest_block];
@@ -135,8 +220,18 @@ std::string SummaryJson(const Model& model) {
   j["tied_groups"] = Json::array();
   for (const auto& group : model.tied_groups) j["tied_groups"].push_back(NamesOf(model, group));
   j["dtypes"] = Json::object();
-  for (const auto& [name, bytes] : f.dtypes) j["dtypes"][name] = bytes.value();
+  for (const auto& [name, bytes] : f.dtypes) {
+    if (!model.names_only) j["dtypes"][name] = bytes.value();
+  }
   j["kv_bytes_per_token"] = CacheBytesPerPosition(model).value();
+  j["quantization"] = nullptr;
+  if (!model.quantization.empty()) j["quantization"] = model.quantization;
+  const Module& layer = model.modules[f.largest_layer];
+  j["largest_layer"] = {{"name", layer.name}, {"class", layer.class_name}, {"bytes", f.largest_layer_bytes.value()}};
+  j["fp32_waste_bytes"] = WasteOfFp32(model).value();
+  j["memory"] = MemoryJson(model, request);
+  j["source"] = model.origin;
+  j["notes"] = model.notes;
   return Dumped(j);
 }
 
@@ -177,6 +272,11 @@ std::string TreeJson(const Model& model) {
 }
 
 std::string TensorsText(const Model& model) {
+  if (model.names_only) {
+    std::string names;
+    for (const Tensor& t : model.tensors) names += t.name + "\n";
+    return names;
+  }
   std::vector<std::vector<std::string>> rows = {{"bytes", "dtype", "name", "shape"}};
   for (const Tensor& t : model.tensors) {
     if (!IsSaved(t)) continue;
@@ -191,6 +291,10 @@ std::string TensorsText(const Model& model) {
 std::string TensorsJson(const Model& model) {
   Json j = Json::array();
   for (const Tensor& t : model.tensors) {
+    if (model.names_only) {
+      j.push_back({{"name", t.name}, {"dtype", nullptr}, {"shape", nullptr}, {"bytes", nullptr}});
+      continue;
+    }
     if (IsSaved(t)) j.push_back(TensorJson(t.name, t.dtype, t.shape, t.bytes().value()));
   }
   for (const Tensor& t : model.unloaded) j.push_back(TensorJson(t.name, t.dtype, t.shape, t.bytes().value()));
@@ -218,6 +322,28 @@ std::string HeaderJson(const SafetensorsHeader& header) {
     Json row = TensorJson(t.name, t.dtype, t.shape, t.bytes);
     row["offset"] = t.offset;
     j["tensors"].push_back(std::move(row));
+  }
+  return Dumped(j);
+}
+
+std::string IndexText(const CheckpointIndex& index) {
+  std::vector<std::int64_t> counts(index.files.size());
+  for (const CheckpointIndex::Entry& e : index.entries) ++counts[e.file];
+  std::string out = fmt::format("{} tensors in {} shards, {}\n", index.entries.size(), index.files.size(),
+                                index.total_size ? FormatBytes(*index.total_size) + " stated" : "no size stated");
+  for (std::size_t i = 0; i < counts.size(); ++i) out += fmt::format("{:>6}  {}\n", counts[i], index.files[i]);
+  for (const CheckpointIndex::Entry& e : index.entries) out += fmt::format("{}  {}\n", e.tensor, index.files[e.file]);
+  return out;
+}
+
+std::string IndexJson(const CheckpointIndex& index) {
+  Json j;
+  j["total_size"] = nullptr;
+  if (index.total_size) j["total_size"] = index.total_size->value();
+  j["shards"] = index.files;
+  j["tensors"] = Json::array();
+  for (const CheckpointIndex::Entry& e : index.entries) {
+    j["tensors"].push_back({{"name", e.tensor}, {"shard", index.files[e.file]}});
   }
   return Dumped(j);
 }

@@ -25,16 +25,18 @@
 namespace stowage {
 namespace {
 
+// `plan`: the chosen one as JSON, or empty.
+Status PrintReport(const PlanReport& report, const std::string& plan, bool json) {
+  if (!json) return Print(PlanText(report, StdoutShowsColours()));
+  STOWAGE_TRY(const std::string text, PlanJson(report, plan));
+  return Print(text);
+}
+
 Result<int> PrintQuick(const PlanningTask& task, const std::vector<Strategy>& strategies,
                        const std::optional<std::string>& unknown, bool json) {
   const PlanReport report =
       QuickReportOf(task, strategies, unknown ? PlanBasis::kSizesOnly : PlanBasis::kClosedForms, unknown.value_or(""));
-  if (json) {
-    STOWAGE_TRY(const std::string text, PlanJson(report, ""));
-    STOWAGE_RETURN_IF_ERROR(Print(text));
-  } else {
-    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
-  }
+  STOWAGE_RETURN_IF_ERROR(PrintReport(report, "", json));
   const bool fits = std::any_of(report.strategies.begin(), report.strategies.end(),
                                 [](const StrategyLine& line) { return line.fits; });
   return fits ? 0 : 1;
@@ -48,12 +50,7 @@ Result<int> Show(const LoadedTask& loaded, const std::vector<Ranked>& ranked, co
   if (fits) STOWAGE_RETURN_IF_ERROR(CheckPlan(*ranked[0].plan));
   const std::string plan = fits && (json || out) ? WritePlanJson(MakePlanFile(*ranked[0].plan, loaded, model)) : "";
   if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
-  if (json) {
-    STOWAGE_TRY(const std::string text, PlanJson(report, plan));
-    STOWAGE_RETURN_IF_ERROR(Print(text));
-  } else {
-    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
-  }
+  STOWAGE_RETURN_IF_ERROR(PrintReport(report, plan, json));
   return fits ? 0 : 1;
 }
 

@@ -6,11 +6,12 @@
 #include <array>
 
 #include "planner/base/text.h"
-#include "planner/families/families.h"
 #include "planner/formats/file.h"
+#include "planner/quant/quantize.h"
 #include "planner/solve/accelerate/infer.h"
-#include "planner/zoo/zoo.h"
+#include "tools/common/model_source.h"
 #include "tools/device_map_report.h"
+#include "tools/plan_optimal.h"
 
 namespace stowage {
 namespace {
@@ -29,6 +30,7 @@ using accelerate::SizeOptions;
 constexpr std::string_view kPrefix = "device-map:";
 constexpr std::int64_t kLargestMap = 64 << 20;  // a million entries of long names
 constexpr std::array<std::string_view, 4> kModes = {"auto", "balanced", "balanced_low_0", "sequential"};
+constexpr std::string_view kOptimal = "optimal";
 
 Error Bad(std::string message) { return Error{ErrorCode::kInvalidInput, std::move(message)}; }
 
@@ -54,11 +56,25 @@ std::vector<std::string> SplitAtCommas(const std::string& text) {
   return parts;
 }
 
+// transformers gives accelerate int8 or int4 for the whole model when it quantizes while loading (adjust_target_dtype).
+Result<Number> BytesPerElementOf(const QuantScheme& scheme, Rules rules) {
+  if (scheme.rule == QuantRule::kGgml || rules == Rules::kTransformers) {
+    return Bad(
+        fmt::format("--dtype {}: device maps of quantized models follow accelerate's rules, for the schemes of "
+                    "transformers",
+                    scheme.name));
+  }
+  return accelerate::BytesPerElement(IsPacked(scheme.dtype) ? "int4" : "int8");
+}
+
 Result<SizeOptions> ReadSizes(const TaskOptions& task, const DeviceMapOptions& options) {
   SizeOptions sizes;
   STOWAGE_TRY(sizes.rules, ReadRules(options));
   if (task.request.dtype && sizes.rules == Rules::kAccelerate) {
     STOWAGE_TRY(sizes.dtype, accelerate::BytesPerElement(TorchName(*task.request.dtype)));
+  }
+  if (const QuantScheme* scheme = FindScheme(task.request.quantization)) {
+    STOWAGE_TRY(sizes.dtype, BytesPerElementOf(*scheme, sizes.rules));
   }
   for (const std::string& text : options.special) {
     const std::size_t equals = text.rfind('=');
@@ -103,9 +119,9 @@ struct Question {
 Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   Question question;
   STOWAGE_TRY(question.sizes, ReadSizes(task, options));
-  STOWAGE_TRY(question.model, LoadModel(task.model));
+  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
   question.loaded = question.model;
-  if (task.request.dtype) SetDType(question.loaded, *task.request.dtype);
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.loaded, task.request));
   // accelerate takes a dtype as an option, transformers builds the model in it.
   if (question.sizes.rules == Rules::kTransformers) question.model = question.loaded;
   question.tree = accelerate::TreeOf(question.model);
@@ -187,6 +203,75 @@ Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOption
   return Answer(report, question.tree, json);
 }
 
+Result<PlacementObjective> ReadObjective(const std::optional<std::string>& text) {
+  if (!text || *text == "latency") return PlacementObjective::kLatency;
+  if (*text == "throughput") return PlacementObjective::kThroughput;
+  if (*text == "memory") return PlacementObjective::kMemory;
+  return Bad(fmt::format("--objective: '{}' is neither latency, throughput nor memory", *text));
+}
+
+// Budgets in words of --max-memory take the place of --gpu, --cpu and --disk.
+Result<Machine> OptimalMachine(const TaskOptions& task, const DeviceMapOptions& options) {
+  MachineSpec spec = task.machine;
+  if (!options.max_memory) {
+    if (spec.gpus.empty()) return Bad("--gpu or --max-memory is missing; see plan --help");
+    return MachineOf(spec);
+  }
+  Result<MaxMemory> budgets = accelerate::ReadMaxMemory(*options.max_memory);
+  if (!budgets) return std::move(budgets).error().In("--max-memory");
+  const bool named = !spec.gpus.empty();
+  std::int64_t gpus = 0;
+  for (const auto& [device, bytes] : *budgets) {
+    const std::string size = std::to_string(bytes.Truncated());
+    if (device.kind == DeviceKind::kCpu) spec.cpu = size;
+    if (device.kind == DeviceKind::kDisk) spec.disk = size;
+    if (device.kind == DeviceKind::kMps) return Bad("--max-memory: device-map:optimal knows no 'mps'");
+    if (device.kind != DeviceKind::kAccelerator) continue;
+    if (device.index != gpus++) return Bad("--max-memory: device-map:optimal needs devices 0, 1, 2 and so on");
+    if (!named) spec.gpus.push_back(size);
+  }
+  STOWAGE_TRY(Machine machine, MachineOf(spec));
+  if (static_cast<std::int64_t>(machine.gpus.size()) < gpus) {
+    return Bad(fmt::format("--max-memory: {} accelerators, but --gpu gives {}", gpus, machine.gpus.size()));
+  }
+  for (const auto& [device, bytes] : *budgets) {
+    if (device.kind != DeviceKind::kAccelerator) continue;
+    machine.pools[machine.FindPool(fmt::format("gpu{}", device.index))].budget = Bytes(bytes.Truncated());
+  }
+  return machine;
+}
+
+Status CheckOptimalOptions(const DeviceMapOptions& options) {
+  const char* stray = options.rules                  ? "--rules"
+                      : !options.special.empty()     ? "--special-dtype"
+                      : options.offload_buffers      ? "--offload-buffers"
+                      : options.fallback             ? "--fallback"
+                      : options.emit == "max-memory" ? "--emit max-memory"
+                                                     : nullptr;
+  if (stray == nullptr) return OkStatus();
+  return Bad(fmt::format("{}: device-map:optimal does not follow accelerate's rules", stray));
+}
+
+Result<DeviceMapAnswer> Optimal(const TaskOptions& task, std::string_view parameters, const DeviceMapOptions& options,
+                                bool json) {
+  STOWAGE_RETURN_IF_ERROR(CheckOptimalOptions(options));
+  if (!parameters.empty() && parameters != ":native") {
+    return Bad(fmt::format("--strategy device-map:optimal{}: only ':native' may follow", parameters));
+  }
+  OptimalQuestion question{.request = task.request,
+                           .runtime = parameters.empty() ? ChainRuntime::kAccelerate : ChainRuntime::kNative,
+                           .any_order = options.any_order};
+  STOWAGE_TRY(question.objective, ReadObjective(options.objective));
+  STOWAGE_TRY(question.machine, OptimalMachine(task, options));
+  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.model, task.request));
+  if (options.no_split) question.model.no_split_classes = SplitAtCommas(*options.no_split);
+  STOWAGE_TRY(OptimalMap best, SolveOptimal(question));
+  if (options.no_clean) best.map = DeviceMapOf(best.chain, best.placement);
+  if (options.emit) return DeviceMapAnswer{.text = WriteDeviceMap(best.map, accelerate::TreeOf(question.model))};
+  return DeviceMapAnswer{.text = json ? OptimalJson(question, best) : OptimalText(question, best)};
+}
+
 }  // namespace
 
 void AddDeviceMapOptions(CommandLine& line, DeviceMapOptions* options) {
@@ -198,6 +283,8 @@ void AddDeviceMapOptions(CommandLine& line, DeviceMapOptions* options) {
   line.MayBeEmpty("--no-split");
   line.Option("--special-dtype", &options->special, "of device-map: NAME=DTYPE, the type one tensor is loaded in");
   line.Option("--emit", &options->emit, "of device-map: print only this, device-map or max-memory");
+  line.Option("--objective", &options->objective, "of device-map:optimal: latency (default), throughput or memory");
+  line.Flag("--any-order", &options->any_order, "of device-map:optimal: the best order of the GPUs, not the given one");
   line.Flag("--offload-buffers", &options->offload_buffers, "of device-map: buffers go with their offloaded modules");
   line.Flag("--fallback", &options->fallback, "of device-map: accelerate's fallback_allocation");
   line.Flag("--no-clean", &options->no_clean, "of device-map: do not join entries on one device");
@@ -205,7 +292,8 @@ void AddDeviceMapOptions(CommandLine& line, DeviceMapOptions* options) {
 
 Result<bool> WantsDeviceMap(const std::optional<std::string>& strategy, const DeviceMapOptions& options) {
   const bool own = options.rules || options.max_memory || options.no_split || !options.special.empty() ||
-                   options.emit || options.offload_buffers || options.fallback || options.no_clean;
+                   options.emit || options.objective || options.any_order || options.offload_buffers ||
+                   options.fallback || options.no_clean;
   if (options.emit && *options.emit != "device-map" && *options.emit != "max-memory") {
     return Bad(fmt::format("--emit: '{}' is neither device-map nor max-memory", *options.emit));
   }
@@ -215,22 +303,26 @@ Result<bool> WantsDeviceMap(const std::optional<std::string>& strategy, const De
   }
   if (strategy && strategy->starts_with(kPrefix)) {
     const std::string_view mode = std::string_view(*strategy).substr(kPrefix.size());
-    if (std::find(kModes.begin(), kModes.end(), mode) != kModes.end()) return true;
-    if (mode.substr(0, mode.find(':')) != "optimal") {
-      return Bad(
-          fmt::format("--strategy: '{}' is not a device map; auto, balanced, balanced_low_0 and sequential are", mode));
+    if (mode.substr(0, mode.find(':')) == kOptimal) return true;
+    if (options.objective || options.any_order) {
+      return Bad("--objective and --any-order are of device-map:optimal; accelerate's rules know neither");
     }
+    if (std::find(kModes.begin(), kModes.end(), mode) != kModes.end()) return true;
+    return Bad(fmt::format(
+        "--strategy: '{}' is not a device map; auto, balanced, balanced_low_0, sequential and optimal are", mode));
   }
   if (own)
     return Bad(
         "--rules, --max-memory, --no-split, --special-dtype, --emit and their like need --strategy "
-        "device-map:auto (or balanced, balanced_low_0, sequential)");
+        "device-map:auto (or balanced, balanced_low_0, sequential, optimal)");
   return false;
 }
 
 Result<DeviceMapAnswer> PlanDeviceMap(const TaskOptions& task, const std::optional<std::string>& strategy,
                                       const DeviceMapOptions& options, bool json) {
   if (options.file) return JudgeFile(task, options, json);
+  const std::string_view mode = std::string_view(*strategy).substr(kPrefix.size());
+  if (mode.starts_with(kOptimal)) return Optimal(task, mode.substr(kOptimal.size()), options, json);
   return InferAndReport(task, strategy->substr(kPrefix.size()), options, json);
 }
 

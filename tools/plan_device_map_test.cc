@@ -99,9 +99,104 @@ TEST(PlanDeviceMap, ChecksAMapOfTheUsersOwn) {
   EXPECT_NE(whole->text.find("- No module is called foo.\n"), std::string::npos) << whole->text;
 }
 
+std::string Optimal(DeviceMapOptions options, const std::string& parameters = "", bool json = false) {
+  const Result<DeviceMapAnswer> answer =
+      PlanDeviceMap({.model = "llama-3-8b"}, "device-map:optimal" + parameters, options, json);
+  if (!answer) return answer.error().message;
+  return json ? answer->text : answer->text.substr(0, answer->text.find("\n{"));
+}
+
+constexpr const char* kCounted =
+    "- Counted: weights, KV cache, activations, logits, what streaming stages, CUDA context.\n";
+
+TEST(PlanOptimal, FitsTheCardsOnWhichAcceleratesAutoSpills) {
+  EXPECT_EQ(Optimal({.max_memory = R"({"0": "12GiB", "1": "6GiB", "cpu": "32GiB", "disk": 0})"}),
+            "device-map:optimal of llama-3-8b, best for latency\n\n"
+            "device     given   weights      used  streams\n"
+            "gpu0    12.88 GB  11.96 GB  12.56 GB      0 B\n"
+            "gpu1     6.44 GB   4.10 GB   4.66 GB      0 B\n"
+            "host    34.36 GB       0 B       0 B      0 B\n"
+            "disk         0 B       0 B       0 B      0 B\n\n"
+            "- 8.71 s for the request, and nothing is better: proven.\n" +
+                std::string(kCounted));
+}
+
+TEST(PlanOptimal, StreamsToTheFirstCardWhatNoCardCanHold) {
+  EXPECT_EQ(Optimal({.max_memory = R"({"0": "6GiB", "1": "7GiB", "cpu": "32GiB", "disk": 0})"}),
+            "device-map:optimal of llama-3-8b, best for latency\n\n"
+            "device     given  weights     used  streams\n"
+            "gpu0     6.44 GB  5.41 GB  6.44 GB  3.93 GB\n"
+            "gpu1     7.52 GB  6.72 GB  7.30 GB      0 B\n"
+            "host    34.36 GB  3.93 GB  3.93 GB      0 B\n"
+            "disk         0 B      0 B      0 B      0 B\n\n"
+            "- 89.77 s for the request, and nothing is better: proven.\n"
+            "- What lies on cpu or disk is copied to a GPU for every pass.\n" +
+                std::string(kCounted));
+}
+
+TEST(PlanOptimal, LetsTheCpuComputeWhereOurOwnExecutorRunsIt) {
+  EXPECT_EQ(Optimal({.max_memory = R"({"0": "6GiB", "1": "7GiB", "cpu": "32GiB", "disk": 0})"}, ":native"),
+            "device-map:optimal:native of llama-3-8b, best for latency\n\n"
+            "device     given  weights     used  streams\n"
+            "gpu0     6.44 GB  5.67 GB  6.24 GB      0 B\n"
+            "gpu1     7.52 GB  6.54 GB  7.12 GB      0 B\n"
+            "host    34.36 GB  3.85 GB  3.86 GB      0 B\n"
+            "disk         0 B      0 B      0 B      0 B\n\n"
+            "- 25.67 s for the request, and nothing is better: proven.\n"
+            "- The CPU computes model.embed_tokens to model.layers.3, model.norm to lm_head.\n"
+            "- accelerate would run all that is on cpu or disk on gpu0 instead: this map is not for it.\n" +
+                std::string(kCounted));
+}
+
+TEST(PlanOptimal, KeepsAUnitOnTheCardSoThatAccelerateUsesIt) {
+  EXPECT_EQ(Optimal({.max_memory = R"({"0": "15GB", "cpu": "32GiB", "disk": 0})", .objective = "memory"}),
+            "device-map:optimal of llama-3-8b, best for memory\n\n"
+            "device     given   weights      used   streams\n"
+            "gpu0    15.00 GB   8.70 kB   1.67 GB  16.06 GB\n"
+            "host    34.36 GB  16.06 GB  16.06 GB       0 B\n"
+            "disk         0 B       0 B       0 B       0 B\n\n"
+            "- The fullest device holds 1.67 GB, and nothing is better than 1.67 GB: a gap of 0.0 % is open.\n"
+            "- What lies on cpu or disk is copied to a GPU for every pass.\n"
+            "- model.norm stays on gpu0, or accelerate would not use that GPU.\n" +
+                std::string(kCounted));
+}
+
+TEST(PlanOptimal, ThroughputUsesBothCardsAlike) {
+  EXPECT_EQ(Optimal({.max_memory = R"({"0": "24GB", "1": "24GB", "cpu": "32GiB", "disk": 0})",
+                     .objective = "throughput",
+                     .any_order = true}),
+            "device-map:optimal of llama-3-8b, best for throughput\n\n"
+            "device     given  weights     used  streams\n"
+            "gpu0    24.00 GB  8.47 GB  9.05 GB      0 B\n"
+            "gpu1    24.00 GB  7.59 GB  8.17 GB      0 B\n"
+            "host    34.36 GB      0 B      0 B      0 B\n"
+            "disk         0 B      0 B      0 B      0 B\n\n"
+            "- The busiest device works 4.39 s for a request, and nothing is better: proven.\n"
+            "- The model runs through gpu0, gpu1.\n" +
+                std::string(kCounted));
+}
+
+TEST(PlanOptimal, EmitsAMapThatAccelerateTakes) {
+  EXPECT_EQ(Optimal({.max_memory = R"({"0": "24GB", "cpu": "32GiB"})", .emit = "device-map"}), "{\n  \"\": 0\n}\n");
+}
+
+TEST(PlanOptimal, NamesTheOptionThatIsWrong) {
+  const std::string budgets = R"({"0": "15GB", "cpu": "30GB"})";
+  EXPECT_EQ(Optimal({.rules = "transformers", .max_memory = budgets}),
+            "--rules: device-map:optimal does not follow accelerate's rules");
+  EXPECT_EQ(Optimal({.max_memory = budgets, .objective = "speed"}),
+            "--objective: 'speed' is neither latency, throughput nor memory");
+  EXPECT_EQ(Optimal({.max_memory = budgets}, ":fast"), "--strategy device-map:optimal:fast: only ':native' may follow");
+  EXPECT_EQ(Optimal({.max_memory = R"({"1": "15GB"})"}),
+            "--max-memory: device-map:optimal needs devices 0, 1, 2 and so on");
+  EXPECT_EQ(Optimal({.max_memory = R"({"0": "4GiB", "cpu": 0, "disk": 0})"}),
+            "no placement fits the budgets; 12.39 GB more on gpu0 (of now 4.29 GB) would do");
+}
+
 TEST(WantsDeviceMap, LeavesOtherStrategiesAloneAndRefusesStrayOptions) {
   EXPECT_FALSE(*WantsDeviceMap("ring", {}));
-  EXPECT_FALSE(*WantsDeviceMap("device-map:optimal", {}));
+  EXPECT_TRUE(*WantsDeviceMap("device-map:optimal", {.objective = "memory"}));
+  EXPECT_FALSE(WantsDeviceMap("device-map:auto", {.objective = "memory"}).ok());
   EXPECT_TRUE(*WantsDeviceMap("device-map:balanced_low_0", {}));
   EXPECT_FALSE(WantsDeviceMap("device-map:best", {}).ok());
   EXPECT_FALSE(WantsDeviceMap("ring", {.no_split = ""}).ok());

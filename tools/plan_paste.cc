@@ -45,7 +45,8 @@ PasteBlock Transformers(const PlanningTask& task, bool resident) {
   PasteBlock out{.title = "transformers"};
   out.lines.push_back(loader + ".from_pretrained(");
   out.lines.push_back(fmt::format("    \"{}\",", HubId(model)));
-  out.lines.push_back(fmt::format("    dtype=torch.{},", TorchName(MainDType(model))));
+  out.lines.push_back(fmt::format("    dtype=torch.{},",
+                                  TorchName(model.quantization.empty() ? MainDType(model) : model.ComputeDType())));
   if (resident) {
     out.lines.emplace_back("    device_map={\"\": 0},");
     out.lines.emplace_back(")");

@@ -9,7 +9,7 @@
 #include "planner/base/text.h"
 #include "planner/families/families.h"
 #include "planner/realize/torch.h"
-#include "planner/zoo/zoo.h"
+#include "tools/common/model_source.h"
 
 namespace stowage {
 namespace {
@@ -68,7 +68,7 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
   }
   if (options.batch < 1) return Bad("--batch {} is below 1", options.batch);
   STOWAGE_TRY(const Pass pass, ParsePass(options.pass, options.batch));
-  STOWAGE_TRY(Model model, LoadModel(options.model));
+  STOWAGE_TRY(Model model, LoadNamedModel(options.model));
   if (!options.dtype.empty()) {
     const std::optional<DType> dtype = ParseDType(options.dtype);
     if (!dtype || !IsFloating(*dtype)) return Bad("--dtype '{}' is not a floating-point type", options.dtype);

@@ -5,16 +5,22 @@
 
 #include "planner/base/result.h"
 #include "planner/formats/checkpoint.h"
+#include "planner/formats/checkpoint_index.h"
 #include "planner/model/model.h"
 
 namespace stowage {
 
 // Fills Model::files and each tensor's source, and takes over the stored dtypes: the header knows what is there. Every
 // saved tensor of the model must be in the checkpoint with its shape, under its name or with transformers' base prefix
-// added or left out (gpt2's files have no "transformer."), and the checkpoint must hold nothing else, except tied copies,
-// the heads of a class with a head while the model has none, and buffers that old versions stored and new ones compute
-// (inv_freq, causal masks, position_ids). Of a tied group one tensor is enough. kInvalidInput lists the first differences
-// (the model is then half filled: drop it); `where` starts the message.
+// added or left out (gpt2's files have no "transformer."); of a tied group one tensor is enough. kInvalidInput lists the
+// first that are missing or differ (the model is then half filled: drop it); `where` starts the message.
+//
+// Tensors that nothing of the model takes become Model::unloaded, with a note, as do stored dtypes that are not the
+// config's. Passed over in silence: tied copies, the heads of a class with a head while the model has none, and buffers
+// that old versions stored and new ones compute (inv_freq, causal masks, position_ids).
 Status AttachCheckpoint(Model& model, const Checkpoint& checkpoint, const std::string& where);
+
+// The same check of names alone, for an index whose shards are not read.
+Status CheckNames(Model& model, const CheckpointIndex& index, const std::string& where);
 
 }  // namespace stowage

@@ -97,6 +97,46 @@ TEST(ClassicFamilies, EveryPublishedConfigGivesThePublishedCounts) {
   }
 }
 
+// FACTS.md again: the text encoders of the pipelines in the folder, by their parameters and the bytes of the dtype.
+TEST(ClassicFamilies, TheTextEncodersOfPipelinesHaveThePublishedCounts) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  struct Encoder {
+    const char* folder;  // under data/models
+    const char* class_name;
+    std::int64_t parameters;
+    int width;  // bytes of a parameter
+  };
+  for (const Encoder& e : {Encoder{"cogvideox-2b/text_encoder", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"cogvideox-5b/text_encoder", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"flux.1-dev/text_encoder", "CLIPTextModel", 123'060'480, 2},
+                           Encoder{"flux.1-dev/text_encoder_2", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"flux.1-schnell/text_encoder", "CLIPTextModel", 123'060'480, 2},
+                           Encoder{"flux.1-schnell/text_encoder_2", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"hunyuanvideo/text_encoder", "LlamaModel", 7'505'186'816, 2},
+                           Encoder{"hunyuanvideo/text_encoder_2", "CLIPTextModel", 123'060'480, 2},
+                           Encoder{"mochi-1/text_encoder", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"sd3-medium/text_encoder_2", "CLIPTextModelWithProjection", 694'659'840, 2},
+                           Encoder{"sd3-medium/text_encoder_3", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"sd3.5-large/text_encoder", "CLIPTextModelWithProjection", 123'650'304, 2},
+                           Encoder{"sd3.5-large/text_encoder_2", "CLIPTextModelWithProjection", 694'659'840, 2},
+                           Encoder{"sd3.5-large/text_encoder_3", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"sd3.5-medium/text_encoder", "CLIPTextModelWithProjection", 123'650'304, 2},
+                           Encoder{"sd3.5-medium/text_encoder_2", "CLIPTextModelWithProjection", 694'659'840, 2},
+                           Encoder{"sd3.5-medium/text_encoder_3", "T5EncoderModel", 4'762'310'656, 2},
+                           Encoder{"sdxl-base/text_encoder", "CLIPTextModel", 123'060'480, 2},
+                           Encoder{"sdxl-base/text_encoder_2", "CLIPTextModelWithProjection", 694'659'840, 2}}) {
+    const std::string path = JoinPath(shared, fmt::format("data/models/{}/config.json", e.folder));
+    const Result<HfConfig> config = HfConfig::Read(path);
+    ASSERT_TRUE(config) << config.error().message;
+    const Result<Model> model = BuildModel(*config, e.folder);
+    ASSERT_TRUE(model) << model.error().message;
+    EXPECT_EQ(model->class_name, e.class_name) << e.folder;
+    EXPECT_EQ(model->Parameters(), e.parameters) << e.folder;
+    EXPECT_EQ(model->CheckpointBytes().value(), e.width * e.parameters) << e.folder;
+  }
+}
+
 // Names without what old writers stored of buffers; "lm_head" of a tied model is a copy.
 TEST(ClassicFamilies, RealIndexFilesNameTheSameTensors) {
   const char* shared = std::getenv("STOWAGE_SHARED");

@@ -37,6 +37,7 @@ Status ReadShape(const HfConfig& config, const DecoderDefaults& d, TransformerSh
                     : config.Has("layer_norm_eps") ? "layer_norm_eps"
                                                    : "rms_norm_eps";
   STOWAGE_TRY(s.norm_eps, config.NumberOr(eps, d.norm_eps, kEps));
+  STOWAGE_TRY(s.kv_shared_layers, config.IntOr("num_kv_shared_layers", 0, Range<std::int64_t>{0, s.layers}));
   if (s.heads % s.kv_heads != 0) {
     return config.Bad("num_key_value_heads",
                       fmt::format("is {}, not a divisor of num_attention_heads {}", s.kv_heads, s.heads));

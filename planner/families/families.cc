@@ -155,17 +155,24 @@ void SetDType(Model& model, DType dtype) {
   }
 }
 
-Bytes LayerCacheBytesPerPosition(const Model& model) {
+DType CacheDType(const Model& model) {
+  return model.family.starts_with("gguf/") ? DType::kF16 : model.ComputeDType();  // -ctk f16 -ctv f16
+}
+
+Bytes LayerCacheBytesPerPosition(const Model& model) { return LayerCacheBytesPerPosition(model, CacheDType(model)); }
+
+Bytes LayerCacheBytesPerPosition(const Model& model, DType dtype) {
   const TransformerShape& s = model.shape;
-  DType dtype = model.tensors.empty() ? DType::kF32 : model.tensors[0].dtype;
-  if (model.family.starts_with("gguf/")) dtype = DType::kF16;  // llama.cpp's default (-ctk, -ctv)
   if (s.kv_lora_rank > 0) return SizeOf(dtype, s.kv_lora_rank + s.rope_head_dim);
   return 2 * SizeOf(dtype, s.kv_heads * s.head_dim);
 }
 
-Bytes CacheBytesPerPosition(const Model& model) { return model.shape.layers * LayerCacheBytesPerPosition(model); }
+Bytes CacheBytesPerPosition(const Model& model) {
+  return (model.shape.layers - model.shape.kv_shared_layers) * LayerCacheBytesPerPosition(model);
+}
 
 std::int64_t CachedPositions(const Model& model, std::int64_t layer, std::int64_t positions) {
+  if (layer >= model.shape.layers - model.shape.kv_shared_layers) return 0;
   const std::vector<std::int64_t>& windows = model.shape.windows;
   const std::int64_t window = windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)];
   return window > 0 ? std::min(window, positions) : positions;

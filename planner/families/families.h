@@ -39,8 +39,12 @@ void SetDType(Model& model, DType dtype);
 // values of the kv heads, or the latent and the rotary key of latent attention. All layers are alike.
 Bytes CacheBytesPerPosition(const Model& model);
 Bytes LayerCacheBytesPerPosition(const Model& model);
+// The same in caches of another dtype; packed ones hold whole blocks a position.
+Bytes LayerCacheBytesPerPosition(const Model& model, DType dtype);
+DType CacheDType(const Model& model);  // Model::ComputeDType; fp16 for GGUF, llama.cpp's default
 
-// Of `positions` seen, how many the cache of `layer` holds: its window at most.
+// Of `positions` seen, how many the cache of `layer` holds: its window at most (a static cache; transformers' dynamic
+// one keeps the window, and of a longer prompt all of it until the next token), none where it reads another layer's.
 std::int64_t CachedPositions(const Model& model, std::int64_t layer, std::int64_t positions);
 
 // The caches of all layers for one sequence of `positions`.

@@ -33,31 +33,37 @@ std::string_view UpToLastDot(std::string_view name) {
   return dot == std::string_view::npos ? name : name.substr(0, dot);
 }
 
-// Modules come as the names do; Renumber puts them and the tensors in pre-order.
+// Modules come as the names do; PutInPreOrder sorts them, and the tensors, where the file's order is another. Made for
+// files of a million tensors: names are looked up as views into the tensors, whose vector must not grow meanwhile.
 class TreeBuilder {
  public:
-  explicit TreeBuilder(Model& model) : model_(model) { model_.modules.push_back({"", "Gguf", kNoId, {}, {}}); }
+  TreeBuilder(Model& model, std::size_t tensors) : model_(model) {
+    model_.tensors.reserve(tensors);
+    known_.reserve(tensors);
+    model_.modules.push_back({"", "Gguf", kNoId, {}, {}});
+  }
 
   void Add(CheckpointTensor&& source) {
-    const ModuleId module = ModuleFor(source.name);
-    model_.modules[module].tensors.push_back(static_cast<TensorId>(model_.tensors.size()));
-    Tensor t;
+    const auto id = static_cast<TensorId>(model_.tensors.size());
+    Tensor& t = model_.tensors.emplace_back();
     t.name = std::move(source.name);
     t.shape = std::move(source.shape);
     t.dtype = source.source.dtype;
-    t.module = module;
     t.source = source.source;
-    model_.tensors.push_back(std::move(t));
+    t.module = ModuleFor(t.name);
+    model_.modules[t.module].tensors.push_back(id);
   }
 
-  void Renumber() {
-    std::vector<Module> modules;
-    std::vector<Tensor> tensors;
-    modules.reserve(model_.modules.size());
-    tensors.reserve(model_.tensors.size());
-    Visit(0, kNoId, modules, tensors);
-    model_.modules = std::move(modules);
-    model_.tensors = std::move(tensors);
+  void PutInPreOrder() {
+    std::vector<ModuleId> order;
+    order.reserve(model_.modules.size());
+    Visit(0, order);
+    bool sorted = std::is_sorted(order.begin(), order.end());
+    TensorId last = kNoId;
+    for (const ModuleId m : order) {
+      for (const TensorId t : model_.modules[m].tensors) sorted = sorted && t > std::exchange(last, t);
+    }
+    if (!sorted) Renumber(order);
   }
 
  private:
@@ -65,13 +71,15 @@ class TreeBuilder {
     const std::string_view layer = LayerOf(tensor);
     const std::string_view own = UpToLastDot(tensor);
     if (layer.empty()) return Child(0, own, "GgufOp");
-    const ModuleId layers = Child(0, UpToLastDot(layer), "GgufLayers");
-    const ModuleId parent = Child(layers, layer, "GgufLayer");
-    return own == layer ? parent : Child(parent, own, "GgufOp");
+    if (layer != last_layer_) {
+      last_layer_ = layer;
+      last_layer_id_ = Child(Child(0, UpToLastDot(layer), "GgufLayers"), layer, "GgufLayer");
+    }
+    return own == layer ? last_layer_id_ : Child(last_layer_id_, own, "GgufOp");
   }
 
   ModuleId Child(ModuleId parent, std::string_view name, const char* class_name) {
-    const auto [it, is_new] = known_.try_emplace(std::string(name), static_cast<ModuleId>(model_.modules.size()));
+    const auto [it, is_new] = known_.try_emplace(name, static_cast<ModuleId>(model_.modules.size()));
     if (is_new) {
       model_.modules.push_back({std::string(name), class_name, parent, {}, {}});
       model_.modules[parent].children.push_back(it->second);
@@ -80,24 +88,36 @@ class TreeBuilder {
   }
 
   // At most four deep.
-  void Visit(ModuleId from, ModuleId parent, std::vector<Module>& modules, std::vector<Tensor>& tensors) {
-    const auto to = static_cast<ModuleId>(modules.size());
-    modules.push_back(std::move(model_.modules[from]));
-    modules[to].parent = parent;
-    for (TensorId& t : modules[to].tensors) {
-      tensors.push_back(std::move(model_.tensors[t]));
-      t = static_cast<TensorId>(tensors.size() - 1);
-      tensors.back().module = to;
+  void Visit(ModuleId from, std::vector<ModuleId>& order) const {
+    order.push_back(from);
+    for (const ModuleId child : model_.modules[from].children) Visit(child, order);
+  }
+
+  void Renumber(const std::vector<ModuleId>& order) {
+    std::vector<ModuleId> place(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) place[order[i]] = static_cast<ModuleId>(i);
+    std::vector<Module> modules;
+    std::vector<Tensor> tensors;
+    modules.reserve(order.size());
+    tensors.reserve(model_.tensors.size());
+    for (const ModuleId from : order) {
+      Module& m = modules.emplace_back(std::move(model_.modules[from]));
+      if (m.parent != kNoId) m.parent = place[m.parent];
+      for (ModuleId& child : m.children) child = place[child];
+      for (TensorId& t : m.tensors) {
+        tensors.push_back(std::move(model_.tensors[t]));
+        tensors.back().module = place[from];
+        t = static_cast<TensorId>(tensors.size() - 1);
+      }
     }
-    for (std::size_t c = 0; c < modules[to].children.size(); ++c) {
-      const auto child = static_cast<ModuleId>(modules.size());
-      Visit(modules[to].children[c], to, modules, tensors);
-      modules[to].children[c] = child;
-    }
+    model_.modules = std::move(modules);
+    model_.tensors = std::move(tensors);
   }
 
   Model& model_;
-  std::unordered_map<std::string, ModuleId> known_;
+  std::unordered_map<std::string_view, ModuleId> known_;
+  std::string_view last_layer_;  // the layer of the tensor before: files have them together
+  ModuleId last_layer_id_ = kNoId;
 };
 
 class LlamaKeys {
@@ -172,10 +192,9 @@ Result<Model> BuildGgufModel(GgufCheckpoint checkpoint) {
   if (architecture == "llama") {
     STOWAGE_TRY(model.shape, ReadLlamaShape(checkpoint.metadata, where));
   }
-  TreeBuilder tree(model);
-  model.tensors.reserve(checkpoint.files.tensors.size());
+  TreeBuilder tree(model, checkpoint.files.tensors.size());
   for (CheckpointTensor& t : checkpoint.files.tensors) tree.Add(std::move(t));
-  tree.Renumber();
+  tree.PutInPreOrder();
   model.files = std::move(checkpoint.files.files);
   return model;
 }

@@ -24,7 +24,7 @@ class Builder {
     graph_.cache_positions = cache_positions;
     rows_ = pass.batch * pass.tokens;
     root_ = model.class_name.ends_with("ForCausalLM") ? model.modules[0].children[0] : 0;
-    dtype_ = model.tensors[model.modules[Child(root_, 0)].tensors[0]].dtype;
+    dtype_ = model.ComputeDType();
   }
 
   OpGraph Build() {
@@ -84,7 +84,7 @@ class Builder {
     const ValueId out = Activation(name + ".out", rows_, s_.hidden);
     Op& op = Emit(OpKind::kEmbedding, name, module, kNoId, {graph_.token_ids}, {out}, 0);
     op.weights = {model_.modules[module].tensors[0]};
-    op.weight_bytes = SizeOf(model_.tensors[op.weights[0]].dtype, rows_ * s_.hidden);  // the gathered rows only
+    op.weight_bytes = model_.tensors[op.weights[0]].RowBytes() * rows_;  // the gathered rows only
     return out;
   }
 

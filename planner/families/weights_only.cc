@@ -92,4 +92,14 @@ Model ModelFromHeaders(const Checkpoint& checkpoint, std::string name, const std
   return model;
 }
 
+Model ModelFromNames(const CheckpointIndex& index, std::string name, const std::string& why) {
+  Checkpoint names;
+  for (const CheckpointIndex::Entry& e : index.entries) names.tensors.push_back({e.tensor, {0}, {}});
+  Model model = ModelFromHeaders(names, std::move(name), why);
+  for (Tensor& t : model.tensors) t.source.reset();
+  model.names_only = true;
+  model.stated_bytes = index.total_size;
+  return model;
+}
+
 }  // namespace stowage

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "planner/formats/checkpoint.h"
+#include "planner/formats/checkpoint_index.h"
 #include "planner/model/model.h"
 
 namespace stowage {
@@ -12,5 +13,8 @@ namespace stowage {
 // shapes, dtypes, bytes, places. Not known: ties, buffers among the tensors, blocks, cache, operations. Model::family is
 // "weights only"; Model::class_name says so with the reason: "weights only: model_type \"x\" is not known".
 Model ModelFromHeaders(const Checkpoint& checkpoint, std::string name, const std::string& why);
+
+// The same of an index alone: Model::names_only, every shape [0], Model::stated_bytes what the index states.
+Model ModelFromNames(const CheckpointIndex& index, std::string name, const std::string& why);
 
 }  // namespace stowage

@@ -26,8 +26,7 @@ Result<WhisperConfig> Read(const HfConfig& config) {
   STOWAGE_TRY(const std::string named, ReadClass(config, {"WhisperForConditionalGeneration", "WhisperModel"}));
   c.head = named == "WhisperForConditionalGeneration";
   STOWAGE_TRY(s.hidden, ReadSize(config, {"hidden_size", "d_model"}, 384, kWidthRange));
-  // Saved files hold num_hidden_layers beside encoder_layers, with the same value.
-  STOWAGE_TRY(c.encoder_layers, ReadSize(config, {"encoder_layers", "num_hidden_layers"}, 4, kLayerRange));
+  STOWAGE_TRY(c.encoder_layers, ReadSize(config, {"num_hidden_layers", "encoder_layers"}, 4, kLayerRange));
   STOWAGE_TRY(s.layers, ReadSize(config, {"decoder_layers"}, 4, kLayerRange));
   STOWAGE_TRY(c.encoder_intermediate, ReadSize(config, {"encoder_ffn_dim"}, 1536, kWidthRange));
   STOWAGE_TRY(s.intermediate, ReadSize(config, {"decoder_ffn_dim"}, 1536, kWidthRange));

@@ -68,6 +68,13 @@ std::optional<std::string> FindCheckpoint(const std::string& folder) {
   return std::nullopt;
 }
 
+std::optional<std::string> FindPickleIndex(const std::string& folder) {
+  for (const char* name : {"pytorch_model.bin.index.json", "diffusion_pytorch_model.bin.index.json"}) {
+    if (std::string index = JoinPath(folder, name); IsFile(index)) return index;
+  }
+  return std::nullopt;
+}
+
 Result<Checkpoint> ReadCheckpoint(const std::string& path) {
   if (path.ends_with(".json")) return ReadShards(path);
   STOWAGE_TRY(SafetensorsHeader header, ReadSafetensorsHeader(path));

@@ -26,6 +26,9 @@ struct Checkpoint {
 // diffusers after them); nothing when there is neither.
 std::optional<std::string> FindCheckpoint(const std::string& folder);
 
+// pytorch_model.bin.index.json (diffusion_pytorch_model.* after it), the index of shards that are not read: pickled code.
+std::optional<std::string> FindPickleIndex(const std::string& folder);
+
 // `path`: a .safetensors file, or an index, whose shards lie beside it. Tensors of a shard that the index does not list
 // are left out, as an index may select. Refuses missing shards and tensors that are not in the shard the index names.
 Result<Checkpoint> ReadCheckpoint(const std::string& path);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <numeric>
 #include <unordered_set>
@@ -43,6 +44,26 @@ void ParseWeightMap(JsonScanner& in, CheckpointIndex& index, std::string& proble
   }
 }
 
+// total_size of the metadata, whose text is valid JSON of any kind.
+std::optional<Bytes> TotalSize(std::string_view metadata) {
+  constexpr double kMost = 9e18;
+  JsonScanner in(metadata);
+  std::optional<Bytes> out;
+  in.BeginObject();
+  for (std::string_view key; in.NextKey(key);) {
+    const bool wanted = key == "total_size";
+    const std::size_t begin = in.position();
+    in.Skip();
+    std::string_view value = metadata.substr(begin, in.position() - begin);
+    value.remove_prefix(std::min(value.find_first_not_of(" \t\r\n"), value.size()));
+    double number = 0;
+    const auto [stop, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+    if (wanted && error == std::errc() && number >= 1 && number <= kMost)
+      out = Bytes(static_cast<std::int64_t>(number));
+  }
+  return out;
+}
+
 void SortFiles(CheckpointIndex& index) {
   std::vector<std::int32_t> order(index.files.size());
   std::iota(order.begin(), order.end(), 0);
@@ -64,7 +85,10 @@ Result<CheckpointIndex> ParseCheckpointIndex(std::string_view json, const std::s
   in.BeginObject();
   for (std::string_view key; problem.empty() && in.NextKey(key);) {
     if (key != "weight_map") {
+      const bool metadata = key == "metadata";
+      const std::size_t begin = in.position();
       in.Skip();
+      if (metadata && in.ok()) index.total_size = TotalSize(json.substr(begin, in.position() - begin));
       continue;
     }
     if (has_map) return bad("has two weight_map");

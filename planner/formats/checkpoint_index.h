@@ -3,15 +3,18 @@
 //   {"metadata": {"total_size": 16060522496}, "weight_map": {"lm_head.weight": "model-00004-of-00004.safetensors",
 //   ...}}
 //
-// Metadata is not read: published files have total_size 0, as a float, or not at all, so nothing may depend on it.
+// metadata.total_size is for display, and for shards that are not read: published files have it as 0, as a float, or not
+// at all.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "planner/base/result.h"
+#include "planner/base/units.h"
 
 namespace stowage {
 
@@ -20,8 +23,9 @@ struct CheckpointIndex {
     std::string tensor;
     std::int32_t file = 0;  // index into files
   };
-  std::vector<std::string> files;  // names inside the folder of the index, sorted
-  std::vector<Entry> entries;      // in the order of the file
+  std::vector<std::string> files;   // names inside the folder of the index, sorted
+  std::vector<Entry> entries;       // in the order of the file
+  std::optional<Bytes> total_size;  // when it is a positive number
 };
 
 // Refuses (kInvalidInput) two entries of one name and shard names that could leave the folder.

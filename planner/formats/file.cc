@@ -1,10 +1,12 @@
 #include "planner/formats/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -19,7 +21,7 @@ Error IoError(const std::string& path, const char* what) {
 }  // namespace
 
 Result<InputFile> InputFile::Open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe without a writer must not block
   if (fd < 0) return IoError(path, "cannot open");
   struct stat info = {};
   if (::fstat(fd, &info) != 0) {
@@ -80,6 +82,19 @@ bool IsFolder(const std::string& path) {
 bool IsFile(const std::string& path) {
   struct stat info = {};
   return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
+}
+
+std::vector<std::string> NamesIn(const std::string& folder) {
+  std::vector<std::string> out;
+  DIR* entries = ::opendir(folder.c_str());
+  if (entries == nullptr) return out;
+  while (const dirent* entry = ::readdir(entries)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") out.emplace_back(name);
+  }
+  ::closedir(entries);
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 std::string JoinPath(std::string_view folder, std::string_view name) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "planner/base/result.h"
 
@@ -36,6 +37,7 @@ Result<std::string> ReadTextFile(const std::string& path, std::int64_t limit);
 
 bool IsFolder(const std::string& path);
 bool IsFile(const std::string& path);
+std::vector<std::string> NamesIn(const std::string& folder);  // of its entries, sorted; none when it cannot be read
 std::string JoinPath(std::string_view folder, std::string_view name);
 std::string BaseName(std::string_view path);    // "config.json"; of a folder with a trailing slash, the folder's name
 std::string FolderName(std::string_view path);  // "a/b" of "a/b/c", "." of "c"

@@ -103,6 +103,7 @@ Result<GgufCheckpoint> ReadGgufCheckpoint(const std::string& path) {
     STOWAGE_TRY(GgufHeader header, ReadGgufHeader(file));
     STOWAGE_RETURN_IF_ERROR(CheckPart(header.metadata, file, part, parts));
     out.files.files.push_back(file);
+    if (part == 1) out.files.tensors.reserve(header.tensors.size());
     for (StoredTensor& t : header.tensors) {
       out.files.tensors.push_back({std::move(t.name), std::move(t.shape), {part - 1, t.offset, t.dtype}});
     }

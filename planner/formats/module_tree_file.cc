@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
@@ -321,17 +322,24 @@ class Assembler {
     return OkStatus();
   }
 
+  // Groups in the order of "tied_groups", then those that ids alone make, by their first tensors.
   void ResolveTies() {
-    std::unordered_map<TensorId, std::size_t> group_of;
+    std::map<TensorId, std::vector<TensorId>> members;  // by leader
     for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
       const auto id = static_cast<TensorId>(i);
       const TensorId owner = Leader(id);
       if (owner == id) continue;
       model_.tensors[id].tied_to = owner;
-      const auto [group, is_new] = group_of.emplace(owner, model_.tied_groups.size());
-      if (is_new) model_.tied_groups.push_back({owner});
-      model_.tied_groups[group->second].push_back(id);
+      members.try_emplace(owner, 1, owner).first->second.push_back(id);
     }
+    for (const std::vector<std::string>& group : file_.tied_groups) {
+      if (group.empty()) continue;
+      const auto listed = members.find(Leader(tensor_of_.at(group[0])));
+      if (listed == members.end()) continue;
+      model_.tied_groups.push_back(std::move(listed->second));
+      members.erase(listed);
+    }
+    for (auto& [owner, group] : members) model_.tied_groups.push_back(std::move(group));
   }
 
   const RawFile& file_;

@@ -6,7 +6,8 @@
 //
 // Order is registration order. Every field may be absent: a tensor is then float32, a scalar, persistent. Tensors are
 // tied when they have the same id (an integer or a string) or stand in one tied group; they must agree in shape and
-// dtype, and the first registered owns the storage. A node with same_module_object_as is the module of that name again,
+// dtype, and the first registered owns the storage. Model::tied_groups has the order of the file's, as accelerate's maps
+// may depend on it (infer.h). A node with same_module_object_as is the module of that name again,
 // which must come before it: it gets copies of that module's tensors and children, tied to them, and what it lists itself
 // is not read. Unknown keys are skipped.
 //

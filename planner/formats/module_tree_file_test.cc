@@ -60,6 +60,17 @@ TEST(ModuleTreeFile, EqualIdsAndTiedGroupsTieToTheFirstRegistered) {
   EXPECT_EQ(model.class_name, "Net");
 }
 
+TEST(ModuleTreeFile, TiedGroupsKeepTheirOrderBeforeThoseOfIds) {
+  const std::string w(kW);
+  const std::string e = R"("params": [{"name": "w", "shape": [2], "id": 7}])";
+  const Model model =
+      *ParseModuleTree(Tree(R"(["e", {)" + e + R"(}], ["a", {)" + w + R"(}], ["b", {)" + w + R"(}], ["c", {)" + w +
+                                R"(}], ["d", {)" + w + R"(}], ["f", {)" + e + "}]",
+                            R"(, "tied_groups": [["d.w", "b.w"], ["a.w", "c.w"]])"),
+                       "x", "m");
+  EXPECT_EQ(model.tied_groups, (std::vector<std::vector<TensorId>>{{2, 4}, {1, 3}, {0, 5}}));
+}
+
 TEST(ModuleTreeFile, AModuleRegisteredAgainIsACopyTiedToTheFirst) {
   EXPECT_EQ(Shown(Tree(R"(["a", {"class": "A", "children": [["in", {)" + std::string(kW) + R"(}]]}],
                           ["b", {"same_module_object_as": "a"}],

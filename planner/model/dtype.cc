@@ -59,6 +59,9 @@ constexpr std::array kRows = {
     Packed(DType::kNVFP4, 36, 64, "nvfp4", "NVFP4"),
     Packed(DType::kQ1_0, 18, 128, "q1_0", "Q1_0"),
     Packed(DType::kQ2_0, 18, 64, "q2_0", "Q2_0"),
+    Packed(DType::kNF4, 1, 2, "nf4", "NF4"),
+    Packed(DType::kFP4, 1, 2, "fp4", "FP4"),
+    Packed(DType::kI4, 1, 2, "int4", "INT4"),
 };
 
 constexpr bool InOrder() {

@@ -1,7 +1,7 @@
 // Element types of tensors, with the names of the formats that spell them.
 //
-// Plain types have a size for each element. Packed types, ggml's quantized ones, store blocks: a fixed number of
-// neighbouring elements of a row with their scales, so that only whole blocks have a size. A packed tensor is placed
+// Plain types have a size for each element. Packed types store blocks: ggml's hold a fixed number of neighbouring
+// elements of a row with their scales, 4-bit types two elements a byte. Only whole blocks have a size. A packed tensor is placed
 // and moved like any other; no kernel computes with one yet.
 #pragma once
 
@@ -53,6 +53,9 @@ enum class DType : std::uint8_t {
   kNVFP4,
   kQ1_0,
   kQ2_0,
+  kNF4,  // bitsandbytes', packed two to a byte; their scales are no part of the dtype (Tensor::scales)
+  kFP4,
+  kI4,
 };
 
 // How a dtype lies in memory: `elements` neighbours take `bytes`. {1, size} for a plain type.

@@ -33,6 +33,7 @@ std::int64_t Model::Parameters() const {
 }
 
 Bytes Model::CheckpointBytes() const {
+  if (stated_bytes) return *stated_bytes;
   Bytes total;
   for (const Tensor& t : tensors) {
     if (t.persistent && t.tied_to == kNoId) total += t.bytes();
@@ -40,6 +41,8 @@ Bytes Model::CheckpointBytes() const {
   for (const Tensor& t : unloaded) total += t.bytes();
   return total;
 }
+
+DType Model::ComputeDType() const { return compute_dtype.value_or(tensors.empty() ? DType::kF32 : tensors[0].dtype); }
 
 ModuleId Model::BlockOf(ModuleId module) const {
   for (ModuleId m = module; m != kNoId; m = modules[m].parent) {

@@ -39,13 +39,14 @@ struct TensorPlan {
   std::string name;
   DType dtype = DType::kF32;
   Shape shape;
+  Bytes scales;         // quantization scales stored with the rows, the same for each
   std::string device;   // the pool of the device that computes with it: "gpu0"
   std::string block;    // the no-split block it belongs to; empty: none
   std::string tied_to;  // shares the storage of; its parts are then empty
   std::vector<Residency> parts;
 
   std::int64_t Rows() const { return shape.size() < 2 ? 1 : shape[0]; }
-  Bytes bytes() const { return SizeOf(dtype, Elements(shape)); }
+  Bytes bytes() const { return SizeOf(dtype, Elements(shape)) + scales; }
 };
 
 struct ArenaPlan {

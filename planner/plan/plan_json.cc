@@ -33,6 +33,7 @@ constexpr std::size_t kMostDimensions = 16;
 
 Json WriteTensor(const TensorPlan& t) {
   Json out = {{"name", t.name}, {"dtype", Name(t.dtype)}, {"shape", t.shape}, {"device", t.device}};
+  if (t.scales > Bytes(0)) out["scales_bytes"] = t.scales.value();
   if (!t.block.empty()) out["block"] = t.block;
   if (!t.tied_to.empty()) out["tied_to"] = t.tied_to;
   Json parts = Json::array();
@@ -52,6 +53,8 @@ Json WriteTensor(const TensorPlan& t) {
 Json WriteRequest(const Request& r) {
   Json out = {{"batch", r.batch}, {"prompt_tokens", r.prompt_tokens}, {"new_tokens", r.new_tokens}};
   if (r.dtype) out["dtype"] = Name(*r.dtype);
+  if (!r.quantization.empty()) out["quantization"] = r.quantization;
+  if (r.kv) out["kv"] = Name(*r.kv);
   if (r.all_logits) out["all_logits"] = true;
   return out;
 }
@@ -113,6 +116,13 @@ DType ReadDType(JsonScanner& in) {
   return dtype.value_or(DType::kF32);
 }
 
+KvCache ReadKv(JsonScanner& in) {
+  const std::string text(in.String());
+  const std::optional<KvCache> kv = ParseKvCache(text);
+  if (!kv) in.Fail(fmt::format("{} is not dynamic, static or none", Quoted(text)));
+  return kv.value_or(KvCache::kStatic);
+}
+
 Where ReadWhere(JsonScanner& in) {
   const std::string text(in.String());
   for (const Where w : {Where::kResident, Where::kStreamed, Where::kInPlace}) {
@@ -158,6 +168,7 @@ void ReadTensor(JsonScanner& in, std::vector<TensorPlan>& tensors) {
               {Text(in, "name", kRequired, t.name),
                {"dtype", kRequired, [&] { t.dtype = ReadDType(in); }},
                {"shape", kRequired, [&] { t.shape = ReadShape(in); }},
+               {"scales_bytes", kOptional, [&] { t.scales = ReadBytes(in); }},
                Text(in, "device", kRequired, t.device),
                Text(in, "block", kOptional, t.block),
                Text(in, "tied_to", kOptional, t.tied_to),
@@ -179,6 +190,8 @@ Request ReadRequest(JsonScanner& in) {
                Count(in, "prompt_tokens", kMostTokens, r.prompt_tokens),
                Count(in, "new_tokens", kMostTokens, r.new_tokens),
                {"dtype", kOptional, [&] { r.dtype = ReadDType(in); }},
+               Text(in, "quantization", kOptional, r.quantization),
+               {"kv", kOptional, [&] { r.kv = ReadKv(in); }},
                {"all_logits", kOptional, [&] { r.all_logits = in.Boolean(); }}});
   if (in.ok() && (r.batch < 1 || r.prompt_tokens < 1)) in.Fail("the request has no sequence or no prompt");
   return r;

@@ -3,15 +3,15 @@
 //   {"stowage_plan": 2,
 //    "model": {"name", "source", "parameters", "weights_bytes", "tensors", "tensors_hash", "config": {name: text}},
 //    "machine": {…},                                                      (planner/machine/machine_json.h)
-//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "all_logits"},
+//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "quantization", "kv", "all_logits"},
 //    "strategy": "ring:268435456:rows", "runtime": "native",
 //    "budgets": {pool: bytes}, "reservations": [{"pool", "bytes"}],
 //    "arenas": [{"name", "pool", "kind", "bytes", "lower_bound"}],
-//    "tensors": [{"name", "dtype", "shape", "device", "block", "tied_to",
+//    "tensors": [{"name", "dtype", "shape", "scales_bytes", "device", "block", "tied_to",
 //                 "parts": [{"where", "phases", "pool", "arena", "offset", "rows": [begin, end]}]}],
 //    "placements": [{"name", "arena", "offset", "bytes", "phase", "alive": [first, last]}],
 //    "refused": […]}
-// Empty strings, "*" phases and whole-tensor row ranges are left out.
+// Empty strings, zero scales, "*" phases and whole-tensor row ranges are left out.
 #pragma once
 
 #include <string>

@@ -16,7 +16,13 @@ PlanFile Small() {
   p.model = "toy";
   p.strategy = "ring:65536:rows";
   p.runtime = "native";
-  p.request = {.batch = 2, .prompt_tokens = 3, .new_tokens = 4, .dtype = DType::kBF16, .all_logits = true};
+  p.request = {.batch = 2,
+               .prompt_tokens = 3,
+               .new_tokens = 4,
+               .dtype = DType::kBF16,
+               .kv = KvCache::kDynamic,
+               .all_logits = true};
+  p.request.quantization = "nf4";
   p.budgets = {{"gpu0", Bytes(64)}, {"host", Bytes(100)}};
   p.reservations = {{"gpu0", Bytes(4)}};
   p.arenas = {{"weights", "gpu0", "weights", Bytes(24), Bytes(24)}, {"ring", "gpu0", "staging", Bytes(16), Bytes(0)}};
@@ -24,6 +30,7 @@ PlanFile Small() {
                {.name = "b \"é\"", .dtype = DType::kQ4_K, .shape = {4, 256}, .device = "gpu0"},
                {.name = "c", .dtype = DType::kF32, .shape = {4, 1}, .device = "gpu0", .tied_to = "a"},
                {.name = "s", .dtype = DType::kF16, .shape = {}, .device = "gpu0"}};
+  p.tensors[1].scales = Bytes(8);
   p.tensors[0].parts = {{.pool = "gpu0", .arena = "weights", .offset = Bytes(16), .row_end = 2},
                         {Where::kStreamed, "prefill", "host", "host_weights", Bytes(0), 2, 4}};
   p.tensors[1].parts = {{Where::kInPlace, "*", "host", "", Bytes(7), 0, 4}};
@@ -54,6 +61,9 @@ TEST(PlanJson, ReadsBackWhatItWrote) {
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(Dump(back->plan), Dump(file.plan));
   EXPECT_EQ(back->model, file.model);
+  EXPECT_EQ(back->plan.request.quantization, "nf4");
+  EXPECT_EQ(back->plan.request.kv, KvCache::kDynamic);
+  EXPECT_EQ(back->plan.tensors[1].bytes(), file.plan.tensors[1].bytes());
   EXPECT_EQ(WritePlanJson(*back), WritePlanJson(file));
 }
 

@@ -12,11 +12,11 @@ namespace {
 constexpr std::int64_t kIdBytes = 4;  // token ids are int32
 
 // Input, matrix rows, bias rows and output columns, each once; an accumulating kernel also reads what it adds to.
-AffineBytes LinearBytes(const Kernel& k) {
+// `row` is one row of the matrix as stored: a quantized one is read as it is and dequantized on the way.
+AffineBytes LinearBytes(const Kernel& k, Bytes row) {
   const std::int64_t rows = k.row_end - k.row_begin;
-  const std::int64_t elements =
-      k.rows * k.k + rows * k.k + (k.has_bias ? rows : 0) + k.rows * rows * (k.accumulate ? 2 : 1);
-  return SizeOf(k.dtype, elements);
+  const std::int64_t elements = k.rows * k.k + (k.has_bias ? rows : 0) + k.rows * rows * (k.accumulate ? 2 : 1);
+  return SizeOf(k.dtype, elements) + row * rows;
 }
 
 // Walks the op graph once, fusing as it goes. `home_` maps each op-graph value to the activation that holds it and the
@@ -60,7 +60,8 @@ class Realizer {
     return {Operand::Source::kActivation, home.activation, AffineBytes(home.offset), AffineBytes(value(id).bytes())};
   }
   Operand Weight(TensorId t) const {
-    return {Operand::Source::kWeight, Owner(t), AffineBytes(0), AffineBytes(model_.tensors[t].bytes())};
+    const Tensor& tensor = model_.tensors[t];
+    return {Operand::Source::kWeight, Owner(t), AffineBytes(0), AffineBytes(tensor.RowBytes() * tensor.Rows())};
   }
   Operand Fresh(ValueId id) {
     home_[id] = {static_cast<std::int32_t>(program_.activations.size()), 0};
@@ -179,7 +180,7 @@ class Realizer {
       AddWork(k, *add);
       k.accumulate = true;
       home_[op.outputs[0]] = home_[residual];
-      k.bytes = LinearBytes(k);
+      k.bytes = LinearBytes(k, model_.tensors[op.weights[0]].RowBytes());
       reads.push_back(Read(residual));
       Operand y = InPlace(add->outputs[0], residual);
       Emit(std::move(k), op, std::move(reads), {y});
@@ -365,7 +366,7 @@ NativeKernel RowTile(const NativeKernel& linear, std::int64_t row_begin, std::in
   k.row_begin = row_begin;
   k.row_end = row_end;
   k.flops.base *= share;
-  k.bytes = LinearBytes(k);
+  k.bytes = LinearBytes(k, Bytes(tile.reads[1].bytes.base / k.n));
   const std::size_t weights = k.has_bias ? 2 : 1;
   for (std::size_t r = 1; r <= weights; ++r) {
     const std::int64_t row_bytes = tile.reads[r].bytes.base / k.n;

@@ -99,6 +99,9 @@ struct TorchProgram {
   std::int64_t buffers = 0;      // offloaded: buffers that the hooks moved to the device when they were attached
 };
 
+// Pass::keeps_cache false is use_cache=False as generate() runs it, with an attention mask of ones: keys and values die with
+// their layer's attention.
+//
 // Iteration i of a decode pass has pass.past + i * pass.past_step positions in its cache; all sizes are affine in i.
 // kInvalidInput: a family or an option of one that is not realized, more than one new token over a cache, a module or
 // weight that the Python class has and the model lacks.

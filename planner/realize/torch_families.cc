@@ -33,6 +33,8 @@ Status CheckPass(const Model& model, const Pass& pass) {
   };
   if (pass.batch < 1) return refuse(fmt::format("batch is {}, at least 1 is needed", pass.batch));
   if (pass.tokens < 1) return refuse(fmt::format("a pass of {} tokens, at least 1 is needed", pass.tokens));
+  if (!pass.keeps_cache && pass.past > 0)
+    return refuse(fmt::format("a pass that keeps no cache over {} positions", pass.past));
   if (pass.past < 0) return refuse(fmt::format("a cache of {} positions", pass.past));
   if (pass.past > 0 && pass.tokens > 1) {
     return refuse(

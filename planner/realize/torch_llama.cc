@@ -25,10 +25,12 @@ Ref Attention(TorchWords& t, std::size_t layer, const Ref& hidden_states, const 
     query = std::move(q_embed);
     key = std::move(k_embed);
   }
-  const KeyValues& kv = t.Append(layer, key, value);
-  key = kv.keys;
-  value = kv.values;
-  Ref attn_output = t.Attention(query, kv);
+  {
+    const KeyValues kv = t.Append(layer, key, value);
+    key = kv.keys;
+    value = kv.values;
+  }
+  Ref attn_output = t.Attention(query, {key, value});
   attn_output = t.Linear("o_proj", attn_output);
   query.Drop();
   key.Drop();

@@ -150,7 +150,8 @@ Pass PassOf(const Golden& golden) {
           .batch = golden.Number("batch"),
           .tokens = golden.Number("tokens"),
           .past = past,
-          .past_step = past > 0 ? 1 : 0};
+          .past_step = past > 0 ? 1 : 0,
+          .keeps_cache = golden.facts.count("cached") == 0};
 }
 
 Model SmallLlama() {

@@ -241,7 +241,8 @@ void TorchWords::AppendTo(Ref& cached, const Ref& states) {
   eager.SetRole(cached, TorchRole::kCache);
 }
 
-const KeyValues& TorchWords::Append(std::size_t layer, const Ref& key, const Ref& value) {
+KeyValues TorchWords::Append(std::size_t layer, const Ref& key, const Ref& value) {
+  if (!pass.keeps_cache) return {key, value};
   KeyValues& kv = cache[layer];
   if (kv.keys.id() == kNoId) {  // lazy_initialization: two empty tensors
     kv.keys = eager.Empty("_to_copy.default", Of(0));
@@ -273,6 +274,7 @@ void TorchWords::KeepOutput(Ref ref) {
 }
 
 void TorchWords::KeepCache() {
+  if (!pass.keeps_cache) return;
   for (KeyValues& layer : cache) {
     program_->cache.push_back(layer.keys.id());
     program_->cache.push_back(layer.values.id());

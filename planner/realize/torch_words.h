@@ -79,8 +79,8 @@ class TorchWords {
   Rotary RotaryEmbedding(std::string_view name, const Ref& position_ids);  // LlamaRotaryEmbedding
   Ref Rotate(const Ref& x, const Rotary& rotary);                          // (x * cos) + (rotate_half(x) * sin)
   void AdoptCache(std::int64_t width);  // before a decode pass: `width` elements a position and sequence
-  // past_key_values.update(key, value, layer): DynamicLayer grows by concatenation.
-  const KeyValues& Append(std::size_t layer, const Ref& key, const Ref& value);
+  // past_key_values.update(key, value, layer): DynamicLayer grows by concatenation. Without a cache: what came in.
+  KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);
   // scaled_dot_product_attention by a fused kernel, without a mask: the output, and the log-sum-exp that goes at once.
   Ref Attention(const Ref& query, const KeyValues& kv);
 

@@ -31,6 +31,7 @@ std::vector<bool> SharedTensors(const Model& model) {
 }
 
 std::optional<Bytes> CachesOf(const Model& model, const Request& request) {
+  if (request.kv == KvCache::kNone) return Bytes(0);
   if (model.shape.layers == 0 || CacheBytesPerPosition(model) == Bytes(0)) return std::nullopt;
   return CacheBytes(model, request.CachePositions()) * request.batch;
 }
@@ -41,7 +42,8 @@ std::optional<Bytes> CachesOf(const Model& model, const Request& request) {
 void AddActivations(const Model& model, const Request& request, DType dtype, RequestSizes& out) {
   const TransformerShape& s = model.shape;
   if (s.hidden == 0 || s.vocab == 0) return;
-  const std::int64_t rows = request.prompt_tokens * request.batch;
+  const std::int64_t tokens = request.kv == KvCache::kNone ? request.CachePositions() : request.prompt_tokens;
+  const std::int64_t rows = tokens * request.batch;
   const std::int64_t heads = (2 * s.heads + 2 * s.kv_heads) * s.head_dim;
   const std::int64_t mlp = s.experts > 0 ? 0 : s.intermediate;  // experts work on their rows in turn
   const std::int64_t native = 2 * s.hidden + std::max(2 * mlp, heads);
@@ -116,7 +118,8 @@ RequestSizes SizesOf(const Model& model, const Request& request) {
   }
   out.kv = CachesOf(model, request);
   const auto batch = static_cast<double>(request.batch);
-  out.decode = Flops(2 * (body + head) * batch);
+  const double again = request.kv == KvCache::kNone ? static_cast<double>(request.prompt_tokens + 1) : 1;
+  out.decode = Flops(2 * (body * again + head) * batch);
   out.prefill = Flops(2 * (body * static_cast<double>(request.prompt_tokens) + head) * batch);
   AddActivations(model, request, MainDType(model), out);
   return out;

@@ -47,6 +47,9 @@ struct PlanningTask {
   std::int64_t FirstPass() const { return request.DecodePasses() - LoweredPasses(); }
 };
 
+// kInvalidInput: the runtime has no such cache. Native: static; torch: dynamic, or none.
+Status CheckKvCache(const Request& request, std::string_view runtime);
+
 struct Lowered {
   Plan plan;
   Schedule schedule;

@@ -71,17 +71,24 @@ LlamaConfig ConfigOf(const LlamaRow& row) {
 }
 
 // "meta-llama/Llama-3.1-8B-Instruct" -> "llama3.18b", without dots "llama318b". No two names of the table become the
-// same with dots (see the test); without, opt-1.3b and opt-13b would.
+// same with dots (see the test); without, opt-1.3b and opt-13b would. Tuned models have the sizes of their base model:
+// "Mistral-7B-Instruct-v0.3" is "Mistral-7B-v0.3".
 std::string Canonical(std::string_view name, bool dots) {
-  std::string out;
+  std::vector<std::string> words(1);
   for (const char c : name.substr(name.rfind('/') + 1)) {
-    if (std::isalnum(static_cast<unsigned char>(c)) || (dots && c == '.'))
-      out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (std::isalnum(static_cast<unsigned char>(c))) {
+      words.back() += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    } else if (c != '.') {
+      words.emplace_back();
+    } else if (dots) {
+      words.back() += c;
+    }
   }
+  std::erase_if(words, [](const std::string& w) { return w.empty() || w == "instruct" || w == "chat"; });
+  const auto is_ending = [](const std::string& w) { return w == "hf" || w == "it" || w == "base"; };
+  while (!words.empty() && is_ending(words.back())) words.pop_back();
+  std::string out = Join(words, "");
   if (out.starts_with("meta")) out.erase(0, 4);
-  for (const std::string_view ending : {"hf", "instruct", "chat", "base"}) {
-    if (out.ends_with(ending)) out.erase(out.size() - ending.size());
-  }
   return out;
 }
 
@@ -130,6 +137,16 @@ std::string Suggestion(std::string_view name) {
                          : fmt::format("; did you mean '{}'?", nearest);
 }
 
+Result<Model> Built(const Known& row) {
+  if (row.llama == nullptr) {
+    STOWAGE_TRY(const HfConfig config, HfConfig::Parse(row.facts, row.name));
+    return BuildModel(config, row.name);
+  }
+  const LlamaConfig config = ConfigOf(*row.llama);
+  STOWAGE_CHECK(CheckLlamaConfig(config, row.name).ok());
+  return BuildLlama(config, row.name);
+}
+
 }  // namespace
 
 std::vector<ZooEntry> ZooEntries() {
@@ -144,18 +161,19 @@ std::vector<ZooEntry> ZooEntries() {
 
 bool IsInZoo(std::string_view name) { return Find(name).has_value(); }
 
+std::string ZooName(std::string_view name) {
+  const std::optional<Known> row = Find(name);
+  return row ? row->name : "";
+}
+
 Result<Model> ZooModel(std::string_view name) {
   const std::optional<Known> row = Find(name);
   if (!row) {
     return Error{ErrorCode::kInvalidInput, fmt::format("unknown model '{}'{}", name, Suggestion(name))};
   }
-  if (row->llama == nullptr) {
-    STOWAGE_TRY(const HfConfig config, HfConfig::Parse(row->facts, row->name));
-    return BuildModel(config, row->name);
-  }
-  const LlamaConfig config = ConfigOf(*row->llama);
-  STOWAGE_CHECK(CheckLlamaConfig(config, row->name).ok());
-  return BuildLlama(config, row->name);
+  Result<Model> model = Built(*row);
+  if (model) model->origin = fmt::format("the zoo's facts of {}", row->hub_id);
+  return model;
 }
 
 }  // namespace stowage

@@ -56,6 +56,10 @@ TEST(Zoo, ForgivesSpelling) {
     EXPECT_EQ(model->name, "llama-3.1-8b") << name;
   }
   EXPECT_EQ(ZooModel("meta-llama/Llama-2-7b-chat-hf")->name, "llama-2-7b");
+  EXPECT_EQ(ZooModel("Llama 3.1 8B")->name, "llama-3.1-8b");
+  EXPECT_EQ(ZooModel("google/gemma-2-9b-it")->name, "gemma-2-9b");
+  EXPECT_EQ(ZooModel("mistralai/Mistral-7B-Instruct-v0.3")->name, "mistral-7b-v0.3");
+  EXPECT_EQ(ZooModel("mistralai/Mixtral-8x7B-Instruct-v0.1")->name, "mixtral-8x7b");
 }
 
 TEST(Zoo, EveryNameAliasAndHubIdFindsItsOwnModel) {
@@ -72,6 +76,21 @@ TEST(Zoo, SuggestsTheNearestNameForAnUnknownOne) {
   EXPECT_EQ(model.error().message, "unknown model 'lama-8b'; did you mean 'llama-8b'?");
   EXPECT_NE(ZooModel("zzzzzzzzzzzz").error().message.find("(known: llama-2-7b, llama-2-13b, "), std::string::npos);
   EXPECT_FALSE(ZooModel(""));
+}
+
+TEST(Zoo, HoldsEveryLanguageModelOfTheSharedConfigs) {
+  const char* shared = std::getenv("STOWAGE_SHARED");
+  if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
+  const std::set<std::string> other_files = {"falcon-40b-RefinedWeb", "falcon-7b-instruct-resaved",
+                                             "t5-xxl-encoder-without-feed_forward_proj"};  // of models it holds
+  int seen = 0;
+  for (const std::string& file : NamesIn(JoinPath(shared, "data/models"))) {
+    if (!file.ends_with(".json")) continue;
+    const std::string name = file.substr(0, file.size() - 5);
+    ++seen;
+    EXPECT_NE(IsInZoo(name), other_files.contains(name)) << name;
+  }
+  EXPECT_GE(seen, 60);
 }
 
 TEST(LoadModel, SaysThatAPathDoesNotExist) {

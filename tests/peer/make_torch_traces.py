@@ -26,8 +26,18 @@ SYNTHETIC = {
     "biased": TINY | {"attention_bias": True, "mlp_bias": True, "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 22, "hidden_size": 72},
     "attention-bias": TINY | {"attention_bias": True, "num_key_value_heads": 1},
     "one-layer": TINY | {"num_hidden_layers": 1, "mlp_bias": True, "hidden_size": 100, "num_attention_heads": 5, "num_key_value_heads": 5, "head_dim": 20},
+    "uncached": TINY | {"use_cache": False},
     "headless": TINY | {"architectures": ["LlamaModel"], "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
 }
+# Without a cache and without an attention mask, transformers takes the rows for packed sequences and makes a mask. generate() gives it a mask of
+# ones, which it drops again after looking at it; the recorder's tensors cannot be looked at.
+UNCACHED = """
+import runpy, sys
+import transformers.masking_utils
+transformers.masking_utils.find_packed_sequence_indices = lambda position_ids: None
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # name: model, tokens, then what differs from batch 1, past 0, bfloat16, no offload, no module marks
 GOLDENS = {
     "llama-2-7b.prefill": ("llama-2-7b", 512, {}),
@@ -55,6 +65,8 @@ GOLDENS = {
     "biased.prefill.one-token.sequential": ("biased", 1, {"offload": "sequential"}),
     "attention-bias.decode": ("attention-bias", 1, {"past": 9}),
     "one-layer.prefill.sequential": ("one-layer", 8, {"offload": "sequential"}),
+    "uncached.prefill.modules": ("uncached", 32, {"no-cache": True, "modules": True}),
+    "uncached.prefill.sequential": ("uncached", 17, {"no-cache": True, "batch": 2, "offload": "sequential"}),
     "headless.prefill": ("headless", 12, {"modules": True}),
     "headless.decode.sequential": ("headless", 1, {"past": 12, "offload": "sequential"}),
 }
@@ -90,6 +102,8 @@ def header(config, trace, request):
         "mlp_bias": int(config.get("mlp_bias", False)),
     }
     facts |= {key: request[key] for key in ("dtype", "batch", "tokens", "past", "offload")} | {"modules": int(request["modules"])}
+    if not config.get("use_cache", True):
+        facts["cached"] = 0
     facts |= {key: trace[key] for key in ("parameters_bytes", "kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
     versions = " ".join(f"{name} {version}" for name, version in trace["versions"].items())
     return [f"# recorded with {versions}", *(f"{key} {value}" for key, value in facts.items()), f"events {len(trace['events'])}"]
@@ -100,7 +114,8 @@ def make(recorder, configs, out, name):
     config = SYNTHETIC.get(model) or json.load(open(os.path.join(configs, model + ".json")))
     with tempfile.TemporaryDirectory() as folder:
         json.dump(config, open(os.path.join(folder, "config.json"), "w"))
-        command = [sys.executable, recorder, folder, "--tokens", str(tokens), "--out", os.path.join(folder, "trace.json")]
+        program = [recorder] if config.get("use_cache", True) else ["-c", UNCACHED, recorder]
+        command = [sys.executable, *program, folder, "--tokens", str(tokens), "--out", os.path.join(folder, "trace.json")]
         for key, value in changes.items():
             command += [f"--{key}"] if value is True else [f"--{key}", str(value)]
         subprocess.run(command, check=True)

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "planner/quant/scheme.h"
 #include "tools/common/options.h"
 
 namespace stowage {
@@ -96,7 +97,7 @@ TEST(CommandLine, RefusesAbsurdNumbersAndNamesThem) {
             "--prompt: must be a whole number from 1 to 16777216, not '99999999999999999999'");
   EXPECT_EQ(refusal("--new", "-1"), "--new: must be a whole number from 0 to 16777216, not '-1'");
   EXPECT_EQ(refusal("--new", "12 "), "--new: must be a whole number from 0 to 16777216, not '12 '");
-  EXPECT_EQ(refusal("--dtype", "bf17"), "--dtype: 'bf17' is not a dtype; bf16, fp16 and fp32 are");
+  EXPECT_EQ(refusal("--dtype", "bf17"), "--dtype: 'bf17' is not known; known are " + KnownFormats());
 }
 
 TEST(CommandLine, RefusesAValueForAFlag) {
@@ -114,17 +115,17 @@ TEST(CommandLine, HelpShowsOptionsAndExamples) {
       "\n"
       "usage: plan --model TEXT [options]\n"
       "\n"
-      "  --model TEXT        a known model (llama-8b), or a folder with config.json (required)\n"
-      "  --gpu TEXT          15GB, t4, rtx4090:22GiB, 2x24GiB, several with commas, or auto: this computer's; may be "
-      "repeated (required without --machine)\n"
+      "  --model TEXT        a known name (llama-8b), folder, file, or org/name in the Hugging Face cache (required)\n"
+      "  --gpu TEXT          15GB, t4, rtx4090:22GiB, 2x24GiB, several with commas, or auto: this computer's; may be repeated (required without --machine)\n"
       "  --cpu TEXT          host memory to use, such as 30GB; without it what is available here\n"
       "  --disk TEXT         disk space to use, such as 500GB; without it what is free at --disk-path\n"
       "  --disk-path TEXT    the folder whose disk is meant (the current one)\n"
       "  --machine TEXT      a file with rates and budgets that replace those of the table; sizes given here win\n"
-      "  --dtype TEXT        bf16, fp16 or fp32; without it as the checkpoint holds it\n"
+      "  --dtype TEXT        bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m and more; auto, or without it, as the checkpoint holds it\n"
       "  --batch N           sequences at once (1)\n"
       "  --prompt N          tokens of each prompt (512)\n"
       "  --new N             tokens to generate for each sequence (128)\n"
+      "  --kv TEXT           dynamic, static, or none: the whole context again for each token; without it each runtime's own\n"
       "  --strategy TEXT     resident, ring or sequential-offload\n"
       "  --json              print JSON\n"
       "  --completion SHELL  a completion script for bash, zsh or fish\n"

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "planner/base/text.h"
+#include "planner/quant/scheme.h"
 #include "tools/common/read_number.h"
 
 namespace stowage {
@@ -22,7 +23,7 @@ Result<std::int64_t> ReadNumber(std::string_view text, std::int64_t least, std::
 }
 
 void AddModelOption(CommandLine& line, std::string* model) {
-  line.Option("--model", model, "a known model (llama-8b), or a folder with config.json");
+  line.Option("--model", model, "a known name (llama-8b), folder, file, or org/name in the Hugging Face cache");
   line.Require("--model");
 }
 
@@ -37,23 +38,33 @@ void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required) 
   line.Replaces("--machine", {}, {"--gpu"});
 }
 
-void AddRequestOptions(CommandLine& line, Request* request) {
+void AddFormatOption(CommandLine& line, Request* request) {
   line.Option(
       "--dtype",
       [request](const std::string& text) -> Status {
-        const std::optional<DType> dtype = ParseDType(text);
-        if (!dtype) {
-          return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is not a dtype; bf16, fp16 and fp32 are", text)};
-        }
-        request->dtype = dtype;
+        STOWAGE_TRY(const NumberFormat format, ParseNumberFormat(text));
+        request->dtype = format.dtype;
+        request->quantization = format.scheme == nullptr ? "" : format.scheme->name;
         return OkStatus();
       },
-      "bf16, fp16 or fp32; without it as the checkpoint holds it");
+      "bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m and more; auto, or without it, as the checkpoint holds it");
+}
+
+void AddRequestOptions(CommandLine& line, Request* request) {
+  AddFormatOption(line, request);
   line.Option("--batch", &request->batch, 1, kMostBatch, fmt::format("sequences at once ({})", request->batch));
   line.Option("--prompt", &request->prompt_tokens, 1, kMostTokens,
               fmt::format("tokens of each prompt ({})", request->prompt_tokens));
   line.Option("--new", &request->new_tokens, 0, kMostTokens,
               fmt::format("tokens to generate for each sequence ({})", request->new_tokens));
+  line.Option(
+      "--kv",
+      [request](const std::string& text) -> Status {
+        request->kv = ParseKvCache(text);
+        if (request->kv) return OkStatus();
+        return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is not a cache; dynamic, static and none are", text)};
+      },
+      "dynamic, static, or none: the whole context again for each token; without it each runtime's own");
 }
 
 void AddJsonOption(CommandLine& line, bool* json) { line.Flag("--json", json, "print JSON"); }

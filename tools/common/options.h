@@ -16,7 +16,9 @@ constexpr std::int64_t kMostTokens = 16'777'216;
 void AddModelOption(CommandLine& line, std::string* model);  // --model, required
 // --gpu (may be repeated), --cpu, --disk, --disk-path, --machine
 void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required = true);
-void AddRequestOptions(CommandLine& line, Request* request);  // --dtype, --batch, --prompt, --new
+// --dtype alone: sets Request::dtype or Request::quantization.
+void AddFormatOption(CommandLine& line, Request* request);
+void AddRequestOptions(CommandLine& line, Request* request);  // --dtype, --batch, --prompt, --new, --kv
 void AddJsonOption(CommandLine& line, bool* json);            // --json
 
 // "1,2,3": what `execute --tokens` takes. kInvalidInput: empty, not a number, negative.

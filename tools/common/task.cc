@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "planner/base/text.h"
-#include "planner/families/families.h"
 #include "planner/formats/file.h"
+#include "planner/quant/quantize.h"
 #include "planner/strategy/registry.h"
-#include "planner/zoo/zoo.h"
 #include "tools/common/gpus.h"
 #include "tools/common/host.h"
+#include "tools/common/model_source.h"
 #include "tools/common/options.h"
 
 namespace stowage {
@@ -40,15 +40,13 @@ Status ResolveAuto(MachineSpec& spec) {
 }
 
 Result<Model> LoadModelFor(const std::string& what, const Request& request, bool any_weights) {
-  STOWAGE_TRY(Model model, LoadModel(what));
+  STOWAGE_TRY(Model model, LoadNamedModel(what));
   if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(model));
-  if (request.dtype) {
-    if (!Computable(*request.dtype)) {
-      return Error{ErrorCode::kInvalidInput,
-                   fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*request.dtype))};
-    }
-    SetDType(model, *request.dtype);
+  if (request.dtype && !Computable(*request.dtype)) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*request.dtype))};
   }
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
   const std::int64_t positions = model.shape.max_positions;  // 0: of an architecture that is not known
   if (positions > 0 && request.prompt_tokens + request.new_tokens > positions) {
     return Error{ErrorCode::kInvalidInput,

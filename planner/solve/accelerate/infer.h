@@ -7,8 +7,9 @@
 //   WriteDeviceMap(inferred.map, tree);
 //
 // The rules, and what is odd about them, are those of accelerate 1.15 and transformers 5.23 (device_map.md section 1),
-// checked against both by tests/peer/device_maps.py. What they leave open is fixed here: the order of tied groups (by
-// their first names on the walk). `_no_placement_params`, which one experimental model of transformers sets, is not
+// checked against both by tests/peer/device_maps.py. What they leave open is fixed here: the order of tied groups.
+// accelerate takes them from a Python set of names, so it changes with PYTHONHASHSEED, and seldom the map with it; here it
+// is that of a module tree file's "tied_groups", else of their first names on the walk. `_no_placement_params`, which one experimental model of transformers sets, is not
 // there.
 #pragma once
 

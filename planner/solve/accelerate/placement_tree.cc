@@ -21,6 +21,9 @@ class TreeBuilder {
       return std::move(tree_);
     }
     FindOriginals();
+    for (const std::vector<TensorId>& group : model_.tied_groups) {
+      if (group_of_.try_emplace(Storage(group[0]), groups_.size()).second) groups_.emplace_back();
+    }
     AddModule(0);
     for (std::vector<NodeId>& group : groups_) {
       if (group.size() < 2) continue;

@@ -49,7 +49,8 @@ struct Node {
 struct PlacementTree {
   // Pre-order: [0] is the root, a module's own tensors come before its children. No two nodes have one name.
   std::vector<Node> nodes;
-  // Parameters that have several names, in the order of the first one on the walk; the names of a group sorted.
+  // Parameters that have several names, in the order of Model::tied_groups, others after them by the first name on the
+  // walk; the names of a group sorted.
   std::vector<std::vector<NodeId>> tied_groups;
 
   bool IsInside(NodeId node, NodeId of) const { return node > of && node < nodes[of].end; }

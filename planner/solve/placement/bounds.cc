@@ -9,7 +9,28 @@ namespace stowage::placement {
 
 Time Join(const Tables& t, Time a, Time b) { return t.latency() ? std::min(a + b, kInfinite) : std::max(a, b); }
 
-Bounds MakeBounds(const Tables& t) {
+const RunCache::Rows& RunCache::Of(const Tables& t, int device) {
+  by_device_.resize(t.devices);
+  for (const Entry& e : by_device_[device]) {
+    if (e.budget == t.budget[device] && e.fixed == t.fixed[device] && e.transient == t.pinned_transient[device] &&
+        e.staging == t.pinned_staging[device] && e.stream == t.stream[device]) {
+      return e.rows;
+    }
+  }
+  // Places of one tie on one device come one after the other: the first entry, of no tie there, and the last suffice.
+  if (by_device_[device].size() > 1) by_device_[device].pop_back();
+  Entry& e = by_device_[device].emplace_back(Entry{
+      t.budget[device], t.fixed[device], t.pinned_transient[device], t.pinned_staging[device], t.stream[device], {}});
+  e.rows.streamed.resize(static_cast<std::size_t>(t.n) * (t.n + 1));
+  e.rows.last.resize(t.n);
+  int resident_end = 0;
+  for (int begin = 0; begin < t.n; ++begin) {
+    e.rows.last[begin] = BoundStreams(t, device, begin, &e.rows.streamed[begin * (t.n + 1)], &resident_end);
+  }
+  return e.rows;
+}
+
+Bounds MakeBounds(const Tables& t, RunCache* cache) {
   const int d = t.devices, n = t.n;
   Bounds b;
   b.gpu.assign(d, std::vector<Time>(n + 1, kInfinite));
@@ -18,11 +39,20 @@ Bounds MakeBounds(const Tables& t) {
   for (auto& row : b.gpu) row[n] = 0;
   for (auto& row : b.cpu) row[n] = 0;
   std::vector<Time> runs(n + 1);
+  std::vector<const RunCache::Rows*> rows(d, nullptr);
+  for (int c = 0; cache != nullptr && c < d; ++c) {
+    if (t.device_class[c] == c) rows[c] = &cache->Of(t, c);
+  }
   for (int i = n - 1; i >= 0; --i) {
     for (int c = 0; c < d; ++c) {
       if (t.device_class[c] != c) continue;
-      int resident_end = 0;
-      const int last = BoundRuns(t, c, i, runs, &resident_end);
+      int resident_end = 0, last = 0;
+      if (rows[c] != nullptr) {
+        last = rows[c]->last[i];
+        AddRunTimes(t, c, i, last, &rows[c]->streamed[i * (n + 1)], runs);
+      } else {
+        last = BoundRuns(t, c, i, runs, &resident_end);
+      }
       for (int q = c; q < d; ++q) {
         if (t.device_class[q] != c) continue;
         Time best = kInfinite;
@@ -57,8 +87,8 @@ Bounds MakeBounds(const Tables& t) {
 
 Time Refund(const Tables& t) { return t.host_penalty > 0 ? t.Penalty(t.host_room) + 2 : 0; }
 
-Bounds BestBounds(Tables& t) {
-  Bounds best = MakeBounds(t);
+Bounds BestBounds(Tables& t, RunCache* cache) {
+  Bounds best = MakeBounds(t, cache);
   if (!t.host_binds || !t.latency()) return best;
   std::set<double> rates;
   for (const Kind& k : t.kinds) {

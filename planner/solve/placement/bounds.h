@@ -19,11 +19,32 @@ struct Bounds {
   Time Root() const { return cpu[0][0]; }
 };
 
-Bounds MakeBounds(const Tables& t);
+// What streaming adds to every run on some device, kept for tables that are equal in all that it depends on: those of
+// one problem with its ties in different places.
+class RunCache {
+ public:
+  struct Rows {
+    std::vector<Time> streamed;  // [begin][end]
+    std::vector<int> last;       // [begin]
+  };
+  // The rows of `device`, worked out if they are not known. Valid until the next call.
+  const Rows& Of(const Tables& t, int device);
+
+ private:
+  struct Entry {
+    std::int64_t budget, fixed, transient, staging;
+    std::vector<Time> stream;
+    Rows rows;
+  };
+  std::vector<std::vector<Entry>> by_device_;
+};
+
+// `cache`: of tables of the same problem and tied units; nullptr: none.
+Bounds MakeBounds(const Tables& t, RunCache* cache = nullptr);
 
 // The bounds under the penalty of host bytes, set in `t`, that makes the root's bound best: of those at which a unit is
 // indifferent between host and disk, or CPU and disk.
-Bounds BestBounds(Tables& t);
+Bounds BestBounds(Tables& t, RunCache* cache = nullptr);
 
 // The host room's worth under the penalty, rounded so that a bound less this stays a bound.
 Time Refund(const Tables& t);

@@ -17,7 +17,7 @@ Error Invalid(std::string message) { return {ErrorCode::kInvalidInput, std::move
 struct Unit {
   std::vector<std::string> names;
   std::vector<TensorId> tensors;
-  bool block = false;
+  std::int64_t block = -1;  // which no-split block, counted along the chain
 };
 
 bool RunsAfterTheLayers(std::string_view name) {
@@ -52,13 +52,13 @@ class Cutter {
     const Module& module = model_.modules[m];
     const bool block = no_split_.count(module.class_name) > 0;
     if (block || module.children.empty()) {
-      Unit unit{{module.name}, {}, block};
+      Unit unit{{module.name}, {}, block ? blocks_++ : -1};
       Collect(m, unit.tensors);
       const bool weights =
           std::any_of(unit.tensors.begin(), unit.tensors.end(), [&](TensorId t) { return !model_.tensors[t].buffer; });
       return Add(std::move(unit), weights);
     }
-    for (const TensorId t : module.tensors) Add({{model_.tensors[t].name}, {t}, false}, !model_.tensors[t].buffer);
+    for (const TensorId t : module.tensors) Add({{model_.tensors[t].name}, {t}, -1}, !model_.tensors[t].buffer);
     std::vector<ModuleId> order = module.children;
     const bool late = std::any_of(order.begin(), order.end(), [&](ModuleId c) { return has_block_[c]; });
     if (late) {
@@ -82,6 +82,7 @@ class Cutter {
   std::set<std::string> no_split_;
   std::vector<bool> has_block_;
   std::vector<Unit> units_;
+  std::int64_t blocks_ = 0;
 };
 
 struct Rates {
@@ -136,13 +137,13 @@ class Chain {
 
   Result<ModelChain> Make() {
     const std::vector<Unit> units = Cutter(model_).Run();
-    blocks_ = std::count_if(units.begin(), units.end(), [](const Unit& u) { return u.block; });
+    blocks_ = std::count_if(units.begin(), units.end(), [](const Unit& u) { return u.block >= 0; });
     if (blocks_ == 0) return Invalid(fmt::format("'{}': no module is known as a no-split block", model_.name));
     ModelChain chain;
     std::int64_t done = 0;
     for (std::size_t i = 0; i < units.size(); ++i) {
-      done += units[i].block ? 1 : 0;
-      chain.problem.units.push_back(UnitOf(units[i], done == blocks_ && !units[i].block && i + 1 == units.size()));
+      done += units[i].block >= 0 ? 1 : 0;
+      chain.problem.units.push_back(UnitOf(units[i], done == blocks_ && units[i].block < 0 && i + 1 == units.size()));
       chain.names.push_back(units[i].names);
     }
     Devices(chain.problem);
@@ -174,6 +175,10 @@ class Chain {
     return Duration(k, 0, rate) * pass.times;
   }
 
+  Bytes CacheOf(const Unit& unit, std::int64_t positions) const {
+    return unit.block >= 0 && options_.layer_cache ? options_.layer_cache(unit.block, positions) : Bytes(0);
+  }
+
   Seconds UnitTime(const Unit& unit, bool head, const ComputeRate& rate) const {
     Seconds time;
     for (const MeanPass& pass : passes_) {
@@ -181,9 +186,9 @@ class Chain {
       for (const TensorId t : unit.tensors) {
         if (!model_.tensors[t].buffer) time += TensorTime(model_.tensors[t], pass, rows, rate);
       }
-      if (!unit.block) continue;
+      if (unit.block < 0) continue;
       Kernel cache;
-      cache.bytes = options_.cache_per_position * (pass.sequences * pass.context) / blocks_;
+      cache.bytes = CacheOf(unit, pass.context) * pass.sequences;
       time += Duration(cache, 0, rate) * pass.times;
     }
     return time;
@@ -205,8 +210,8 @@ class Chain {
     u.staging = u.weights;
     const std::int64_t rows = request_.batch * request_.prompt_tokens;
     u.boundary = SizeOf(dtype, rows * model_.shape.hidden);
-    if (unit.block) {
-      u.state = options_.cache_per_position * (request_.batch * request_.CachePositions()) / blocks_;
+    if (unit.block >= 0) {
+      u.state = CacheOf(unit, request_.CachePositions()) * request_.batch;
       u.transient = SizeOf(dtype, rows * (4 * model_.shape.hidden + 3 * model_.shape.intermediate));
     } else if (head) {
       const std::int64_t logits = (request_.all_logits ? rows : request_.batch) * model_.shape.vocab;
@@ -216,12 +221,14 @@ class Chain {
     for (const MeanPass& pass : passes_) passes += pass.times;
     for (std::size_t g = 0; g < rates_.gpu.size(); ++g) {
       const TransferRate& link = rates_.link[g];
-      const Seconds over_link = Duration(u.weights, link, link.pageable > BytesPerSecond(0)) * passes;
+      const bool native = options_.runtime == ChainRuntime::kNative;
+      const bool streams = native || g == 0;
+      const Seconds over_link = Duration(u.weights, link, !native && link.pageable > BytesPerSecond(0)) * passes;
       u.seconds.push_back(UnitTime(unit, head, rates_.gpu[g]));
-      u.host_stream.push_back(over_link);
-      u.disk_stream.push_back(over_link + Duration(u.weights, rates_.disk) * passes);
+      u.host_stream.push_back(streams ? over_link : kNeverSeconds);
+      u.disk_stream.push_back(streams ? over_link + Duration(u.weights, rates_.disk) * passes : kNeverSeconds);
     }
-    if (options_.compute_on_cpu) u.cpu_seconds = UnitTime(unit, head, rates_.cpu);
+    if (options_.runtime == ChainRuntime::kNative) u.cpu_seconds = UnitTime(unit, head, rates_.cpu);
     return u;
   }
 
@@ -297,7 +304,7 @@ Result<ModelChain> ChainOf(const Model& model, const Request& request, const Mac
   return Chain(model, request, machine, options, std::move(rates)).Make();
 }
 
-accelerate::DeviceMap DeviceMapOf(const ModelChain& chain, const Placement& placement) {
+accelerate::DeviceMap DeviceMapOf(const ModelChain& chain, const ChainPlacement& placement) {
   accelerate::DeviceMap map;
   for (std::size_t u = 0; u < chain.names.size(); ++u) {
     const UnitPlacement& at = placement.units[u];

@@ -9,8 +9,7 @@
 //   seconds      sum over parameters of the roofline of 2 * elements * rows FLOPs and the parameter's bytes; an
 //                embedding (a module of class *Embedding*) reads its rows alone; a block also its keys and values.
 //                Attention's products and the sampling of tokens are left out
-//   streaming    weights over the card's host link (pageable, as accelerate's hooks copy), from the disk before that,
-//                once a pass
+//   streaming    weights over the card's host link, from the disk before that, once a pass
 //   state        its share of the caches, for all positions of the request
 //   transient    rows * (4 hidden + 3 intermediate) elements for a block; a last unit of vocabulary width: its logits,
 //                and once more in fp32
@@ -18,6 +17,8 @@
 // Budgets are the machine's, workspaces its reservations.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,16 @@
 
 namespace stowage {
 
+// Who executes the placement.
+enum class ChainRuntime : std::uint8_t {
+  kAccelerate,  // weights off the GPUs are streamed to gpu0 alone, from pageable memory; nothing is computed on the CPU
+  kNative,      // each GPU streams its own, from page-locked memory; the CPU may compute
+};
+
 struct ChainOptions {
-  Bytes cache_per_position;     // of one sequence, all layers: CacheBytesPerPosition(model); 0: no cache
-  bool compute_on_cpu = false;  // accelerate cannot, while there is a GPU: it streams what lies on "cpu"
+  // The cache of one layer (counted in blocks) for one sequence of that many positions; empty: there is none.
+  std::function<Bytes(std::int64_t layer, std::int64_t positions)> layer_cache;
+  ChainRuntime runtime = ChainRuntime::kAccelerate;
   PlacementObjective objective = PlacementObjective::kLatency;
   bool any_order = false;
 };
@@ -47,7 +55,7 @@ Result<ModelChain> ChainOf(const Model& model, const Request& request, const Mac
                            const ChainOptions& options);
 
 // {module: device} as accelerate takes it. What is streamed, or computed on the CPU, is on "cpu"; accelerate runs that
-// on the first GPU of the map, whichever the placement meant.
-accelerate::DeviceMap DeviceMapOf(const ModelChain& chain, const Placement& placement);
+// on the first GPU of the map: gpu0, unless nothing is resident there.
+accelerate::DeviceMap DeviceMapOf(const ModelChain& chain, const ChainPlacement& placement);
 
 }  // namespace stowage

@@ -76,9 +76,13 @@ Machine MachineOf(const std::vector<Bytes>& gpus, Bytes host) {
   return m;
 }
 
+// 256 B a position in all, of two or twelve layers.
+Bytes HalfOf256(std::int64_t layer, std::int64_t positions) { return Bytes(layer < 2 ? 128 * positions : 0); }
+Bytes TwelfthOf60(std::int64_t, std::int64_t positions) { return Bytes(5 * positions); }
+
 TEST(ChainOf, HasBlocksWholeAndTheModulesBetween) {
   const Model model = Decoder(2, 1000, 64, true);
-  const Result<ModelChain> chain = ChainOf(model, {}, MachineOf({Bytes(1 << 30)}, Bytes(0)), {Bytes(256)});
+  const Result<ModelChain> chain = ChainOf(model, {}, MachineOf({Bytes(1 << 30)}, Bytes(0)), {HalfOf256});
   ASSERT_TRUE(chain.ok()) << chain.error().message;
   const std::vector<std::vector<std::string>> names = {
       {"model.embed_tokens"}, {"model.layers.0"}, {"model.layers.1"}, {"model.norm", "model.rotary_emb"}, {"lm_head"}};
@@ -133,9 +137,9 @@ TEST(Optimal, IsNeverWorseThanAMapOfAcceleratesThatFits) {
     const std::vector<Bytes> gpus = {Bytes(40'000'000 + 1'700'000 * (trial % 37)),
                                      Bytes(50'000'000 + 2'300'000 * (trial % 41))};
     const Machine machine = MachineOf(gpus, Bytes(10'000'000'000));
-    const Result<ModelChain> chain = ChainOf(model, {.prompt_tokens = 16, .new_tokens = 8}, machine, {Bytes(64)});
+    const Result<ModelChain> chain = ChainOf(model, {.prompt_tokens = 16, .new_tokens = 8}, machine, {TwelfthOf60});
     ASSERT_TRUE(chain.ok());
-    const Result<Placement> best = SolvePlacement(chain->problem);
+    const Result<ChainPlacement> best = SolvePlacement(chain->problem);
     const accelerate::PlacementTree tree = accelerate::TreeOf(model);
     accelerate::MaxMemory budgets = {
         {{accelerate::DeviceKind::kAccelerator, 0}, accelerate::Number::Int(gpus[0].value())},
@@ -165,7 +169,7 @@ TEST(Optimal, IsNeverWorseThanAMapOfAcceleratesThatFits) {
 std::string BestMap(const Model& model, const Machine& machine) {
   const Result<ModelChain> chain = ChainOf(model, {.prompt_tokens = 1, .new_tokens = 1}, machine, {});
   if (!chain) return chain.error().message;
-  const Result<Placement> best = SolvePlacement(chain->problem);
+  const Result<ChainPlacement> best = SolvePlacement(chain->problem);
   if (!best) return best.error().message;
   return accelerate::WriteDeviceMap(DeviceMapOf(*chain, *best), accelerate::TreeOf(model));
 }

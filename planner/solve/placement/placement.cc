@@ -16,6 +16,7 @@ namespace {
 
 using placement::Home;
 using placement::kInfinite;
+using placement::RunCache;
 using placement::Tables;
 using placement::Time;
 
@@ -109,9 +110,10 @@ struct Candidate {
   std::vector<Home> homes;
 };
 
-Result<std::vector<Candidate>> Candidates(const PlacementProblem& p) {
+Result<std::vector<Candidate>> Candidates(const PlacementProblem& p, RunCache* cache) {
   if (p.ties.empty()) return std::vector<Candidate>{{0, {}}};
-  const Time rest = placement::RootBound(placement::MakeTables(p, {}, true));
+  Tables relaxed = placement::MakeTables(p, {}, true);
+  const Time rest = placement::RootBound(relaxed, cache);
   std::vector<Candidate> all = {{0, {}}};
   for (std::size_t i = 0; i < p.ties.size(); ++i) {
     std::vector<Candidate> longer;
@@ -139,15 +141,17 @@ struct Best {
 
 // Improves *best with the given order of the devices.
 Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best, std::int64_t* nodes) {
-  STOWAGE_TRY(const std::vector<Candidate> candidates, Candidates(p));
+  RunCache all_homes;
+  RunCache* cache = p.ties.empty() ? nullptr : &all_homes;
+  STOWAGE_TRY(const std::vector<Candidate> candidates, Candidates(p, cache));
   for (const Candidate& c : candidates) {
     if (c.bound >= best.value) break;
-    if (*nodes <= 0 && best.value < kInfinite) {
-      best.lower_bound = std::min(best.lower_bound, c.bound);
-      break;
-    }
     Tables tables = placement::MakeTables(p, c.homes, false);
-    placement::SearchResult r = placement::Search(tables, best.value, nodes);
+    if (*nodes <= 0 && best.value < kInfinite) {
+      best.lower_bound = std::min(best.lower_bound, std::max(c.bound, placement::RootBound(tables, cache)));
+      continue;
+    }
+    placement::SearchResult r = placement::Search(tables, best.value, nodes, cache);
     best.lower_bound = std::min(best.lower_bound, r.lower_bound);
     if (!r.found) continue;
     for (std::size_t i = 0; i < p.ties.size(); ++i) {
@@ -163,9 +167,27 @@ Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& or
   return OkStatus();
 }
 
+// A first placement in which the CPU computes nothing, which is found soon: what is no better need not be looked at.
+void StartWithoutCpu(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best,
+                     std::int64_t nodes) {
+  PlacementProblem without = p;
+  bool cpu = false;
+  for (ChainUnit& u : without.units) {
+    cpu = cpu || u.cpu_seconds < kNeverSeconds;
+    u.cpu_seconds = kNeverSeconds;
+  }
+  if (!cpu) return;
+  Best first;
+  if (!SolveOrder(without, order, first, &nodes).ok()) return;
+  best.value = first.value;
+  best.units = std::move(first.units);
+  best.order = std::move(first.order);
+}
+
 Status SolveAll(const PlacementProblem& p, Best& best, std::int64_t* nodes) {
   std::vector<std::int32_t> given(p.devices.size());
   std::iota(given.begin(), given.end(), 0);
+  if (p.objective == PlacementObjective::kThroughput) StartWithoutCpu(p, given, best, *nodes / 4);
   STOWAGE_RETURN_IF_ERROR(SolveOrder(p, given, best, nodes));
   if (!p.any_order) return OkStatus();
   placement::Orders orders(p);
@@ -241,7 +263,7 @@ Error Infeasible(PlacementProblem p) {
 
 }  // namespace
 
-Result<Placement> SolvePlacement(const PlacementProblem& problem) {
+Result<ChainPlacement> SolvePlacement(const PlacementProblem& problem) {
   STOWAGE_RETURN_IF_ERROR(Check(problem));
   Best best;
   std::int64_t nodes = problem.node_cap;
@@ -253,7 +275,7 @@ Result<Placement> SolvePlacement(const PlacementProblem& problem) {
     }
     return Infeasible(problem);
   }
-  Placement result;
+  ChainPlacement result;
   const double unit = problem.objective == PlacementObjective::kMemory ? 1 : 1e-12;
   result.value = static_cast<double>(best.value) * unit;
   result.lower_bound = static_cast<double>(std::min(best.value, best.lower_bound)) * unit;

@@ -9,8 +9,8 @@ namespace stowage {
 namespace {
 
 // A stack of 197 equal blocks between an embedding and a norm and a head; devices of which `equal` says whether they
-// differ in size and speed. `percent`: the devices' memory in percent of the weights.
-PlacementProblem Stack(bool equal, std::int64_t percent, bool tied, bool host_binds) {
+// differ in size and speed; `cpu`: it may compute. `percent`: the devices' memory in percent of the weights.
+PlacementProblem Stack(bool equal, std::int64_t percent, bool tied, bool host_binds, bool cpu) {
   std::vector<Bytes> units = {Bytes(2'101'346'304)};
   units.insert(units.end(), 197, Bytes(855'654'400));
   units.insert(units.end(), {Bytes(16384), Bytes(2'101'346'304)});
@@ -26,7 +26,7 @@ PlacementProblem Stack(bool equal, std::int64_t percent, bool tied, bool host_bi
   for (ChainUnit& u : p.units) {
     u.state = Bytes(10'000'000);
     u.transient = Bytes(100'000'000);
-    u.cpu_seconds = u.weights / BytesPerSecond(30e9);
+    if (cpu) u.cpu_seconds = u.weights / BytesPerSecond(30e9);
     for (int d = 0; d < 16 && !equal; ++d) u.seconds[d] = u.seconds[d] * (1 + 0.07 * ((d * 7) % 16));
   }
   if (tied) p.ties = {{{0, 199}, units[0]}};
@@ -34,12 +34,13 @@ PlacementProblem Stack(bool equal, std::int64_t percent, bool tied, bool host_bi
 }
 
 void BM_Solve(benchmark::State& state) {
-  PlacementProblem p = Stack(state.range(0) != 0, state.range(1), state.range(2) != 0, state.range(3) != 0);
-  p.objective = static_cast<PlacementObjective>(state.range(4));
+  PlacementProblem p =
+      Stack(state.range(0) != 0, state.range(1), state.range(2) != 0, state.range(3) != 0, state.range(4) != 0);
+  p.objective = static_cast<PlacementObjective>(state.range(5));
   std::int64_t nodes = 0;
   double gap = 0;
   for (auto _ : state) {
-    const Result<Placement> r = SolvePlacement(p);
+    const Result<ChainPlacement> r = SolvePlacement(p);
     if (!r.ok()) return state.SkipWithError(r.error().message.c_str());
     nodes = r->nodes;
     gap = r->Gap();
@@ -48,10 +49,9 @@ void BM_Solve(benchmark::State& state) {
   state.counters["nodes"] = static_cast<double>(nodes);
 }
 BENCHMARK(BM_Solve)
-    ->ArgNames({"equal", "percent", "tied", "host_binds", "objective"})
-    ->ArgsProduct({{1, 0}, {60, 120}, {0}, {0, 1}, {0}})
-    ->ArgsProduct({{1, 0}, {60, 120}, {1}, {0}, {0}})
-    ->ArgsProduct({{1, 0}, {60, 120}, {0}, {0}, {1}})
+    ->ArgNames({"equal", "percent", "tied", "host_binds", "cpu", "objective"})
+    ->ArgsProduct({{1, 0}, {60, 120}, {0, 1}, {0, 1}, {0, 1}, {0}})
+    ->ArgsProduct({{1, 0}, {60, 120}, {0, 1}, {0}, {0, 1}, {1}})
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

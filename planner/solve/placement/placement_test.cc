@@ -14,7 +14,7 @@ namespace {
 // One random problem against the referee: same value, a proof, and a placement that is worth what it says.
 void Compare(const PlacementProblem& p, int* feasible) {
   const std::optional<double> expected = BruteForcePlacement(p);
-  const Result<Placement> got = SolvePlacement(p);
+  const Result<ChainPlacement> got = SolvePlacement(p);
   ASSERT_EQ(got.ok(), expected.has_value()) << (got.ok() ? "the referee finds none" : got.error().message);
   if (!expected) return;
   ++*feasible;
@@ -73,14 +73,14 @@ std::vector<Bytes> Llama8b() {
   return units;
 }
 
-int Resident(const Placement& p) {
+int Resident(const ChainPlacement& p) {
   int n = 0;
   for (const UnitPlacement& u : p.units) n += u.weights == KeptOn::kDevice ? 1 : 0;
   return n;
 }
 
-Placement Solve(const PlacementProblem& p) {
-  Result<Placement> r = SolvePlacement(p);
+ChainPlacement Solve(const PlacementProblem& p) {
+  Result<ChainPlacement> r = SolvePlacement(p);
   if (!r) {
     ADD_FAILURE() << r.error().message;
     return {};
@@ -139,7 +139,7 @@ TEST(AcceleratesWaste, TiedEmbeddingOfHalfAGibFitsTheFirstOfFourSmallDevices) {
   units.insert(units.end(), {Bytes(2048), Bytes(311'164'928)});
   PlacementProblem p = PlainChain(units, std::vector<Bytes>(4, Gib(0.31)), Bytes(0), Bytes(0));
   p.ties = {{{0, 30}, Bytes(311'164'928)}};
-  const Placement got = Solve(p);
+  const ChainPlacement got = Solve(p);
   EXPECT_EQ(Resident(got), 31);
   EXPECT_EQ(got.units[0], got.units[30]);
   // Of one GiB each, everything is on one device: no hop is left to save.
@@ -153,10 +153,10 @@ TEST(AcceleratesWaste, MixtralOnEightDevicesUsesNoMoreThanItNeeds) {
   units.insert(units.end(), 32, Bytes(2'902'523'904));
   units.insert(units.end(), {Bytes(8192), Bytes(262'144'000)});
   PlacementProblem p = PlainChain(units, std::vector<Bytes>(8, Gib(78.92)), Gib(100), Bytes(0));
-  const Placement fast = Solve(p);
+  const ChainPlacement fast = Solve(p);
   EXPECT_EQ(fast.units.back().device, 1);  // two devices, one hop
   p.objective = PlacementObjective::kThroughput;
-  const Placement wide = Solve(p);
+  const ChainPlacement wide = Solve(p);
   EXPECT_EQ(wide.units.back().device, 7);  // all eight, none empty
 }
 
@@ -164,7 +164,7 @@ TEST(Placement, MoreBudgetIsNeverSlower) {
   for (int seed = 0; seed < 1500; ++seed) {
     std::mt19937 random(seed);
     PlacementProblem p = RandomChain(random, {14, 4, 3, 8});
-    const Result<Placement> before = SolvePlacement(p);
+    const Result<ChainPlacement> before = SolvePlacement(p);
     if (!before) continue;
     switch (seed % 3) {
       case 0:
@@ -185,7 +185,7 @@ TEST(Placement, IsNeverWorseThanARandomOneThatFits) {
   for (int seed = 0; seed < 400; ++seed) {
     std::mt19937 random(seed);
     const PlacementProblem p = RandomChain(random, {20, 5, 4, 10});
-    const Result<Placement> best = SolvePlacement(p);
+    const Result<ChainPlacement> best = SolvePlacement(p);
     const auto devices = static_cast<int>(p.devices.size());
     std::vector<std::int32_t> order(devices);
     for (int d = 0; d < devices; ++d) order[d] = d;
@@ -214,7 +214,7 @@ TEST(Placement, EqualBlocksAreProvenWhenHostAndDiskMustBothHelp) {
   units.insert(units.end(), 80, Bytes(1'711'308'800));
   units.insert(units.end(), {Bytes(16384), Bytes(2'101'346'304)});
   PlacementProblem p = PlainChain(units, {Bytes(15'000'000'000)}, Bytes(30'000'000'000), Bytes(500'000'000'000));
-  const Placement got = Solve(p);
+  const ChainPlacement got = Solve(p);
   EXPECT_EQ(got.lower_bound, got.value);
   const Result<PlacementPrice> price = PricePlacement(p, got.units, got.order);
   ASSERT_TRUE(price.ok());
@@ -236,7 +236,7 @@ TEST(Placement, TwoHundredUnitsOnSixteenUnequalDevicesTakeFewSteps) {
     for (ChainUnit& u : p.units) {
       for (int d = 0; d < 16; ++d) u.seconds[d] = u.seconds[d] * (1 + 0.07 * ((d * 7) % 16));
     }
-    const Placement got = Solve(p);
+    const ChainPlacement got = Solve(p);
     EXPECT_LT(got.nodes, 10'000) << percent;
   }
 }
@@ -247,7 +247,7 @@ TEST(Placement, ManyUnequalUnitsGetABoundAndAGapWhenTheStepsRunOut) {
   for (int i = 0; i < 60; ++i) units.push_back(Bytes(100'000'000 + static_cast<std::int64_t>(random() % 100'000'000)));
   PlacementProblem p = PlainChain(units, {Bytes(2'000'000'000), Bytes(3'000'000'000)}, Bytes(20'000'000'000), Bytes(0));
   p.node_cap = 2000;
-  const Result<Placement> got = SolvePlacement(p);
+  const Result<ChainPlacement> got = SolvePlacement(p);
   ASSERT_TRUE(got.ok()) << got.error().message;
   EXPECT_LE(got->lower_bound, got->value);
   EXPECT_LT(got->Gap(), 0.05);
@@ -256,7 +256,7 @@ TEST(Placement, ManyUnequalUnitsGetABoundAndAGapWhenTheStepsRunOut) {
 
 TEST(Placement, AnInfeasibleOneNamesTheBudgetThatWouldDo) {
   PlacementProblem p = PlainChain(std::vector<Bytes>(4, Gib(1)), {Gib(2), Gib(1)}, Bytes(0), Bytes(0));
-  const Result<Placement> got = SolvePlacement(p);
+  const Result<ChainPlacement> got = SolvePlacement(p);
   ASSERT_FALSE(got.ok());
   EXPECT_EQ(got.error().code, ErrorCode::kInfeasible);
   EXPECT_EQ(got.error().message, "no placement fits the budgets; 1.07 GB more on gpu0 (of now 2.15 GB) would do");

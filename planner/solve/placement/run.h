@@ -29,6 +29,11 @@ struct RunOption {
 // With the host penalty of `t`, the bound holds for value + Penalty(host bytes).
 int BoundRuns(const Tables& t, int device, int begin, std::vector<Time>& row, int* resident_end);
 
+// The same in two steps: what streaming adds at least, which the places of ties change on their devices alone, and the
+// rest, which is quick. row[n + 1].
+int BoundStreams(const Tables& t, int device, int begin, Time* row, int* resident_end);
+void AddRunTimes(const Tables& t, int device, int begin, int last, const Time* streamed, std::vector<Time>& row);
+
 struct RunLimits {
   std::int64_t host_room = 0;
   std::int64_t disk_room = 0;

@@ -149,6 +149,15 @@ class Searcher {
     return (!t_.host_binds || a.host <= b.host) && (!t_.disk_binds || a.disk <= b.disk);
   }
 
+  // Someone not later in the devices is at least as far, at no larger value than what is looked at now.
+  bool Behind(int device, int done, bool on_cpu, Time cpu, Time f) const {
+    if (done < t_.further_from) return false;
+    return std::any_of(front_[on_cpu ? 1 : 0].begin(), front_[on_cpu ? 1 : 0].end(), [&](const int id) {
+      const Label& o = labels_[id];
+      return o.last <= device && o.done >= done && o.cpu <= cpu && o.value <= f;
+    });
+  }
+
   // For a bottleneck, values below the estimate of what is expanded are as good as the estimate.
   void Expand(int id, Time f) {
     const Label l = labels_[id];
@@ -157,7 +166,9 @@ class Searcher {
     for (const int other : seen) {
       if (labels_[other].value <= std::max(l.value, floor) && Dominates(labels_[other], l)) return;
     }
+    if (Behind(l.last, l.done, l.on_cpu, l.cpu, std::max(l.value, floor))) return;
     seen.push_back(id);
+    if (l.done >= t_.further_from) front_[l.on_cpu ? 1 : 0].push_back(id);
     const int from = l.on_cpu ? t_.devices : l.last;
     for (int q = l.last + 1; q < t_.devices; ++q) {
       Push(Estimate(l, t_.latency() ? t_.hop[from][q][l.done] : 0, b_.enter[q][l.done]), l.done, id, q, -1);
@@ -203,6 +214,7 @@ class Searcher {
 
   void Stream(const Node& node) {
     const Label l = labels_[node.label];
+    if (Behind(node.device, node.end, false, l.cpu, node.f)) return;
     const Time hop = HopInto(l, node.device);
     RunLimits limits{t_.host_room - l.host, t_.disk_room - l.disk, l.disk_kinds, kInfinite, kRunSteps};
     if (t_.latency()) limits.cap = upper_ - Estimate(l, hop, b_.gpu[node.device][node.end]);
@@ -285,22 +297,24 @@ class Searcher {
   std::vector<Node> queue_;  // a heap
   Later later_;
   std::vector<std::vector<int>> closed_;
+  std::vector<int> front_[2];  // expanded labels from further_from on; those on the CPU apart
   std::vector<std::vector<Entered>> entered_;
   std::vector<Time> runs_;
 };
 
 }  // namespace
 
-Time RootBound(const Tables& t) {
+Time RootBound(Tables& t, RunCache* cache) {
+  if (!t.fits) return kInfinite;
   Time cpu = 0;
   const Time start = StartValue(t, &cpu);
-  const Bounds b = MakeBounds(t);
-  return b.Root() >= kInfinite ? kInfinite : std::max(Join(t, start, b.Root()), cpu);
+  const Bounds b = BestBounds(t, cache);
+  return b.Root() >= kInfinite ? kInfinite : std::max(Join(t, start, b.Root() - Refund(t)), cpu);
 }
 
-SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
+SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left, RunCache* cache) {
   if (!t.fits) return {};
-  const Bounds bounds = BestBounds(t);
+  const Bounds bounds = BestBounds(t, cache);
   return Searcher(t, bounds, upper_bound, nodes_left).Run();
 }
 

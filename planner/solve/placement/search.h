@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "planner/solve/placement/bounds.h"
 #include "planner/solve/placement/tables.h"
 
 namespace stowage::placement {
@@ -15,11 +16,11 @@ struct SearchResult {
   std::vector<UnitPlacement> units;  // of pinned units only the device is set
 };
 
-// Bound alone: no placement of `t` is better than this; kInfinite if there is none.
-Time RootBound(const Tables& t);
+// Bound alone: no placement of `t` is better than this; kInfinite if there is none. Sets the host penalty of `t`.
+Time RootBound(Tables& t, RunCache* cache = nullptr);
 
 // Looks for a placement below `upper_bound`. Sets the host penalty of `t`. Spends at most about *nodes_left steps, which
 // it subtracts.
-SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left);
+SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left, RunCache* cache = nullptr);
 
 }  // namespace stowage::placement

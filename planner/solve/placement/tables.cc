@@ -31,6 +31,7 @@ class Maker {
     Kinds();
     Hops();
     Rooms();
+    Further();
     t_.SetHostPenalty(0);
     Classes();
   }
@@ -174,6 +175,26 @@ class Maker {
     }
     t_.host_binds = host > t_.host_room;
     t_.disk_binds = disk > t_.disk_room;
+  }
+
+  // The hop into `to` before unit i is the same from everywhere.
+  bool SameHops(int to, int i) const {
+    const int some = to == 0 ? 1 : 0;
+    for (int from = 0; from <= t_.devices; ++from) {
+      if (from != to && t_.hop[from][to][i] != t_.hop[some][to][i]) return false;
+    }
+    return true;
+  }
+  void Further() {
+    t_.further_from = t_.n + 1;
+    if (t_.latency() || t_.host_binds || t_.disk_binds) return;
+    for (int i = t_.n; i >= 0; --i) {
+      for (int to = 0; to <= t_.devices; ++to) {
+        const int some = to == 0 ? 1 : 0;
+        if (!SameHops(to, i) || (i < t_.n && t_.hop[some][to][i] < t_.hop[some][to][i + 1])) return;
+      }
+      t_.further_from = i;
+    }
   }
 
   bool Alike(int a, int b) const {

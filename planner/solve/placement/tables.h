@@ -58,6 +58,9 @@ struct Tables {
   std::vector<std::vector<Time>> stream;  // the cheaper of host (with its penalty) and disk
   std::vector<int> device_class;          // devices alike in all that a bound looks at
   std::vector<std::int64_t> host_after;   // [i]: the most host bytes that units from i on could take
+  // From this unit on, whoever is further along at no larger value is no worse: the largest time counts, neither host
+  // nor disk bind, and a hop costs the same wherever it comes from and never more further along. n + 1: nowhere.
+  int further_from = 0;
 
   int Count(int kind, int begin, int end) const {
     return counts[kind * (n + 1) + end] - counts[kind * (n + 1) + begin];

@@ -25,6 +25,7 @@ TensorPlan DescribeTensor(const Model& model, TensorId id, const NativeModel& na
                           const NativeLayout& layout) {
   const Tensor& t = model.tensors[id];
   TensorPlan out{.name = t.name, .dtype = t.dtype, .shape = t.shape, .device = "gpu0"};
+  if (t.scales > Bytes(0)) out.scales = StoredBytes(t) - SizeOf(t.dtype, Elements(t.shape));
   const ModuleId block = model.BlockOf(t.module);
   if (block != kNoId) out.block = model.modules[block].name;
   if (t.tied_to != kNoId) {

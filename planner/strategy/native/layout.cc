@@ -15,8 +15,9 @@ const Operand* StreamedMatrix(const NativeKernel& kernel, const Model& model, co
 
 }  // namespace
 
-std::int64_t RowsOf(const Tensor& tensor) { return tensor.shape.size() < 2 ? 1 : tensor.shape[0]; }
-Bytes RowBytes(const Tensor& tensor) { return tensor.bytes() / RowsOf(tensor); }
+std::int64_t RowsOf(const Tensor& tensor) { return tensor.Rows(); }
+Bytes RowBytes(const Tensor& tensor) { return tensor.RowBytes(); }
+Bytes StoredBytes(const Tensor& tensor) { return tensor.RowBytes() * tensor.Rows(); }
 
 std::int64_t RowStep(const Tensor& tensor) { return RowsOf(tensor) % kTileRows == 0 ? kTileRows : 1; }
 

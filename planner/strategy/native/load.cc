@@ -9,13 +9,17 @@
 namespace stowage {
 namespace {
 
-DType FileDType(const Tensor& t) { return t.source ? t.source->dtype : t.dtype; }
-bool Converts(const Tensor& t) { return FileDType(t) != t.dtype; }
+// A quantized tensor is loaded as it is stored, from a checkpoint quantized beforehand: its unit is the byte.
+bool Quantized(const Tensor& t) { return IsPacked(t.dtype) || t.scales > Bytes(0); }
+DType FileDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.source ? t.source->dtype : t.dtype; }
+DType MemoryDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.dtype; }
+bool Converts(const Tensor& t) { return FileDType(t) != MemoryDType(t); }
+std::int64_t Units(const Tensor& t) { return Quantized(t) ? StoredBytes(t).value() : Elements(t.shape); }
 bool Staged(const Tensor& t, const LoadItem& item) { return Converts(t) || !item.to_host; }
 
 std::int64_t ChunkElements(const Tensor& t, const StagingSize& size) {
   std::int64_t elements = size.slot.value() * 8 / Bits(FileDType(t));
-  if (Converts(t)) elements = std::min(elements, size.converted.value() * 8 / Bits(t.dtype));
+  if (Converts(t)) elements = std::min(elements, size.converted.value() * 8 / Bits(MemoryDType(t)));
   return elements;
 }
 
@@ -71,7 +75,7 @@ class Loader {
     const auto [it, fresh] = on_disk_.try_emplace(id, -1);
     if (!fresh) return it->second;
     const Tensor& t = model_.tensors[id];
-    const Bytes bytes = SizeOf(FileDType(t), Elements(t.shape));
+    const Bytes bytes = SizeOf(FileDType(t), Units(t));
     const FileSlice nowhere{.file = 0, .offset = unwritten_};  // a model without a checkpoint: one imagined file
     if (!t.source) unwritten_ += bytes.value();
     const FileSlice& at = t.source ? *t.source : nowhere;
@@ -81,7 +85,8 @@ class Loader {
 
   Slice Destination(const Chunk& c) const {
     const Tensor& t = model_.tensors[c.item->tensor];
-    return Of(c.to, SizeOf(t.dtype, c.first - c.item->first_element).value(), SizeOf(t.dtype, c.count).value());
+    const DType dtype = MemoryDType(t);
+    return Of(c.to, SizeOf(dtype, c.first - c.item->first_element).value(), SizeOf(dtype, c.count).value());
   }
 
   Pending Start(const Chunk& c) {
@@ -123,7 +128,8 @@ class Loader {
     const Tensor& t = model_.tensors[p.chunk.item->tensor];
     b_.Wait({p.ready});
     const BufferId from = Converts(t) ? converted_[p.slot] : raw_[p.slot];
-    last_copy_ = b_.Copy(lanes_.in, Of(from, 0, SizeOf(t.dtype, p.chunk.count).value()), Destination(p.chunk));
+    const std::int64_t bytes = SizeOf(MemoryDType(t), p.chunk.count).value();
+    last_copy_ = b_.Copy(lanes_.in, Of(from, 0, bytes), Destination(p.chunk));
     slot_free_[p.slot] = last_copy_;
   }
 
@@ -148,7 +154,7 @@ std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model,
   for (const TensorId t : native.used) {
     const Tensor& tensor = model.tensors[t];
     if (tensor.buffer) continue;  // computed, in no file
-    const std::int64_t rows = RowsOf(tensor), row_elements = Elements(tensor.shape) / rows;
+    const std::int64_t rows = RowsOf(tensor), row_elements = Units(tensor) / rows;
     const std::int64_t resident = proposal.resident_rows[t], begin = layout.master_begin[t];
     if (resident > 0) items.push_back({t, false, 0, resident * row_elements});
     if (begin < rows) items.push_back({t, true, begin * row_elements, (rows - begin) * row_elements});
@@ -180,7 +186,8 @@ void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem
   std::vector<Chunk> chunks;
   for (const LoadItem& item : items) {
     const Tensor& t = model.tensors[item.tensor];
-    const std::int64_t per_chunk = Staged(t, item) ? ChunkElements(t, size) : kStagingChunk.value() * 8 / Bits(t.dtype);
+    const std::int64_t per_chunk =
+        Staged(t, item) ? ChunkElements(t, size) : kStagingChunk.value() * 8 / Bits(MemoryDType(t));
     for (std::int64_t done = 0; done < item.elements; done += per_chunk) {
       const BufferId to = (item.to_host ? targets.host : targets.device)[item.tensor];
       chunks.push_back({&item, to, item.first_element + done, std::min(per_chunk, item.elements - done)});

@@ -53,6 +53,7 @@ Result<NativeModel> Realize(const PlanningTask& task) {
 
 Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task) {
   if (task.cache != nullptr && task.cache->native != nullptr) return task.cache->native;
+  STOWAGE_RETURN_IF_ERROR(CheckKvCache(task.request, "native"));
   STOWAGE_TRY(NativeModel native, Realize(task));
   auto out = std::make_shared<const NativeModel>(std::move(native));
   if (task.cache != nullptr) task.cache->native = out;

@@ -27,7 +27,7 @@ PassEmitter::Side PassEmitter::MakeSide(const NativeProgram& program, const Pass
     } else if (k.kind == KernelKind::kEmbedding && buffers_.master[whole.reads[1].id] >= 0) {
       // A table that is not wholly resident is gathered from its master, over the link.
       NativeKernel& gather = own_.emplace_back(whole);
-      gather.kernel.host_bytes = AffineBytes(SizeOf(k.dtype, k.rows * k.n));
+      gather.kernel.host_bytes = AffineBytes(RowBytes(c_.model().tensors[whole.reads[1].id]) * k.rows);
       side.launches.push_back({&gather});
     } else {
       side.launches.push_back({&whole});

@@ -41,7 +41,8 @@ struct NativeProposal {
 };
 
 std::int64_t RowsOf(const Tensor& tensor);  // first dimension of a matrix, 1 for anything smaller
-Bytes RowBytes(const Tensor& tensor);
+Bytes RowBytes(const Tensor& tensor);       // with the row's share of a quantized tensor's scales, rounded up
+Bytes StoredBytes(const Tensor& tensor);    // of all rows
 
 // Bytes of gpu0 that do not depend on the proposal: KV, activations, tokens and the machine's reservations.
 struct FixedBytes {

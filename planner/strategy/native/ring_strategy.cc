@@ -61,12 +61,12 @@ Movable MovableOf(const NativeModel& native, const Model& model) {
   Movable out;
   for (const TensorId t : native.used) {
     const Tensor& tensor = model.tensors[t];
-    const Bytes bytes = RoundUp(tensor.bytes(), kAlignment);
+    const Bytes bytes = RoundUp(StoredBytes(tensor), kAlignment);
     if (native.multiplied[t]) {
       out.matrices.push_back(t);
       out.matrix_bytes += bytes;
       out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * RowStep(tensor));
-      if (model.BlockOf(tensor.module) != kNoId) out.largest = std::max(out.largest, tensor.bytes());
+      if (model.BlockOf(tensor.module) != kNoId) out.largest = std::max(out.largest, StoredBytes(tensor));
     } else if (native.gathered[t]) {
       out.tables.push_back(t);
       out.table_bytes += bytes;
@@ -142,7 +142,7 @@ Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
                     FormatBytes(fixed_ + p.ring), FormatBytes(budget()))};
   }
   for (const TensorId t : movable_.tables) {
-    const Bytes size = RoundUp(tensors[t].bytes(), kAlignment);
+    const Bytes size = RoundUp(StoredBytes(tensors[t]), kAlignment);
     if (movable_.matrix_bytes + size <= left) {
       left -= size;
       continue;

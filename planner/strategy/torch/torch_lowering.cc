@@ -10,25 +10,31 @@
 #include "planner/realize/library_workspace.h"
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_pass.h"
+#include "planner/strategy/torch/torch_plan.h"
 
 namespace stowage {
 namespace {
 
+constexpr std::int64_t kMostRecomputed = 1024;  // passes of some 3,000 steps each
 constexpr Bytes kRounding(512);
 constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of the device are left alone
 
 using Programs = TorchPrograms;
 
+bool Recomputes(const PlanningTask& task) { return task.request.kv == KvCache::kNone; }
+
 Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task) {
   if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
     return task.cache->torch;
   }
+  STOWAGE_RETURN_IF_ERROR(CheckKvCache(task.request, "torch"));
   auto programs = std::make_shared<Programs>();
   programs->first_pass = task.FirstPass();
   STOWAGE_TRY(programs->prefill, RealizeTorch(*task.model, PrefillOf(task.request)));
   if (task.LoweredPasses() > 0) {
     Pass decode = DecodeOf(task.request);
     decode.past += task.FirstPass();
+    if (Recomputes(task)) decode = RecomputeOf(task.request, task.request.DecodePasses() - 1);
     STOWAGE_TRY(programs->decode, RealizeTorch(*task.model, decode));
   }
   if (task.cache != nullptr) task.cache->torch = programs;
@@ -36,6 +42,10 @@ Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task
 }
 
 Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, TorchPlacement placement) {
+  if (!task.model->quantization.empty()) {
+    return Error{ErrorCode::kInfeasible,
+                 fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
+  }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement == TorchPlacement::kResident) return resident;
   auto hooked = std::make_shared<Programs>();
@@ -57,7 +67,7 @@ class Lowering {
         programs_(programs),
         b_(fmt::format("{} {}", strategy, task.model->name)) {}
 
-  Schedule Run() {
+  Result<Schedule> Run() {
     AddMachine();
     weights_.device.assign(model_.tensors.size(), -1);
     weights_.host.assign(model_.tensors.size(), -1);
@@ -67,7 +77,11 @@ class Lowering {
     if (sample() && LoadsTooMuch()) return std::move(b_).Take();
     Reserve();
     EmitPrefill();
-    if (task_.LoweredPasses() > 0) EmitDecode();
+    if (task_.LoweredPasses() > 0 && Recomputes(task_)) {
+      STOWAGE_RETURN_IF_ERROR(EmitRecomputation());
+    } else if (task_.LoweredPasses() > 0) {
+      EmitDecode();
+    }
     return std::move(b_).Take();
   }
 
@@ -266,6 +280,21 @@ class Lowering {
     EmitPass(pass, odd, even, alone + 1, 2, 1, false);
   }
 
+  // Passes over ever longer contexts, each with a program of its own.
+  Status EmitRecomputation() {
+    for (std::int64_t p = 0; p < task_.LoweredPasses(); ++p) {
+      STOWAGE_TRY(TorchProgram program, RealizeTorch(model_, RecomputeOf(task_.request, task_.FirstPass() + p)));
+      if (offload_) program = AddSequentialOffloadHooks(std::move(program), model_);
+      TorchPassEmitter pass(b_, model_, program, lanes_, weights_, fmt::format("decode{}/", p), !sample());
+      if (p == 0) {
+        b_.BeginPhase("decode", pass.Required());
+        b_.BeginPrologue(static_cast<std::int32_t>(task_.LoweredPasses()));
+      }
+      EmitPass(pass, {}, {}, 0, 0, static_cast<std::int32_t>(p), p + 1 == task_.LoweredPasses());
+    }
+    return OkStatus();
+  }
+
   void EmitPass(TorchPassEmitter& pass, const std::vector<BufferId>& past, const std::vector<BufferId>& next,
                 std::int64_t first, std::int64_t stride, std::int32_t number, bool last) {
     const BufferId logits = pass.Emit(
@@ -297,40 +326,6 @@ class Lowering {
   std::vector<BufferId> cache_;
 };
 
-Plan Describe(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
-  const Model& model = *task.model;
-  Plan plan;
-  plan.model = model.name;
-  plan.strategy = strategy;
-  plan.runtime = "torch";
-  plan.request = task.request;
-  for (const Pool& p : task.machine->pools) {
-    if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
-  }
-  for (const Reservation& r : task.machine->reservations) plan.reservations.emplace_back(r.pool, r.bytes);
-  for (const Tensor& t : model.tensors) {
-    TensorPlan tensor;
-    tensor.name = t.name;
-    tensor.dtype = t.dtype;
-    tensor.shape = t.shape;
-    tensor.device = "gpu0";
-    const ModuleId block = model.BlockOf(t.module);
-    if (block != kNoId) tensor.block = model.modules[block].name;
-    if (t.tied_to != kNoId) {
-      tensor.tied_to = model.tensors[t.tied_to].name;
-    } else {
-      Residency home;  // no arena: torch's allocators decide where it lies
-      const bool stays = t.buffer || placement == TorchPlacement::kResident;
-      home.where = stays ? Where::kResident : Where::kStreamed;
-      home.pool = stays ? "gpu0" : "host";
-      home.row_end = tensor.Rows();
-      tensor.parts.push_back(std::move(home));
-    }
-    plan.tensors.push_back(std::move(tensor));
-  }
-  return plan;
-}
-
 // Rounded bytes of storages alive at once in one pass: RecorderForm's peak_rounded without its events.
 Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
   const auto rounded = [&](StorageId id) { return RoundUp(program.storages[id].bytes.at(iteration), kRounding); };
@@ -351,8 +346,13 @@ Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
 Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Lowered lowered;
-  lowered.schedule = Lowering(task, placement, *programs, strategy).Run();
-  lowered.plan = Describe(task, placement, strategy);
+  if (Recomputes(task) && task.LoweredPasses() > kMostRecomputed) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("--kv none: {} passes over the whole context are more than the {} that are simulated",
+                             task.LoweredPasses(), kMostRecomputed)};
+  }
+  STOWAGE_TRY(lowered.schedule, Lowering(task, placement, *programs, strategy).Run());
+  lowered.plan = DescribeTorchPlan(task, placement, strategy);
   return lowered;
 }
 
@@ -360,7 +360,7 @@ Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement place
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Bytes peak = PeakOf(programs->prefill, 0);
   if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
-    peak = std::max(peak, PeakOf(programs->decode, passes - 1));
+    peak = std::max(peak, PeakOf(programs->decode, Recomputes(task) ? 0 : passes - 1));
   }
   for (const Tensor& t : task.model->tensors) {
     if (HasOwnStorage(t) && (t.buffer || placement == TorchPlacement::kResident)) peak += RoundUp(t.bytes(), kRounding);

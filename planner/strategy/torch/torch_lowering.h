@@ -13,6 +13,9 @@
 //
 //   prologue  1 or 2 passes   cache of the prefill -> even
 //   body      2 passes        even -> odd, odd -> even
+//
+// Without a cache (--kv none) each token is a pass of its own over the whole context. Its work grows with the square of
+// the context, so no body stands for two of them: all are in the prologue, and there may be 1024 at most.
 #pragma once
 
 #include "planner/base/result.h"
@@ -28,7 +31,8 @@ enum class TorchPlacement : std::uint8_t { kResident, kSequentialOffload };
 struct TorchPrograms {
   std::int64_t first_pass = 0;  // PlanningTask::FirstPass() that they were realized for
   TorchProgram prefill;
-  TorchProgram decode;  // iteration 0: the first pass that is lowered. Empty without decode passes
+  // Iteration 0: the first pass that is lowered; with --kv none the last. Empty without decode passes.
+  TorchProgram decode;
 };
 
 // Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names.

@@ -292,6 +292,39 @@ TEST(TorchStrategyTest, TensorsThatTheFileHoldsInAnotherTypeAreCastInHostMemory)
   EXPECT_EQ(Walk(s).host_live, c.model.WeightBytes() + Bytes(8));  // the wide copies are gone
 }
 
+// Without a cache each token is a pass over everything before it: no caches are held, and the last pass is the peak.
+TEST(TorchStrategyTest, WithoutACacheEachTokenRunsTheWholeContextAgain) {
+  for (const Strategy& strategy : Both()) {
+    Case c{.request = {.batch = 2, .prompt_tokens = 6, .new_tokens = 4, .kv = KvCache::kNone}};
+    const Schedule schedule = c.Lower(strategy).schedule;
+    const Status status = CheckSchedule(schedule);
+    EXPECT_TRUE(status.ok()) << strategy.name << ": " << status.error().message;
+    Walk walk(schedule);
+    EXPECT_EQ(walk.passes["decode"], 3);
+    const Pass last = {.batch = 2, .tokens = 9, .keeps_cache = false};
+    TorchProgram program = *RealizeTorch(c.model, last);
+    if (Offloads(strategy)) program = AddSequentialOffloadHooks(std::move(program), c.model);
+    const Bytes fixed = DeviceWeights(c.model, Offloads(strategy)) + kWorkspace;
+    EXPECT_EQ(walk.segments.back().peak, fixed + RecorderForm(program, c.model).peak_live) << strategy.name;
+    EXPECT_EQ(walk.live, fixed) << strategy.name;
+    c.last_decode_passes = 2;
+    EXPECT_EQ(Walk(c.Lower(strategy).schedule).segments.back().peak, walk.segments.back().peak);
+  }
+}
+
+TEST(TorchStrategyTest, RefusesAStaticCacheAndTooManyRecomputedPasses) {
+  Case c{.request = {.prompt_tokens = 6, .new_tokens = 4, .kv = KvCache::kStatic}};
+  Result<Lowered> lowered = TorchResidentStrategy().lower(c.Task(), "");
+  ASSERT_FALSE(lowered.ok());
+  EXPECT_EQ(lowered.error().message,
+            "--kv static: the torch runtime's cache is dynamic or none; a static one is not realized yet");
+  c.request = {.prompt_tokens = 6, .new_tokens = 1026, .kv = KvCache::kNone};
+  lowered = TorchResidentStrategy().lower(c.Task(), "");
+  ASSERT_FALSE(lowered.ok());
+  EXPECT_EQ(lowered.error().message,
+            "--kv none: 1025 passes over the whole context are more than the 1024 that are simulated");
+}
+
 TEST(TorchStrategyTest, TakesNoParameters) {
   const Case c;
   const Result<Lowered> lowered = SequentialOffloadStrategy().lower(c.Task(), "2");

@@ -1,0 +1,41 @@
+#include "planner/strategy/torch/torch_plan.h"
+
+#include <utility>
+
+namespace stowage {
+
+Plan DescribeTorchPlan(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
+  const Model& model = *task.model;
+  Plan plan;
+  plan.model = model.name;
+  plan.strategy = strategy;
+  plan.runtime = "torch";
+  plan.request = task.request;
+  for (const Pool& p : task.machine->pools) {
+    if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
+  }
+  for (const Reservation& r : task.machine->reservations) plan.reservations.emplace_back(r.pool, r.bytes);
+  for (const Tensor& t : model.tensors) {
+    TensorPlan tensor;
+    tensor.name = t.name;
+    tensor.dtype = t.dtype;
+    tensor.shape = t.shape;
+    tensor.device = "gpu0";
+    const ModuleId block = model.BlockOf(t.module);
+    if (block != kNoId) tensor.block = model.modules[block].name;
+    if (t.tied_to != kNoId) {
+      tensor.tied_to = model.tensors[t.tied_to].name;
+    } else {
+      Residency home;  // no arena: torch's allocators decide where it lies
+      const bool stays = t.buffer || placement == TorchPlacement::kResident;
+      home.where = stays ? Where::kResident : Where::kStreamed;
+      home.pool = stays ? "gpu0" : "host";
+      home.row_end = tensor.Rows();
+      tensor.parts.push_back(std::move(home));
+    }
+    plan.tensors.push_back(std::move(tensor));
+  }
+  return plan;
+}
+
+}  // namespace stowage
