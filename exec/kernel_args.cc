@@ -158,6 +158,8 @@ Error NoKernel(const Kernel& kernel, DType dtype) {
 
 }  // namespace
 
+bool HasKernel(KernelKind kind) { return kind < KernelKind::kOpaque; }
+
 Result<KernelArgs> BindArgs(const KernelCall& call) {
   const Kernel& k = *call.kernel;
   const std::optional<kernels::Dtype> dtype = KernelDtype(k.dtype);
@@ -192,8 +194,9 @@ Result<KernelArgs> BindArgs(const KernelCall& call) {
       args = a;
       break;
     }
-    case KernelKind::kOpaque:
-      return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is simulated only: no kernel executes it", k.name)};
+    default:
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("{} '{}' is simulated only: no kernel executes it", Name(k.kind), k.name)};
   }
   STOWAGE_RETURN_IF_ERROR(op.Finish());
   return args;

@@ -15,6 +15,9 @@ using KernelArgs =
     std::variant<kernels::EmbeddingArgs, kernels::RmsNormArgs, kernels::LinearArgs, kernels::RopeCacheArgs,
                  kernels::AttentionArgs, kernels::SiluMulArgs, kernels::ArgmaxArgs, kernels::ConvertArgs>;
 
+// Whether some device computes kernels of this kind; the others are simulated only.
+bool HasKernel(KernelKind kind);
+
 // kInvalidInput naming the kernel: an operand missing or smaller than its sizes say, a dtype without kernels, an opaque
 // kernel (simulated only).
 Result<KernelArgs> BindArgs(const KernelCall& call);

@@ -83,6 +83,12 @@ std::string FirstNames(const std::vector<std::string>& names) {
   return names.size() > kMost ? fmt::format("{} and {} more", text, names.size() - kMost) : text;
 }
 
+std::string TimesSentence(const DeviceMapReport& report) {
+  if (!report.first_token) return "No times: " + report.no_times + ".";
+  const std::string first = fmt::format("Simulated: {} to the first token", FormatSeconds(*report.first_token));
+  return report.per_token ? fmt::format("{}, then {} each.", first, FormatSeconds(*report.per_token)) : first + ".";
+}
+
 }  // namespace
 
 bool DeviceMapReport::fits() const {
@@ -129,7 +135,7 @@ std::string DeviceMapText(const DeviceMapReport& report, const PlacementTree& tr
       fmt::format("{} of {} by the rules of {}\n\n{}\n", report.strategy, report.model, report.rules, AlignTable(rows));
   for (const std::string& note : report.notes) out += "- " + note + "\n";
   out += "- Counted: weights and buffers. Not counted, as in accelerate: KV cache, activations, CUDA context.\n";
-  out += "- No times: device maps are not simulated yet.\n";
+  out += "- " + TimesSentence(report) + "\n";
   return out + "\n" + WriteDeviceMap(report.map, tree);
 }
 
@@ -147,12 +153,15 @@ std::string DeviceMapJson(const DeviceMapReport& report, const PlacementTree& tr
                        {"buffer_bytes", line.buffers.value()},
                        {"fits", line.fits}});
   }
+  const auto seconds = [](const std::optional<Seconds>& s) { return s ? ordered_json(s->value()) : ordered_json(); };
   const ordered_json json = {
       {"model", report.model},
       {"strategy", report.strategy},
       {"rules", report.rules},
       {"fits", report.fits()},
       {"devices", std::move(devices)},
+      {"seconds", {{"first_token", seconds(report.first_token)}, {"per_token", seconds(report.per_token)}}},
+      {"no_times", report.no_times},
       {"notes", report.notes},
       {"device_map", ordered_json::parse(WriteDeviceMap(report.map, tree), nullptr, /*allow_exceptions=*/false)}};
   return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";

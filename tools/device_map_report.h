@@ -26,6 +26,9 @@ struct DeviceMapReport {
   std::vector<DeviceMapLine> devices;
   std::vector<std::string> notes;  // sentences
   accelerate::DeviceMap map;
+  // As accelerate runs the map on the first GPU, simulated. Absent: not simulated, `no_times` says why.
+  std::optional<Seconds> first_token, per_token;
+  std::string no_times;
 
   bool fits() const;
 };
@@ -37,7 +40,7 @@ DeviceMapReport MakeDeviceMapReport(const Model& model, const accelerate::Placem
 
 std::string DeviceMapText(const DeviceMapReport& report, const accelerate::PlacementTree& tree);
 // {"model", "strategy", "rules", "fits", "devices": [{"name", "budget_bytes", "balanced_bytes", "weights_bytes",
-// "buffer_bytes", "fits"}], "notes", "device_map"}
+// "buffer_bytes", "fits"}], "seconds": {"first_token", "per_token"}, "no_times", "notes", "device_map"}
 std::string DeviceMapJson(const DeviceMapReport& report, const accelerate::PlacementTree& tree);
 
 }  // namespace stowage

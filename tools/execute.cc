@@ -6,6 +6,7 @@
 
 #include "exec/devices.h"
 #include "exec/generate/generate.h"
+#include "exec/kernel_args.h"
 #include "planner/cost/step_cost.h"
 #include "planner/strategy/registry.h"
 #include "reports/comparison.h"
@@ -79,6 +80,23 @@ std::vector<std::vector<std::int64_t>> PromptOf(const LoadedTask& loaded,
   return std::vector(static_cast<std::size_t>(loaded.request.batch), *ids);
 }
 
+// Before anything runs: every kernel must be one that devices have.
+Status CheckExecutable(const Model& model, const Schedule& schedule) {
+  const std::string& rope = model.rope.type;
+  if (rope != "default" && rope != "linear" && rope != "llama3") {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: no device computes the rope table \"{}\" of family {} yet; plan and simulate do",
+                             model.name, rope, model.family)};
+  }
+  for (const Kernel& k : schedule.kernels) {
+    if (HasKernel(k.kind)) continue;
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: no device executes the kernel {} ('{}') of family {} yet; plan and simulate do",
+                             model.name, Name(k.kind), k.name, model.family)};
+  }
+  return OkStatus();
+}
+
 // A plan file says how long the prompt is; it holds logits of one position.
 Status CheckAgainstPlan(const ExecuteOptionsOfUser& o, const Request& planned, bool tokens_given) {
   if (o.logits && !planned.all_logits) {
@@ -128,6 +146,7 @@ Result<LoadedPlan> Prepare(const ExecuteOptionsOfUser& o, bool tokens_given) {
                  fmt::format("{} has no weights here; give a folder with safetensors, or make one with fabricate",
                              o.task.model.empty() ? out.task.model.name : o.task.model)};
   }
+  STOWAGE_RETURN_IF_ERROR(CheckExecutable(out.task.model, out.lowered.schedule));
   STOWAGE_RETURN_IF_ERROR(CheckLowered(out.lowered));
   return out;
 }

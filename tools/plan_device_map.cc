@@ -9,6 +9,8 @@
 #include "planner/formats/file.h"
 #include "planner/quant/quantize.h"
 #include "planner/solve/accelerate/infer.h"
+#include "planner/strategy/torch/device_map_strategy.h"
+#include "sim/rank/rank.h"
 #include "tools/common/model_source.h"
 #include "tools/device_map_report.h"
 #include "tools/plan_optimal.h"
@@ -128,6 +130,29 @@ Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   return question;
 }
 
+// Times of the map, where it is one that can be simulated.
+void AddTimes(const TaskOptions& task, const DeviceMapOptions& options, const Question& question,
+              DeviceMapReport& report) {
+  report.no_times = "a map is simulated on one --gpu, without --max-memory";
+  if (options.max_memory || task.machine.gpus.empty()) return;
+  const Result<LoadedTask> loaded = Load(task);
+  if (!loaded) {
+    report.no_times = loaded.error().message;
+    return;
+  }
+  Strategy strategy = DeviceMapStrategy();
+  strategy.candidates = [map = WriteDeviceMap(report.map, question.tree)](const PlanningTask&) {
+    return std::vector<std::string>{map};
+  };
+  const std::vector<Ranked> ranked = Rank({strategy}, loaded->task());
+  if (!ranked[0].fits) {
+    report.no_times = ranked[0].why_not;
+    return;
+  }
+  report.first_token = ranked[0].first_token;
+  report.per_token = ranked[0].per_token;
+}
+
 DeviceMapAnswer Answer(const DeviceMapReport& report, const PlacementTree& tree, bool json) {
   return {.text = json ? DeviceMapJson(report, tree) : DeviceMapText(report, tree), .exit_code = report.fits() ? 0 : 1};
 }
@@ -176,6 +201,7 @@ Result<DeviceMapAnswer> InferAndReport(const TaskOptions& task, const std::strin
   report.strategy = std::string(kPrefix) + mode;
   report.rules = RulesName(question.sizes.rules);
   AddNotes(*inferred, report);
+  AddTimes(task, options, question, report);
   return Answer(report, question.tree, json);
 }
 
@@ -200,6 +226,7 @@ Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOption
   report.rules = RulesName(question.sizes.rules);
   if (!unknown.empty()) report.notes.push_back("No module is called " + Join(unknown, ", ") + ".");
   for (const std::string& sentence : *apart) report.notes.push_back(sentence + ".");
+  AddTimes(task, options, question, report);
   return Answer(report, question.tree, json);
 }
 

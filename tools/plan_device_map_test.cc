@@ -114,10 +114,10 @@ TEST(PlanOptimal, FitsTheCardsOnWhichAcceleratesAutoSpills) {
             "device-map:optimal of llama-3-8b, best for latency\n\n"
             "device     given   weights      used  streams\n"
             "gpu0    12.88 GB  11.96 GB  12.56 GB      0 B\n"
-            "gpu1     6.44 GB   4.10 GB   4.66 GB      0 B\n"
+            "gpu1     6.44 GB   4.10 GB   4.73 GB      0 B\n"
             "host    34.36 GB       0 B       0 B      0 B\n"
             "disk         0 B       0 B       0 B      0 B\n\n"
-            "- 8.71 s for the request, and nothing is better: proven.\n" +
+            "- 8.74 s for the request, and nothing is better: proven.\n" +
                 std::string(kCounted));
 }
 
@@ -126,10 +126,10 @@ TEST(PlanOptimal, StreamsToTheFirstCardWhatNoCardCanHold) {
             "device-map:optimal of llama-3-8b, best for latency\n\n"
             "device     given  weights     used  streams\n"
             "gpu0     6.44 GB  5.41 GB  6.44 GB  3.93 GB\n"
-            "gpu1     7.52 GB  6.72 GB  7.30 GB      0 B\n"
+            "gpu1     7.52 GB  6.72 GB  7.37 GB      0 B\n"
             "host    34.36 GB  3.93 GB  3.93 GB      0 B\n"
             "disk         0 B      0 B      0 B      0 B\n\n"
-            "- 89.77 s for the request, and nothing is better: proven.\n"
+            "- 89.80 s for the request, and nothing is better: proven.\n"
             "- What lies on cpu or disk is copied to a GPU for every pass.\n" +
                 std::string(kCounted));
 }
@@ -152,10 +152,10 @@ TEST(PlanOptimal, KeepsAUnitOnTheCardSoThatAccelerateUsesIt) {
   EXPECT_EQ(Optimal({.max_memory = R"({"0": "15GB", "cpu": "32GiB", "disk": 0})", .objective = "memory"}),
             "device-map:optimal of llama-3-8b, best for memory\n\n"
             "device     given   weights      used   streams\n"
-            "gpu0    15.00 GB   8.70 kB   1.67 GB  16.06 GB\n"
+            "gpu0    15.00 GB   8.70 kB   1.75 GB  16.06 GB\n"
             "host    34.36 GB  16.06 GB  16.06 GB       0 B\n"
             "disk         0 B       0 B       0 B       0 B\n\n"
-            "- The fullest device holds 1.67 GB, and nothing is better than 1.67 GB: a gap of 0.0 % is open.\n"
+            "- The fullest device holds 1.75 GB, and nothing is better than 1.75 GB: a gap of 0.0 % is open.\n"
             "- What lies on cpu or disk is copied to a GPU for every pass.\n"
             "- model.norm stays on gpu0, or accelerate would not use that GPU.\n" +
                 std::string(kCounted));
@@ -168,10 +168,10 @@ TEST(PlanOptimal, ThroughputUsesBothCardsAlike) {
             "device-map:optimal of llama-3-8b, best for throughput\n\n"
             "device     given  weights     used  streams\n"
             "gpu0    24.00 GB  8.47 GB  9.05 GB      0 B\n"
-            "gpu1    24.00 GB  7.59 GB  8.17 GB      0 B\n"
+            "gpu1    24.00 GB  7.59 GB  8.24 GB      0 B\n"
             "host    34.36 GB      0 B      0 B      0 B\n"
             "disk         0 B      0 B      0 B      0 B\n\n"
-            "- The busiest device works 4.39 s for a request, and nothing is better: proven.\n"
+            "- The busiest device works 4.41 s for a request, and nothing is better: proven.\n"
             "- The model runs through gpu0, gpu1.\n" +
                 std::string(kCounted));
 }
@@ -190,7 +190,7 @@ TEST(PlanOptimal, NamesTheOptionThatIsWrong) {
   EXPECT_EQ(Optimal({.max_memory = R"({"1": "15GB"})"}),
             "--max-memory: device-map:optimal needs devices 0, 1, 2 and so on");
   EXPECT_EQ(Optimal({.max_memory = R"({"0": "4GiB", "cpu": 0, "disk": 0})"}),
-            "no placement fits the budgets; 12.39 GB more on gpu0 (of now 4.29 GB) would do");
+            "no placement fits the budgets; 12.46 GB more on gpu0 (of now 4.29 GB) would do");
 }
 
 TEST(WantsDeviceMap, LeavesOtherStrategiesAloneAndRefusesStrayOptions) {

@@ -126,7 +126,9 @@ TEST(LlamaCpp, TheCommandNamesTheBlocksWhoseExpertsStay) {
 // ---- plan_quick.h ----
 
 TEST(Quick, OfAFamilyWithoutOperationsSaysWhatIsKnown) {
-  const Case c = On("2GB", "vit-large");
+  Model model = *ZooModel("llama-3.2-1b");
+  model.family = "someone's own";
+  const Case c = On("15GB", std::move(model));
   const std::optional<std::string> reason = OperationsUnknown(c.task());
   ASSERT_TRUE(reason.has_value());
   const PlanReport report = QuickReportOf(c.task(), AllStrategies(), PlanBasis::kSizesOnly, *reason);

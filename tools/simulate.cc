@@ -1,6 +1,7 @@
 // simulate: what one strategy does on a machine, when, and with how much memory.
 #include <optional>
 
+#include "planner/formats/file.h"
 #include "planner/strategy/registry.h"
 #include "reports/timeline_json.h"
 #include "reports/timeline_text.h"
@@ -16,10 +17,13 @@
 namespace stowage {
 namespace {
 
+constexpr std::int64_t kLargestMap = 64 << 20;
+
 struct SimulateOptions {
   std::optional<std::string> plan;
   TaskOptions task;
   std::string strategy;
+  std::optional<std::string> device_map;
   bool json = false;
 };
 
@@ -27,7 +31,7 @@ void AddOptions(CommandLine& line, SimulateOptions* o) {
   AddPlanArgument(line, &o->plan);
   AddTaskOptions(line, &o->task);
   AddStrategyOption(line, &o->strategy);
-  line.Require("--strategy");
+  line.Option("--device-map", &o->device_map, "instead of --strategy: a device map of yours, accelerate's JSON");
   PlanReplacesTask(line);
   AddJsonOption(line, &o->json);
   line.Example("simulate --model llama-8b --gpu t4 --cpu 30GB --strategy ring --prompt 512 --new 128",
@@ -38,8 +42,16 @@ void AddOptions(CommandLine& line, SimulateOptions* o) {
 Result<LoadedPlan> Prepare(const SimulateOptions& o) {
   if (o.plan) return LoadPlan(*o.plan, o.task.model);
   STOWAGE_TRY(LoadedTask loaded, Load(o.task));
+  if (o.strategy.empty() == !o.device_map.has_value()) {
+    return Error{ErrorCode::kInvalidInput, "give either --strategy or --device-map; see simulate --help"};
+  }
+  std::string strategy = o.strategy;
+  if (o.device_map) {
+    STOWAGE_TRY(const std::string map, ReadTextFile(*o.device_map, kLargestMap));
+    strategy = "device-map:" + map;
+  }
   const std::vector<Strategy> strategies = AllStrategies();
-  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, o.strategy));
+  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, strategy));
   STOWAGE_TRY(Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
   return LoadedPlan{std::move(loaded), std::move(lowered)};
 }

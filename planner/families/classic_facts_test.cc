@@ -203,11 +203,5 @@ TEST(ClassicFamilies, RefusesWhatTheClassCannotBuildNamingTheValue) {
   EXPECT_EQ(Refused(R"({"model_type": "gptj", "n_layer": 0})"), "config.json: n_layer is 0, must be in [1, 10000]");
 }
 
-TEST(ClassicFamilies, HaveNoOpGraphYet) {
-  const Result<OpGraph> graph = BuildOpGraph(Built(R"({"model_type": "gpt2"})"), Pass{}, 1024);
-  ASSERT_FALSE(graph);
-  EXPECT_EQ(graph.error().code, ErrorCode::kInvalidInput);
-}
-
 }  // namespace
 }  // namespace stowage

@@ -285,19 +285,5 @@ TEST(DecoderFamilies, RefusesWhatItCannotDescribe) {
             "config.json: num_key_value_heads is 5, not a divisor of num_attention_heads 32");
 }
 
-TEST(DecoderFamilies, TheLlamaForwardServesMistralAndQwen2WhileNoWindowCuts) {
-  const Pass pass{.kind = Pass::Kind::kPrefill, .batch = 1, .tokens = 3};
-  const Model mistral = Built(R"({"model_type": "mistral", "num_hidden_layers": 1, "sliding_window": 8})");
-  EXPECT_TRUE(BuildOpGraph(mistral, pass, 8));
-  EXPECT_EQ(BuildOpGraph(mistral, pass, 9).error().message,
-            "model 'm': no op graph for family mistral with a sliding window of 8 below the 9 positions of the cache "
-            "yet");
-  const Result<OpGraph> qwen2 = BuildOpGraph(Built(R"({"model_type": "qwen2", "num_hidden_layers": 1})"), pass, 8);
-  ASSERT_TRUE(qwen2) << qwen2.error().message;
-  EXPECT_EQ(qwen2->ops[2].weights.size(), 2u);  // q_proj and its bias
-  EXPECT_EQ(BuildOpGraph(Built(R"({"model_type": "qwen3", "num_hidden_layers": 1})"), pass, 8).error().message,
-            "model 'm': no op graph for family qwen3 yet");
-}
-
 }  // namespace
 }  // namespace stowage

@@ -18,6 +18,7 @@
 #include "planner/families/gpt_neox.h"
 #include "planner/families/gptj.h"
 #include "planner/families/llama.h"
+#include "planner/families/ops/decoder_ops.h"
 #include "planner/families/opt.h"
 #include "planner/families/t5.h"
 #include "planner/families/vit.h"
@@ -28,7 +29,7 @@ namespace {
 
 constexpr std::int64_t kMaxRows = std::int64_t{1} << 31;  // batch * positions; keeps every byte count inside 64 bits
 
-Status CheckPass(const Pass& pass, std::int64_t cache_positions) {
+Status CheckPass(const Model& model, const Pass& pass, std::int64_t cache_positions) {
   const auto bad = [&](std::string text) {
     return Error{ErrorCode::kInvalidInput, pass.Name() + ": " + std::move(text)};
   };
@@ -38,30 +39,15 @@ Status CheckPass(const Pass& pass, std::int64_t cache_positions) {
   if (pass.tokens > cache_positions || pass.past > cache_positions - pass.tokens) {
     return bad(fmt::format("needs {} positions, the cache has {}", pass.past + pass.tokens, cache_positions));
   }
-  if (cache_positions > kMaxRows / pass.batch) {
-    return bad(fmt::format("{} positions x batch {} is beyond {}", cache_positions, pass.batch, kMaxRows));
-  }
-  return OkStatus();
-}
-
-// mistral and qwen2 are llama's forward, operation by operation, as long as no window cuts the cache and no weight is
-// packed; their trees have the same modules in the same order.
-Status CheckIsLlamaForward(const Model& model, std::int64_t cache_positions) {
-  const auto no = [&](std::string why) {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("model '{}': no op graph for family {} {} yet", model.name, model.family, why)};
-  };
   for (const std::int64_t window : model.shape.windows) {
-    if (window > 0 && cache_positions > window) {
-      return no(
-          fmt::format("with a sliding window of {} below the {} positions of the cache", window, cache_positions));
+    if (pass.past > 0 && pass.tokens > 1 && window > 0 && window < cache_positions) {
+      return bad(
+          fmt::format("{} tokens after {}, over a window of {}: only a first or a single token's pass is described",
+                      pass.tokens, pass.past, window));
     }
   }
-  const std::string& rope = model.rope.type;
-  if (rope != "default" && rope != "linear" && rope != "llama3") return no(fmt::format("with rope \"{}\"", rope));
-  for (const Module& m : model.modules) {
-    if (m.class_name == "FP8Linear") return no("in fp8");
-    if (m.name.ends_with("act_fn") && m.class_name != "SiLUActivation") return no("with " + m.class_name);
+  if (cache_positions > kMaxRows / pass.batch) {
+    return bad(fmt::format("{} positions x batch {} is beyond {}", cache_positions, pass.batch, kMaxRows));
   }
   return OkStatus();
 }
@@ -139,15 +125,15 @@ bool IsKnownFamily(std::string_view model_type) {
 }
 
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions) {
-  STOWAGE_RETURN_IF_ERROR(CheckPass(pass, cache_positions));
-  if (model.family == "llama") return BuildLlamaOpGraph(model, pass, cache_positions);
-  if (model.family == "mistral" || model.family == "qwen2") {
-    STOWAGE_RETURN_IF_ERROR(CheckIsLlamaForward(model, cache_positions));
-    return BuildLlamaOpGraph(model, pass, cache_positions);
+  STOWAGE_RETURN_IF_ERROR(CheckPass(model, pass, cache_positions));
+  if (!IsKnownFamily(model.family)) {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("model '{}': no op graph for family {}", model.name, model.family)};
   }
-  return Error{ErrorCode::kInvalidInput,
-               fmt::format("model '{}': no op graph for family {} yet", model.name, model.family)};
+  return MakesTokens(model) ? BuildDecoderOps(model, pass, cache_positions) : BuildEncoderOps(model, pass);
 }
+
+bool MakesTokens(const Model& model) { return model.shape.kv_heads > 0 && model.family != "whisper"; }
 
 void SetDType(Model& model, DType dtype) {
   for (Tensor& t : model.tensors) {

@@ -21,16 +21,21 @@ std::vector<std::string> KnownFamilies();  // the model_type of each
 bool IsKnownFamily(std::string_view model_type);
 
 // The ops of one pass with a cache of `cache_positions` positions a sequence. Activations, cache and logits have the
-// dtype of the embedding table; token ids are int32. kInvalidInput when the pass does not fit the cache, and for families
-// whose operations are not described yet: all but llama, and qwen2 and mistral while their windows hold the whole cache.
+// dtype Model::ComputeDType; token ids are int32. kInvalidInput when the pass does not fit the cache,
+// for a model of headers alone, and for several tokens after others when a window is shorter than the context.
 //
-// A decoder: embedding, then per layer: norm, q, k, v, rope, cache_append, attention, o, add, norm, gate, up, silu,
-// mul, down, add; then last_token (left out for one token a sequence, or with pass.all_logits), norm, head, argmax. A
-// model without a head ends at the norm, with all its rows.
+// A decoder: embedding, then per layer: norm, q, k, v, rope, cache_append, attention, o, add, norm, MLP or experts, add;
+// then last_token (left out for one token a sequence, or with pass.all_logits), norm, head, argmax. A model without a
+// head ends at the norm, with all its rows. What differs between families is found in the tree (ops/).
+// Models that make no tokens (encoders; whisper, encoder and decoder at once) take one pass of `tokens` positions
+// without a cache; their result is OpGraph::output.
 //
 // FLOPs: linear 2 m n k (+ m n for a bias); attention 4 d per head and causal pair of positions; per element 4 for a
 // norm and silu, 3 for rope, 1 for add, mul and argmax; copies 0.
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions);
+
+// Whether the model continues a text token by token: a decoder, with or without its head.
+bool MakesTokens(const Model& model);
 
 // Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs, file slices too.
 void SetDType(Model& model, DType dtype);

@@ -21,7 +21,6 @@
 #include "planner/base/result.h"
 #include "planner/formats/hf_config.h"
 #include "planner/model/model.h"
-#include "planner/model/op_graph.h"
 
 namespace stowage {
 
@@ -43,8 +42,5 @@ Status CheckLlamaConfig(const LlamaConfig& config, const std::string& where);
 
 // `config` must have passed CheckLlamaConfig.
 Model BuildLlama(const LlamaConfig& config, std::string name);
-
-// See families.h.
-OpGraph BuildLlamaOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions);
 
 }  // namespace stowage

@@ -86,6 +86,7 @@ Result<Text> ReadText(const HfConfig& config) {
   STOWAGE_TRY(const std::int64_t step, config.IntOr("interleave_moe_layer_step", 1, kSizes));
   STOWAGE_TRY(const std::vector<std::int64_t> moe_layers, config.IntsOr("moe_layers"));
   text.sparse = Mark(c.shape.layers, config.Has("moe_layers"), moe_layers, step);
+  text.c.forward.chunked = true;
   STOWAGE_TRY(text.c.forward.rotates, ReadRotatingLayers(config, c.shape.layers));
   STOWAGE_TRY(const std::int64_t chunk, ReadNullable(config, "attention_chunk_size", 8192));
   const auto chunked = [&](std::int64_t i) { return c.forward.rotates[static_cast<std::size_t>(i)]; };

@@ -42,7 +42,14 @@ Bytes Model::CheckpointBytes() const {
   return total;
 }
 
-DType Model::ComputeDType() const { return compute_dtype.value_or(tensors.empty() ? DType::kF32 : tensors[0].dtype); }
+DType Model::ComputeDType() const {
+  if (compute_dtype) return *compute_dtype;
+  const auto floating = [](DType d) {
+    return d == DType::kF64 || d == DType::kF32 || d == DType::kF16 || d == DType::kBF16;
+  };
+  const auto first = std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& t) { return floating(t.dtype); });
+  return first == tensors.end() ? DType::kF32 : first->dtype;
+}
 
 ModuleId Model::BlockOf(ModuleId module) const {
   for (ModuleId m = module; m != kNoId; m = modules[m].parent) {

@@ -18,6 +18,7 @@
 
 #include "planner/base/units.h"
 #include "planner/model/dtype.h"
+#include "planner/model/shape.h"
 
 namespace stowage {
 
@@ -66,51 +67,6 @@ struct Module {
   ModuleId same_as = kNoId;        // the first registration of the same Python object; its tensors are tied to that's
 };
 
-// Facts of a decoder-only language model that sizes of passes are made of. Field names follow config.json.
-struct TransformerShape {
-  std::int64_t layers = 0;        // num_hidden_layers
-  std::int64_t hidden = 0;        // hidden_size
-  std::int64_t intermediate = 0;  // intermediate_size
-  std::int64_t heads = 0;         // num_attention_heads
-  std::int64_t kv_heads = 0;      // num_key_value_heads
-  std::int64_t head_dim = 0;
-  std::int64_t vocab = 0;          // vocab_size
-  std::int64_t max_positions = 0;  // max_position_embeddings
-  double norm_eps = 1e-5;          // rms_norm_eps
-  double rope_theta = 10000;
-  std::int64_t experts = 0;            // routed experts of a sparse layer; 0: every layer is dense
-  std::int64_t experts_per_token = 0;  // num_experts_per_tok
-  // Latent attention (MLA): a layer caches one latent of kv_lora_rank and one rotary key of rope_head_dim a position,
-  // whatever the heads. 0: keys and values of kv_heads heads.
-  std::int64_t kv_lora_rank = 0;
-  std::int64_t rope_head_dim = 0;
-  // The last layers that have no cache of their own and read that of an earlier one (num_kv_shared_layers).
-  std::int64_t kv_shared_layers = 0;
-  // Per layer, the positions a query sees, itself included (sliding_window, attention_chunk_size); 0, or empty: all.
-  std::vector<std::int64_t> windows;
-};
-
-// rope_scaling / rope_parameters of config.json. type "default" means none.
-struct RopeScaling {
-  std::string type = "default";  // default, linear, llama3
-  double factor = 1;
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  std::int64_t original_max_positions = 0;
-};
-
-// What the forward pass does beyond what the module tree shows.
-struct ForwardFacts {
-  bool alibi = false;        // scores get a bias by distance, in place of rope
-  bool parallel = false;     // attention and MLP read the same rows; both are added to the residual
-  bool norm_first = true;    // false: each half is normed after its residual was added (opt-350m)
-  double score_softcap = 0;  // scores = cap tanh(scores / cap); 0: none
-  double logit_softcap = 0;
-  double logit_scale = 1;
-  double score_scale = 0;     // of q k; 0: 1 / sqrt(head_dim)
-  std::vector<bool> rotates;  // per layer, whether rope is applied; empty: in all that have rope
-};
-
 struct Model {
   std::string name;        // what the user called it, or the folder's name
   std::string family;      // model_type: "llama"
@@ -140,7 +96,7 @@ struct Model {
   std::int64_t Parameters() const;  // weights, a tied one once
   // The tensor data of the checkpoint: every saved tensor once, the unloaded ones included; stated_bytes if there are.
   Bytes CheckpointBytes() const;
-  DType ComputeDType() const;  // compute_dtype, else that of the first tensor, the embedding table
+  DType ComputeDType() const;  // compute_dtype, else the first unpacked floating one, the embedding's
   // The no-split block a module lies in (itself or an ancestor), or kNoId.
   ModuleId BlockOf(ModuleId module) const;
   TensorId FindTensor(std::string_view name) const;  // kNoId when absent; linear

@@ -53,7 +53,7 @@ Status CheckOverlaps(const ArenaPlan& arena, std::vector<Extent> extents) {
 
 // Every row of every tensor has a home in the given phase, exactly one to compute from.
 Status CheckRows(const TensorPlan& t, const std::string& phase) {
-  std::vector<std::pair<std::int64_t, std::int64_t>> rows;
+  std::vector<std::pair<std::int64_t, std::int64_t>> rows, in_place;
   for (const Residency& r : t.parts) {
     if (r.phases != "*" && r.phases != phase) continue;
     if (r.row_begin < 0 || r.row_end > t.Rows() || r.row_begin >= r.row_end) {
@@ -62,21 +62,24 @@ Status CheckRows(const TensorPlan& t, const std::string& phase) {
     if (r.where == Where::kResident && r.pool != t.device) {
       return Bad("tensor '{}' is resident in {} but computed on {}", t.name, r.pool, t.device);
     }
-    if (r.where == Where::kInPlace) continue;  // another use of rows that may also be streamed
-    rows.emplace_back(r.row_begin, r.row_end);
+    // Reading in place may be another use of rows that are also streamed; it is the only home of those that are not.
+    (r.where == Where::kInPlace ? in_place : rows).emplace_back(r.row_begin, r.row_end);
   }
-  const bool in_place =
-      std::any_of(t.parts.begin(), t.parts.end(), [](const Residency& r) { return r.where == Where::kInPlace; });
-  if (rows.empty() && in_place) return OkStatus();
+  const auto read_in_place = [&](std::int64_t begin, std::int64_t end) {
+    return std::any_of(in_place.begin(), in_place.end(),
+                       [&](const auto& part) { return part.first <= begin && end <= part.second; });
+  };
   std::sort(rows.begin(), rows.end());
   std::int64_t at = 0;
   for (const auto& [begin, end] : rows) {
+    if (begin > at && read_in_place(at, begin)) at = begin;
     if (begin != at)
       return Bad("tensor '{}': rows [{}, {}) are {} in phase {}", t.name, std::min(at, begin), std::max(at, begin),
                  begin > at ? "nowhere" : "placed twice", phase);
     at = end;
   }
-  if (at != t.Rows()) return Bad("tensor '{}': rows [{}, {}) are nowhere in phase {}", t.name, at, t.Rows(), phase);
+  if (at != t.Rows() && !read_in_place(at, t.Rows()))
+    return Bad("tensor '{}': rows [{}, {}) are nowhere in phase {}", t.name, at, t.Rows(), phase);
   return OkStatus();
 }
 

@@ -116,11 +116,11 @@ DType ReadDType(JsonScanner& in) {
   return dtype.value_or(DType::kF32);
 }
 
-KvCache ReadKv(JsonScanner& in) {
+KvCache ReadKvCache(JsonScanner& in) {
   const std::string text(in.String());
-  const std::optional<KvCache> kv = ParseKvCache(text);
-  if (!kv) in.Fail(fmt::format("{} is not dynamic, static or none", Quoted(text)));
-  return kv.value_or(KvCache::kStatic);
+  const std::optional<KvCache> cache = ParseKvCache(text);
+  if (!cache) in.Fail(fmt::format("{} is no kind of cache: none, dynamic or static", Quoted(text)));
+  return cache.value_or(KvCache::kStatic);
 }
 
 Where ReadWhere(JsonScanner& in) {
@@ -172,6 +172,7 @@ void ReadTensor(JsonScanner& in, std::vector<TensorPlan>& tensors) {
                Text(in, "device", kRequired, t.device),
                Text(in, "block", kOptional, t.block),
                Text(in, "tied_to", kOptional, t.tied_to),
+               {"scales_bytes", kOptional, [&] { t.scales = Bytes(ReadCount(in, kMostBytes)); }},
                {"parts", kRequired, [&] { ReadItems(in, part); }}});
   for (Residency& r : t.parts) {
     if (r.row_end == -1) r.row_end = t.Rows();
@@ -191,7 +192,7 @@ Request ReadRequest(JsonScanner& in) {
                Count(in, "new_tokens", kMostTokens, r.new_tokens),
                {"dtype", kOptional, [&] { r.dtype = ReadDType(in); }},
                Text(in, "quantization", kOptional, r.quantization),
-               {"kv", kOptional, [&] { r.kv = ReadKv(in); }},
+               {"kv", kOptional, [&] { r.kv = ReadKvCache(in); }},
                {"all_logits", kOptional, [&] { r.all_logits = in.Boolean(); }}});
   if (in.ok() && (r.batch < 1 || r.prompt_tokens < 1)) in.Fail("the request has no sequence or no prompt");
   return r;

@@ -20,7 +20,7 @@ PlanFile Small() {
                .prompt_tokens = 3,
                .new_tokens = 4,
                .dtype = DType::kBF16,
-               .kv = KvCache::kDynamic,
+               .kv = KvCache::kStatic,
                .all_logits = true};
   p.request.quantization = "nf4";
   p.budgets = {{"gpu0", Bytes(64)}, {"host", Bytes(100)}};
@@ -30,9 +30,9 @@ PlanFile Small() {
                {.name = "b \"é\"", .dtype = DType::kQ4_K, .shape = {4, 256}, .device = "gpu0"},
                {.name = "c", .dtype = DType::kF32, .shape = {4, 1}, .device = "gpu0", .tied_to = "a"},
                {.name = "s", .dtype = DType::kF16, .shape = {}, .device = "gpu0"}};
-  p.tensors[1].scales = Bytes(8);
   p.tensors[0].parts = {{.pool = "gpu0", .arena = "weights", .offset = Bytes(16), .row_end = 2},
                         {Where::kStreamed, "prefill", "host", "host_weights", Bytes(0), 2, 4}};
+  p.tensors[1].scales = Bytes(8);
   p.tensors[1].parts = {{Where::kInPlace, "*", "host", "", Bytes(7), 0, 4}};
   p.tensors[3].parts = {{.pool = "gpu0", .arena = "weights", .row_end = 1}};
   p.placements = {{"x", "activations", Bytes(0), Bytes(12), "prefill", 1, 2},
@@ -62,7 +62,7 @@ TEST(PlanJson, ReadsBackWhatItWrote) {
   EXPECT_EQ(Dump(back->plan), Dump(file.plan));
   EXPECT_EQ(back->model, file.model);
   EXPECT_EQ(back->plan.request.quantization, "nf4");
-  EXPECT_EQ(back->plan.request.kv, KvCache::kDynamic);
+  EXPECT_EQ(back->plan.request.kv, KvCache::kStatic);
   EXPECT_EQ(back->plan.tensors[1].bytes(), file.plan.tensors[1].bytes());
   EXPECT_EQ(WritePlanJson(*back), WritePlanJson(file));
 }

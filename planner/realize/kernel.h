@@ -19,7 +19,33 @@
 //   kConvert    x [n] in from_dtype                            y [n] in dtype
 //   kOpaque     anything                                       anything (simulated only: torch operators, tests)
 //
+// Beyond llama; no device executes these yet. (…) is there or not.
+//   kLayerNorm        x [rows, n] (, gain [n] (, bias [n]))    out
+//   kRmsNormOnePlus   x, gain: by 1 + gain                     out
+//   kL2Norm           x                                        x
+//   kLinearTransposed as kLinear, W [k, n]
+//   kQuantLinear      as kLinear, W in from_dtype, then its    y
+//                     scales
+//   kConvolution      x, W (, bias)                            y
+//   kRope             q, k, inv_freq                           q, k
+//   kCacheAppend      k (, v), the positions that are kept     keys (, values) slices
+//   kSplitHeads       qkv [rows, n] (, inv_freq)               q, k, v: rows, or the cache's slices
+//   kMaskedAttention  q, keys, values (, sinks or bias table)  out: with a window, a bias, a cap, no mask, …
+//   kLatentAttention  q, latents [0, past + tokens), kv_b      out: kv_b absorbed into q and into the result
+//   kActivation       x                                        x, by `function`
+//   kActivationMul    gate, up, or both in one [rows, 2 n]     out
+//   kAdd              a, b                                     a
+//   kAddRows          x, table: positions, token types         x
+//   kPrependRow       x, row [n]                               out: the row before each sequence's others
+//   kSelectRows       x                                        out: one row a sequence, at its end-of-text token
+//   kRoute            logits [rows, experts] (, bias)          routes [rows, experts per token]: id and weight
+//   kGroupedLinear    x, routes, W of each expert or stacked   y [rows * experts per token, n]
+//                     (, scales, biases likewise)
+//   kCombine          y [rows * experts per token, n], routes  out: the weighted sum
+//                     (, out if accumulate)
+//
 // Layouts: rows are position-major (row = token * batch + sequence); a cache is [positions, batch, kv_heads, head_dim].
+// A cache shorter than the context is a ring of positions: any of its slots may be written and all are read.
 #pragma once
 
 #include <cstdint>
@@ -41,19 +67,59 @@ enum class KernelKind : std::uint8_t {
   kArgmax,
   kConvert,
   kOpaque,
+  kLayerNorm,
+  kRmsNormOnePlus,
+  kL2Norm,
+  kLinearTransposed,
+  kQuantLinear,
+  kConvolution,
+  kRope,
+  kCacheAppend,
+  kSplitHeads,
+  kMaskedAttention,
+  kLatentAttention,
+  kActivation,
+  kActivationMul,
+  kAdd,
+  kAddRows,
+  kPrependRow,
+  kSelectRows,
+  kRoute,
+  kGroupedLinear,
+  kCombine,
 };
+inline constexpr int kKernelKinds = static_cast<int>(KernelKind::kCombine) + 1;
 
 std::string_view Name(KernelKind kind);
+
+// Of kActivation and kActivationMul.
+enum class Function : std::uint8_t {
+  kNone,
+  kSilu,
+  kGelu,
+  kGeluTanh,
+  kQuickGelu,
+  kRelu,
+  kTanh,
+  kClampedSwiglu,  // gpt-oss: (up + 1) gate sigmoid(1.702 gate), both clamped
+  kSoftcap,        // cap tanh(x / cap)
+  kScale,
+};
+inline constexpr int kFunctions = static_cast<int>(Function::kScale) + 1;
+
+std::string_view Name(Function function);
 
 struct Kernel {
   KernelKind kind = KernelKind::kOpaque;
   std::string name;            // the op it realizes: "model.layers.0.self_attn.q_proj"; a torch operator: "mm.default"
   DType dtype = DType::kBF16;  // of activations, weights and cache; sums are fp32
-  DType from_dtype = DType::kBF16;  // kConvert
+  DType from_dtype = DType::kBF16;  // kConvert; kQuantLinear: of W
+  Function function = Function::kNone;
   std::int64_t rows = 0;
   std::int64_t n = 0;          // width of the output
   std::int64_t k = 0;          // width of the input (kLinear)
-  std::int64_t row_begin = 0;  // kLinear: the rows of W computed here; a whole matrix is [0, n)
+  std::int64_t row_begin = 0;  // kLinear: the rows of W computed here, a whole matrix is [0, n); kGroupedLinear: of the
+                               // one W given, when not all are
   std::int64_t row_end = 0;
   bool accumulate = false;  // kLinear: y += x W^T, the fused residual
   bool has_bias = false;
@@ -64,7 +130,8 @@ struct Kernel {
   std::int64_t heads = 0;
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
-  double eps = 0;  // kRmsNorm
+  std::int64_t window = 0;  // kMaskedAttention: positions a query sees, itself included; 0: all
+  double eps = 0;           // norms
 
   // Work of iteration i, as costed. For data-dependent work (expert routing) this is the expected value; what may be
   // touched at worst is what the step's slices say.

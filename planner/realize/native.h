@@ -3,7 +3,15 @@
 //   linear + residual add      -> kLinear with accumulate, in place on the residual stream
 //   rope + cache append        -> kRopeCache, keys rotated straight into the cache
 //   silu + mul                 -> kSiluMul, in place on gate
-//   last token                 -> nothing: later kernels read the last rows
+//   last token, first token    -> nothing: later kernels read those rows
+//   split heads + rope + cache append -> kSplitHeads: the fused rows are read once, keys and values go to the cache
+//   gate and up in one matrix  -> kActivationMul reads both halves of a row
+//   combine + residual add     -> kCombine with accumulate
+// Each is the same arithmetic in the same order, except that a fused sum is not rounded to the dtype in between.
+//
+// Latent attention: a prefill expands keys and values of its own positions by kv_b, as a matrix product; a decode pass
+// works on the cached latents. The cache of a layer with a window is a ring of that many positions; when a prefill is
+// longer, it attends over its own keys and values and keeps the last ones.
 #pragma once
 
 #include <string>
@@ -36,6 +44,14 @@ struct NativeKernel {
   std::vector<Operand> reads;  // in the order kernel.h gives
   std::vector<Operand> writes;
   ModuleId module = kNoId;
+  std::int32_t first_matrix = 0;  // reads[first_matrix, + matrices): weights whose rows may be split among launches, or
+  std::int32_t matrices = 0;      // leave the device
+  double touched = 1;             // share of the matrices' bytes that is expected to be read (experts)
+};
+
+struct LayerCache {
+  Bytes keys;
+  Bytes values;  // 0 for latents
 };
 
 struct Activation {
@@ -48,11 +64,13 @@ struct Activation {
 struct NativeProgram {
   Pass pass;
   std::int64_t cache_positions = 0;
-  Bytes cache_bytes_per_layer;  // keys alone; values take the same
+  std::vector<LayerCache> caches;  // by layer; empty without caches
   std::vector<Activation> activations;
   std::vector<NativeKernel> kernels;
   std::int32_t logits = kNoId;  // index into activations
   std::int64_t logit_rows = 0;
+  std::int32_t input = kNoId;  // index into activations: there before the first kernel
+  Operand output;              // of a model that makes no tokens; id kNoId for one that does
 };
 
 // Fails (kInternal) on an op pattern it does not know. graph and model must belong together.
@@ -65,9 +83,13 @@ Operand AtPasses(const Operand& operand, std::int64_t first, std::int64_t stride
 // Whether AtPasses changes the kernel.
 bool DependsOnPass(const Kernel& kernel);
 
-// The part of a linear kernel that multiplies by rows [row_begin, row_end) of its matrix: those output columns, those
-// bytes.
-NativeKernel RowTile(const NativeKernel& linear, std::int64_t row_begin, std::int64_t row_end);
+// The part of a kernel that multiplies by rows [row_begin, row_end) of `rows` of one matrix, the first or a later one.
+// Linear: those output columns, those bytes. Grouped: this expert's rows, or for stacked matrices these experts. The
+// matrix is the only one of the result.
+NativeKernel RowTile(const NativeKernel& kernel, std::int64_t rows, std::int64_t row_begin, std::int64_t row_end,
+                     std::int32_t matrix = 0);
+// The part of a grouped kernel that multiplies by those of its matrices for which `keep` holds, by index.
+NativeKernel Subset(const NativeKernel& kernel, const std::vector<bool>& keep);
 
 // One line a kernel, with operands. The golden form of tests.
 std::string Dump(const NativeProgram& program, const Model& model);

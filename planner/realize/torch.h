@@ -81,7 +81,7 @@ struct TorchEvent {
   ShortList<StorageId, 6> reads = {};
   ShortList<StorageId, 2> writes = {};
   ShortList<TensorId, 2> weights =
-      {};  // parameters and buffers; resident ones and, after AddSequentialOffloadHooks, uploaded ones alike
+      {};  // parameters and buffers; resident ones and, after hooks were added, uploaded ones alike
   AffineFlops flops = {};
   AffineBytes moved = {};  // device memory traffic, each operand once; an embedding reads only the rows it gathers
 };
@@ -95,7 +95,7 @@ struct TorchProgram {
   std::vector<StorageId> kept;   // alive after it: what the caller holds, in the order in which it would let go: the
                                  // logits (hidden states without a head), then per layer keys, values
   std::vector<StorageId> cache;  // of `kept`, the keys and values: the `past` of the next pass, index by index
-  bool offloaded = false;        // AddSequentialOffloadHooks was applied
+  std::vector<bool> hooked;      // by ModuleId, whether one of accelerate's hooks is attached; empty: none at all
   std::int64_t buffers = 0;      // offloaded: buffers that the hooks moved to the device when they were attached
 };
 
@@ -111,6 +111,11 @@ Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass);
 // each, before its forward, and drops them after it. Buffers stay on the device. A tied weight is uploaded by each of
 // its users: cpu_offload passes no map of tied weights.
 TorchProgram AddSequentialOffloadHooks(TorchProgram program, const Model& model);
+
+// accelerate's dispatch_model on a map with parts off the GPU: `offloaded` parameters (by TensorId) are uploaded by the
+// modules that own them, as above; the others stay. Every module that holds something of a state_dict has a hook that
+// does at least nothing. Of a tied weight all users must be offloaded, or none.
+TorchProgram AddDispatchHooks(TorchProgram program, const Model& model, const std::vector<bool>& offloaded);
 
 // A program in the form of the trace recorder: [name, bytes], positive for an allocation, negative for a release.
 struct TorchTrace {

@@ -1,4 +1,5 @@
-// accelerate 1.15's AlignDevicesHook as cpu_offload attaches it: to each module that directly owns tensors.
+// accelerate 1.15's AlignDevicesHook as cpu_offload attaches it, to each module that directly owns tensors, and
+// dispatch_model, to those of offloaded parts.
 //
 //   > model.norm            kEnter     torch's own hooks run first
 //     allocate weight       pre_forward: set_module_tensor_to_device per parameter ...
@@ -20,7 +21,8 @@ namespace {
 
 class HookInserter {
  public:
-  HookInserter(const Model& model, TorchProgram* program) : model_(model), program_(program) {}
+  HookInserter(const Model& model, const std::vector<bool>& offloaded, TorchProgram* program)
+      : model_(model), offloaded_(offloaded), program_(program) {}
 
   std::vector<TorchEvent> Run(std::vector<TorchEvent> events) {
     std::vector<TorchEvent> out;
@@ -39,7 +41,7 @@ class HookInserter {
  private:
   void PreForward(ModuleId module, std::vector<TorchEvent>& out) {
     for (const TensorId id : model_.modules[module].tensors) {
-      if (model_.tensors[id].buffer) continue;
+      if (!offloaded_[id]) continue;
       const auto storage = static_cast<StorageId>(program_->storages.size());
       program_->storages.push_back({.op = "_to_copy.default",
                                     .bytes = model_.tensors[id].bytes(),
@@ -76,6 +78,7 @@ class HookInserter {
   };
 
   const Model& model_;
+  const std::vector<bool>& offloaded_;  // by TensorId
   TorchProgram* program_;
   std::vector<Uploaded> uploaded_;  // a stack: modules nest
 };
@@ -83,10 +86,25 @@ class HookInserter {
 }  // namespace
 
 TorchProgram AddSequentialOffloadHooks(TorchProgram program, const Model& model) {
-  STOWAGE_CHECK(!program.offloaded);
-  program.events = HookInserter(model, &program).Run(std::move(program.events));
-  program.offloaded = true;
-  for (const Tensor& tensor : model.tensors) program.buffers += tensor.buffer ? 1 : 0;
+  STOWAGE_CHECK(program.hooked.empty());
+  std::vector<bool> parameters;
+  for (const Tensor& tensor : model.tensors) {
+    parameters.push_back(!tensor.buffer);
+    program.buffers += tensor.buffer ? 1 : 0;
+  }
+  program.events = HookInserter(model, parameters, &program).Run(std::move(program.events));
+  for (const Module& module : model.modules) program.hooked.push_back(!module.tensors.empty());
+  return program;
+}
+
+TorchProgram AddDispatchHooks(TorchProgram program, const Model& model, const std::vector<bool>& offloaded) {
+  STOWAGE_CHECK(program.hooked.empty() && offloaded.size() == model.tensors.size());
+  program.events = HookInserter(model, offloaded, &program).Run(std::move(program.events));
+  program.hooked.assign(model.modules.size(), false);
+  for (const Tensor& tensor : model.tensors) {
+    if (tensor.buffer && !tensor.persistent) continue;
+    for (ModuleId m = tensor.module; m != kNoId; m = model.modules[m].parent) program.hooked[m] = true;
+  }
   return program;
 }
 

@@ -161,6 +161,18 @@ Model SmallLlama() {
       .Build();
 }
 
+// What dispatch_model does when the modules of `names` ("a,b") are on the cpu.
+TorchProgram Dispatch(TorchProgram program, const Model& model, const std::string& names) {
+  std::vector<bool> offloaded;
+  for (const Tensor& t : model.tensors) {
+    std::istringstream list(names);
+    bool inside = false;
+    for (std::string name; std::getline(list, name, ',');) inside = inside || t.name.starts_with(name + ".");
+    offloaded.push_back(inside && !t.buffer);
+  }
+  return AddDispatchHooks(std::move(program), model, offloaded);
+}
+
 TorchProgram Realize(const Model& model, const Pass& pass, bool offload) {
   Result<TorchProgram> program = RealizeTorch(model, pass);
   EXPECT_TRUE(program.ok()) << program.error().message;
@@ -173,7 +185,10 @@ TEST_P(RecordedTrace, IsEqualEventByEvent) {
   const Golden golden = ReadGolden(std::filesystem::path(kGoldens) / (GetParam() + ".txt"));
   ASSERT_EQ(golden.events.size(), static_cast<std::size_t>(golden.Number("events")));
   const Model model = ModelOf(golden);
-  const TorchProgram program = Realize(model, PassOf(golden), golden.facts.at("offload") == "sequential");
+  TorchProgram program = Realize(model, PassOf(golden), golden.facts.at("offload") == "sequential");
+  if (golden.facts.at("offload") == "dispatch") {
+    program = Dispatch(std::move(program), model, golden.facts.at("offloaded"));
+  }
   const TorchTrace trace = RecorderForm(program, model, 0, golden.Number("modules") != 0);
   std::vector<std::string> events;
   for (const auto& [name, bytes] : trace.events) events.push_back(fmt::format("{} {}", name, bytes));

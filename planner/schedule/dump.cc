@@ -140,6 +140,7 @@ class Dumper {
   void DumpKernel(const Kernel& k) {
     Put("kernel {} {} {}", Quoted(k.name), Name(k.kind), Name(k.dtype));
     if (k.from_dtype != Kernel().from_dtype) Put(" from={}", Name(k.from_dtype));
+    if (k.function != Function::kNone) Put(" function={}", Name(k.function));
     Number(k.rows, "rows");
     Number(k.n, "n");
     Number(k.k, "k");
@@ -153,6 +154,7 @@ class Dumper {
     Number(k.heads, "heads");
     Number(k.kv_heads, "kv_heads");
     Number(k.head_dim, "head_dim");
+    Number(k.window, "window");
     if (k.eps != 0) Put(" eps={}", k.eps);
     if (k.flops != AffineFlops()) Put(" flops={}", Affine(k.flops));
     if (k.bytes != AffineBytes()) Put(" bytes={}", Affine(k.bytes));

@@ -435,11 +435,12 @@ class Parser {
   bool ReadKernel(const TextLine& line) {
     Kernel k;
     if (!Need(line, 4, "'kernel NAME KIND DTYPE …'") || !ReadName(line.words[1], k.name) ||
-        !ReadEnum(line.words[2], 9, "a kernel kind", k.kind) || !ReadDType(line.words[3], k.dtype)) {
+        !ReadEnum(line.words[2], kKernelKinds, "a kernel kind", k.kind) || !ReadDType(line.words[3], k.dtype)) {
       return false;
     }
     const bool read = ReadAttributes(line, 4, [&](std::string_view key, std::string_view value) {
       if (key == "from") return ReadDType(value, k.from_dtype), true;
+      if (key == "function") return ReadEnum(value, kFunctions, "a function", k.function);
       if (key == "accumulate") return SetFlag(value, k.accumulate);
       if (key == "bias") return SetFlag(value, k.has_bias);
       const std::pair<std::string_view, std::int64_t*> numbers[] = {{"rows", &k.rows},
@@ -451,7 +452,8 @@ class Parser {
                                                                     {"tokens", &k.tokens},
                                                                     {"heads", &k.heads},
                                                                     {"kv_heads", &k.kv_heads},
-                                                                    {"head_dim", &k.head_dim}};
+                                                                    {"head_dim", &k.head_dim},
+                                                                    {"window", &k.window}};
       for (const auto& [name, field] : numbers) {
         if (key == name) return ReadNumber(value, *field), true;
       }

@@ -3,15 +3,18 @@
 #include <fmt/format.h>
 
 #include "planner/base/text.h"
+#include "planner/strategy/native/device_map_ring.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
+#include "planner/strategy/torch/device_map_strategy.h"
 #include "planner/strategy/torch/sequential_offload.h"
 #include "planner/strategy/torch/torch_resident.h"
 
 namespace stowage {
 
 std::vector<Strategy> AllStrategies() {
-  return {ResidentStrategy(), RingStrategy(), TorchResidentStrategy(), SequentialOffloadStrategy()};
+  return {ResidentStrategy(),      RingStrategy(),      DeviceMapRingStrategy(),
+          TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy()};
 }
 
 Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text) {

@@ -54,7 +54,7 @@ TEST_P(GoldenLlama, NoticesEachNeededDependencyOfTheRingThatIsRemoved) {
   EXPECT_EQ(missed, std::vector<std::string>{});
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied", "qwen2"), GoldenName);
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied", "qwen2", "qwen3"), GoldenName);
 
 }  // namespace
 }  // namespace stowage

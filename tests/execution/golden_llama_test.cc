@@ -103,7 +103,7 @@ TEST_P(GoldenLlama, GivesTheSameBytesThroughEveryStrategyAndDtype) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied", "qwen2"), GoldenName);
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenLlama, testing::Values("llama", "llama-tied", "qwen2", "qwen3"), GoldenName);
 
 }  // namespace
 }  // namespace stowage

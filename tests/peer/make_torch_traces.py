@@ -69,6 +69,14 @@ GOLDENS = {
     "uncached.prefill.sequential": ("uncached", 17, {"no-cache": True, "batch": 2, "offload": "sequential"}),
     "headless.prefill": ("headless", 12, {"modules": True}),
     "headless.decode.sequential": ("headless", 1, {"past": 12, "offload": "sequential"}),
+    # accelerate's dispatch_model: these modules on "cpu", all else on GPU 0
+    "llama-3.1-8b.prefill.dispatch": ("llama-3.1-8b", 512, {"offloaded": [f"model.layers.{i}" for i in range(28, 32)] + ["lm_head"]}),
+    "llama-3.1-8b.decode.dispatch": ("llama-3.1-8b", 1, {"past": 512, "offloaded": [f"model.layers.{i}" for i in range(28, 32)] + ["lm_head"]}),
+    "tiny.prefill.dispatch.modules": ("tiny", 8, {"modules": True, "offloaded": ["model.layers.1", "lm_head"]}),
+    "tiny.decode.dispatch.modules": ("tiny", 1, {"past": 31, "modules": True, "offloaded": ["model.layers.0.mlp", "model.layers.2", "model.norm"]}),
+    "tied.prefill.dispatch.fp32": ("tied", 33, {"dtype": "float32", "offloaded": ["model.embed_tokens", "model.layers.1.self_attn", "lm_head"]}),
+    "tied.decode.dispatch": ("tied", 1, {"past": 3, "offloaded": ["model.layers.0", "model.norm"]}),
+    "biased.decode.dispatch": ("biased", 1, {"past": 5, "batch": 2, "offloaded": ["model.layers.1", "model.layers.2.self_attn.q_proj"]}),
 }
 
 
@@ -106,20 +114,53 @@ def header(config, trace, request):
         facts["cached"] = 0
     facts |= {key: trace[key] for key in ("parameters_bytes", "kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
     versions = " ".join(f"{name} {version}" for name, version in trace["versions"].items())
+    if "offloaded" in request:
+        facts["offloaded"] = ",".join(request["offloaded"])
     return [f"# recorded with {versions}", *(f"{key} {value}" for key, value in facts.items()), f"events {len(trace['events'])}"]
+
+
+def device_map(config, offloaded):
+    """Every module that has to be named so that `offloaded` is on the cpu and all else on GPU 0."""
+    layers = config["num_hidden_layers"]
+    inner = {"self_attn": ["q_proj", "k_proj", "v_proj", "o_proj"], "mlp": ["gate_proj", "up_proj", "down_proj", "act_fn"],
+             "input_layernorm": [], "post_attention_layernorm": []}
+    tree = {"": ["model", "lm_head"], "model": ["embed_tokens", "layers", "norm", "rotary_emb"], "model.layers": [str(i) for i in range(layers)]}
+    for i in range(layers):
+        tree[f"model.layers.{i}"] = list(inner)
+        tree |= {f"model.layers.{i}.{name}": children for name, children in inner.items()}
+    out = {}
+
+    def walk(name):
+        if name in offloaded or not any(o.startswith(name + "." if name else "") for o in offloaded):
+            out[name] = "cpu" if name in offloaded else 0
+            return
+        for child in tree[name]:
+            walk(f"{name}.{child}" if name else child)
+
+    walk("")
+    return out
 
 
 def make(recorder, configs, out, name):
     model, tokens, changes = GOLDENS[name]
     config = SYNTHETIC.get(model) or json.load(open(os.path.join(configs, model + ".json")))
+    changes = dict(changes)
+    offloaded = changes.pop("offloaded", None)
     with tempfile.TemporaryDirectory() as folder:
         json.dump(config, open(os.path.join(folder, "config.json"), "w"))
         program = [recorder] if config.get("use_cache", True) else ["-c", UNCACHED, recorder]
+        if offloaded:
+            program = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "record_device_map_trace.py"), recorder]
+            json.dump(device_map(config, offloaded), open(os.path.join(folder, "map.json"), "w"))
         command = [sys.executable, *program, folder, "--tokens", str(tokens), "--out", os.path.join(folder, "trace.json")]
+        if offloaded:
+            command += ["--device-map", os.path.join(folder, "map.json")]
         for key, value in changes.items():
             command += [f"--{key}"] if value is True else [f"--{key}", str(value)]
         subprocess.run(command, check=True)
         trace = json.load(open(os.path.join(folder, "trace.json")))
+        if offloaded:
+            trace["request"]["offloaded"] = offloaded
     lines = header(config, trace, trace["request"]) + packed([f"{event} {size}" for event, size in trace["events"]])
     with open(os.path.join(out, name + ".txt"), "w") as file:
         file.write("\n".join(lines) + "\n")

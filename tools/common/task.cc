@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "planner/base/text.h"
+#include "planner/families/families.h"
 #include "planner/formats/file.h"
 #include "planner/quant/quantize.h"
 #include "planner/strategy/registry.h"
@@ -30,6 +32,15 @@ Status CheckComputable(const Model& model) {
                fmt::format("{}: running GGUF weights is not supported yet; `inspect` shows what they are", model.name)};
 }
 
+// A model that makes no tokens is run once, over the prompt: what --prompt does not say is what it can take.
+void FitRequest(const Model& model, Request& request) {
+  if (!IsKnownFamily(model.family) || MakesTokens(model)) return;
+  request.new_tokens = 0;
+  if (request.prompt_tokens == Request().prompt_tokens && model.shape.max_positions > 0) {
+    request.prompt_tokens = std::min(request.prompt_tokens, model.shape.max_positions);
+  }
+}
+
 // "--gpu auto" stands for the cards of this computer.
 Status ResolveAuto(MachineSpec& spec) {
   if (spec.gpus != std::vector<std::string>{"auto"}) return OkStatus();
@@ -39,7 +50,8 @@ Status ResolveAuto(MachineSpec& spec) {
   return OkStatus();
 }
 
-Result<Model> LoadModelFor(const std::string& what, const Request& request, bool any_weights) {
+// Sets what the request leaves to the model.
+Result<Model> LoadModelFor(const std::string& what, Request& request, bool any_weights) {
   STOWAGE_TRY(Model model, LoadNamedModel(what));
   if (!any_weights) STOWAGE_RETURN_IF_ERROR(CheckComputable(model));
   if (request.dtype && !Computable(*request.dtype)) {
@@ -47,7 +59,8 @@ Result<Model> LoadModelFor(const std::string& what, const Request& request, bool
                  fmt::format("--dtype {}: the kernels compute in fp32, fp16 or bf16", Name(*request.dtype))};
   }
   STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
-  const std::int64_t positions = model.shape.max_positions;  // 0: of an architecture that is not known
+  FitRequest(model, request);
+  const std::int64_t positions = model.shape.max_positions;  // 0: no limit (t5), no text (vit), or not known
   if (positions > 0 && request.prompt_tokens + request.new_tokens > positions) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} prompt and {} new tokens are more than the {} positions of {}", request.prompt_tokens,
@@ -95,14 +108,14 @@ void AddStrategyOption(CommandLine& line, std::string* strategy, std::string_vie
 
 Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Request& request) {
   LoadedTask out{.machine = std::move(machine), .request = request};
-  STOWAGE_TRY(out.model, LoadModelFor(model, request, /*any_weights=*/false));
+  STOWAGE_TRY(out.model, LoadModelFor(model, out.request, /*any_weights=*/false));
   STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
   return out;
 }
 
 Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
-  STOWAGE_TRY(out.model, LoadModelFor(options.model, options.request, any_weights));
+  STOWAGE_TRY(out.model, LoadModelFor(options.model, out.request, any_weights));
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
   STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
   return out;

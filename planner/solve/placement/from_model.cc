@@ -175,6 +175,9 @@ class Chain {
     return Duration(k, 0, rate) * pass.times;
   }
 
+  // transformers' forward computes them for every position.
+  bool AllLogits() const { return request_.all_logits || options_.runtime == ChainRuntime::kAccelerate; }
+
   Bytes CacheOf(const Unit& unit, std::int64_t positions) const {
     return unit.block >= 0 && options_.layer_cache ? options_.layer_cache(unit.block, positions) : Bytes(0);
   }
@@ -182,7 +185,7 @@ class Chain {
   Seconds UnitTime(const Unit& unit, bool head, const ComputeRate& rate) const {
     Seconds time;
     for (const MeanPass& pass : passes_) {
-      const std::int64_t rows = head && !request_.all_logits ? pass.sequences : pass.rows;
+      const std::int64_t rows = head && !AllLogits() ? pass.sequences : pass.rows;
       for (const TensorId t : unit.tensors) {
         if (!model_.tensors[t].buffer) time += TensorTime(model_.tensors[t], pass, rows, rate);
       }
@@ -214,8 +217,8 @@ class Chain {
       u.state = CacheOf(unit, request_.CachePositions()) * request_.batch;
       u.transient = SizeOf(dtype, rows * (4 * model_.shape.hidden + 3 * model_.shape.intermediate));
     } else if (head) {
-      const std::int64_t logits = (request_.all_logits ? rows : request_.batch) * model_.shape.vocab;
-      u.transient = SizeOf(dtype, logits) + SizeOf(DType::kF32, logits);
+      u.transient = SizeOf(dtype, (AllLogits() ? rows : request_.batch) * model_.shape.vocab) +
+                    SizeOf(DType::kF32, request_.batch * model_.shape.vocab);
     }
     double passes = 0;
     for (const MeanPass& pass : passes_) passes += pass.times;

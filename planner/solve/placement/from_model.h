@@ -11,8 +11,8 @@
 //                Attention's products and the sampling of tokens are left out
 //   streaming    weights over the card's host link, from the disk before that, once a pass
 //   state        its share of the caches, for all positions of the request
-//   transient    rows * (4 hidden + 3 intermediate) elements for a block; a last unit of vocabulary width: its logits,
-//                and once more in fp32
+//   transient    rows * (4 hidden + 3 intermediate) elements for a block; a last unit of vocabulary width: its logits
+//                (kAccelerate: of all positions), and the last ones once more in fp32
 //   staging      its weights
 // Budgets are the machine's, workspaces its reservations.
 #pragma once

@@ -91,7 +91,7 @@ TEST(ChainOf, HasBlocksWholeAndTheModulesBetween) {
   EXPECT_EQ(units[0].weights, Bytes(128'000));
   EXPECT_EQ(units[1].weights, Bytes(12 * 64 * 64 * 2));
   EXPECT_EQ(units[1].state, Bytes(128 * (512 + 127)));  // half of the cache
-  EXPECT_EQ(units[4].transient, Bytes(1000 * 6));
+  EXPECT_EQ(units[4].transient, Bytes(512 * 1000 * 2 + 1000 * 4));
   ASSERT_EQ(chain->problem.ties.size(), 1u);
   EXPECT_EQ(chain->problem.ties[0].units, (std::vector<std::int32_t>{0, 4}));
   EXPECT_EQ(chain->problem.ties[0].shared, Bytes(128'000));

@@ -63,11 +63,14 @@ class Adder {
   }
 
   void Caches(BufferId kv) {
-    const Bytes side = c_.native.prefill.cache_bytes_per_layer, step = c_.layout.kv_side;
-    for (std::int64_t l = 0; l < c_.model().shape.layers; ++l) {
-      const std::string layer = fmt::format("layers.{}.", l);
-      out_.keys.push_back(b_.AddPart(kv, layer + "keys", BufferKind::kKv, step * (2 * l), side));
-      out_.values.push_back(b_.AddPart(kv, layer + "values", BufferKind::kKv, step * (2 * l + 1), side));
+    const std::vector<LayerCache>& caches = c_.native.prefill.caches;
+    const auto add = [&](std::size_t layer, const char* what, Bytes at, Bytes bytes) {
+      if (bytes == Bytes(0)) return BufferId{-1};
+      return b_.AddPart(kv, fmt::format("layers.{}.{}", layer, what), BufferKind::kKv, at, bytes);
+    };
+    for (std::size_t l = 0; l < caches.size(); ++l) {
+      out_.keys.push_back(add(l, "keys", c_.layout.keys_at[l], caches[l].keys));
+      out_.values.push_back(add(l, "values", c_.layout.values_at[l], caches[l].values));
     }
   }
 
@@ -84,7 +87,13 @@ class Adder {
     const Bytes prompt(4 * c_.task.request.batch * c_.task.request.prompt_tokens);
     out_.prompt = Initial("prompt", BufferKind::kTokens, prompt);
     out_.tokens_out = Arena(pools_.host, "tokens_out", BufferKind::kTokens, c_.layout.tokens);
-    if (c_.task.request.all_logits) {
+    const NativeProgram& prefill = c_.native.prefill;
+    if (prefill.input != kNoId) {
+      out_.input = Initial("input", BufferKind::kTokens, prefill.activations[prefill.input].bytes);
+    }
+    if (prefill.output.id != kNoId) {
+      out_.output = Arena(pools_.host, "output", BufferKind::kTokens, Bytes(prefill.output.bytes.base));
+    } else if (c_.task.request.all_logits) {
       out_.logits_out = Arena(pools_.host, "logits_out", BufferKind::kTokens,
                               c_.native.prefill.activations[c_.native.prefill.logits].bytes);
     }

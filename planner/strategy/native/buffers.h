@@ -31,7 +31,8 @@ struct NativeBuffers {
   std::vector<BufferId> prefill, decode;                // activations by index
   std::vector<std::vector<BufferId>> ring;              // items: [0] of the prefill, [1 + p] of pass p of a group
   BufferId tokens = -1;
-  BufferId prompt = -1, tokens_out = -1, logits_out = -1;  // pinned host memory
+  // Pinned host memory. `input` and `output`: of a pass that is given more than token ids, that makes no tokens.
+  BufferId prompt = -1, tokens_out = -1, logits_out = -1, input = -1, output = -1;
 };
 
 NativeBuffers AddBuffers(ScheduleBuilder& b, const NativeCase& c, const NativePools& pools);

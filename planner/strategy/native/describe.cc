@@ -38,8 +38,17 @@ TensorPlan DescribeTensor(const Model& model, TensorId id, const NativeModel& na
   if (resident == rows) return out;
   const Bytes master = layout.master_offset[id];
   const Bytes streamed_at = master + RowBytes(t) * (resident - layout.master_begin[id]);
-  if (native.multiplied[id])
-    out.parts.push_back({Where::kStreamed, "*", "host", "host_weights", streamed_at, resident, rows});
+  const auto stream_or_gather = [&](const char* phase, bool gathers) {
+    out.parts.push_back(
+        {gathers ? Where::kInPlace : Where::kStreamed, phase, "host", "host_weights", streamed_at, resident, rows});
+  };
+  if (native.multiplied[id]) {
+    const bool first = native.expert[id] && native.prefill_gathers;
+    const bool then = native.expert[id] && native.decode_gathers;
+    const bool alike = first == then || native.decode.kernels.empty();
+    stream_or_gather(alike ? "*" : "prefill", first);
+    if (!alike) stream_or_gather("decode", then);
+  }
   if (native.gathered[id]) out.parts.push_back({Where::kInPlace, "*", "host", "host_weights", master, 0, rows});
   return out;
 }
@@ -78,10 +87,11 @@ Plan DescribePlan(const NativeModel& native, const PlanningTask& task, const Nat
           fmt::format("{} is not placed: no kernel of the native runtime reads it", model.tensors[t].name));
     }
   }
-  for (std::int64_t l = 0; l < model.shape.layers; ++l) {
-    const Bytes side = native.prefill.cache_bytes_per_layer;
-    plan.placements.push_back({fmt::format("layers.{}.keys", l), "kv", layout.kv_side * (2 * l), side, "*"});
-    plan.placements.push_back({fmt::format("layers.{}.values", l), "kv", layout.kv_side * (2 * l + 1), side, "*"});
+  const std::vector<LayerCache>& caches = native.prefill.caches;
+  for (std::size_t l = 0; l < caches.size(); ++l) {
+    plan.placements.push_back({fmt::format("layers.{}.keys", l), "kv", layout.keys_at[l], caches[l].keys, "*"});
+    if (caches[l].values == Bytes(0)) continue;
+    plan.placements.push_back({fmt::format("layers.{}.values", l), "kv", layout.values_at[l], caches[l].values, "*"});
   }
   PlaceActivations(native.prefill, native.prefill_packing, "prefill", plan.placements);
   PlaceActivations(native.decode, native.decode_packing, "decode", plan.placements);

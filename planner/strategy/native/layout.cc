@@ -1,17 +1,72 @@
 #include "planner/strategy/native/layout.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace stowage {
 namespace {
 
 constexpr std::int64_t kIdBytes = 4;
 
-const Operand* StreamedMatrix(const NativeKernel& kernel, const Model& model, const NativeProposal& proposal) {
-  if (kernel.kernel.kind != KernelKind::kLinear) return nullptr;
-  const Operand& weight = kernel.reads[1];
-  return proposal.resident_rows[weight.id] < RowsOf(model.tensors[weight.id]) ? &weight : nullptr;
-}
+// Adds launches and pieces of a pass, kernel by kernel.
+class UnitMaker {
+ public:
+  UnitMaker(const NativeModel& native, const Model& model, const NativeProposal& proposal)
+      : native_(native), model_(model), proposal_(proposal) {}
+
+  void Add(std::int32_t index, const NativeKernel& kernel) {
+    index_ = index;
+    tile_ = 0;
+    const std::vector<bool> resident = WhollyResident(kernel, model_, proposal_);
+    const std::int64_t streamed = std::count(resident.begin(), resident.end(), false);
+    if (streamed == 0 || GathersExperts(kernel)) {
+      Launch({});
+    } else {
+      if (streamed < kernel.matrices) Launch({.part = Unit::Part::kResident});
+      for (std::int32_t m = 0; m < kernel.matrices; ++m) {
+        if (!resident[static_cast<std::size_t>(m)]) Stream(m, kernel.reads[kernel.first_matrix + m].id);
+      }
+    }
+    out_.tiles.push_back(tile_);
+  }
+
+  PassUnits Take() { return std::move(out_); }
+
+ private:
+  void Launch(Unit unit) {
+    unit.kernel = index_;
+    unit.tile = tile_++;
+    out_.units.push_back(unit);
+  }
+
+  // The resident rows, then equal tiles of the others rather than full ones and a rest: the ring's offsets then repeat
+  // sooner.
+  void Stream(std::int32_t matrix, TensorId id) {
+    const Tensor& tensor = model_.tensors[id];
+    const std::int64_t rows = RowsOf(tensor), resident = proposal_.resident_rows[id], step = native_.row_step[id];
+    const std::int64_t per_tile = std::max<std::int64_t>(1, proposal_.tile.value() / (RowBytes(tensor) * step).value());
+    if (resident > 0) Launch({.part = Unit::Part::kTile, .matrix = matrix, .row_end = resident});
+    const std::int64_t groups = (rows - resident) / step;
+    const std::int64_t count = (groups + per_tile - 1) / per_tile;
+    for (std::int64_t t = 0; t < count; ++t) {
+      const std::int64_t begin = resident + groups * t / count * step;
+      const std::int64_t end = resident + groups * (t + 1) / count * step;
+      Launch({.part = Unit::Part::kTile,
+              .matrix = matrix,
+              .row_begin = begin,
+              .row_end = end,
+              .item = static_cast<std::int32_t>(out_.items.size())});
+      out_.items.push_back({id, begin, end, RowBytes(tensor) * (end - begin)});
+    }
+  }
+
+  const NativeModel& native_;
+  const Model& model_;
+  const NativeProposal& proposal_;
+  PassUnits out_;
+  std::int32_t index_ = 0;
+  std::int16_t tile_ = 0;
+};
 
 }  // namespace
 
@@ -19,38 +74,22 @@ std::int64_t RowsOf(const Tensor& tensor) { return tensor.Rows(); }
 Bytes RowBytes(const Tensor& tensor) { return tensor.RowBytes(); }
 Bytes StoredBytes(const Tensor& tensor) { return tensor.RowBytes() * tensor.Rows(); }
 
-std::int64_t RowStep(const Tensor& tensor) { return RowsOf(tensor) % kTileRows == 0 ? kTileRows : 1; }
-
-PassUnits UnitsOf(const NativeProgram& program, const Model& model, const NativeProposal& proposal) {
-  PassUnits out;
-  for (std::size_t i = 0; i < program.kernels.size(); ++i) {
-    const NativeKernel& kernel = program.kernels[i];
-    const auto index = static_cast<std::int32_t>(i);
-    const Operand* matrix = StreamedMatrix(kernel, model, proposal);
-    if (matrix == nullptr) {
-      out.units.push_back({.kernel = index, .row_end = kernel.kernel.n});
-      out.tiles.push_back(1);
-      continue;
-    }
-    const Tensor& tensor = model.tensors[matrix->id];
-    const std::int64_t rows = RowsOf(tensor);
-    const std::int64_t resident = proposal.resident_rows[matrix->id];
-    const std::int64_t step = RowStep(tensor);
-    const std::int64_t per_tile = std::max<std::int64_t>(1, proposal.tile.value() / (RowBytes(tensor) * step).value());
-    std::int16_t tile = 0;
-    if (resident > 0) out.units.push_back({.kernel = index, .tile = tile++, .row_end = resident});
-    // Equal tiles rather than full ones and a rest: the ring's offsets then repeat sooner.
-    const std::int64_t groups = (rows - resident) / step;
-    const std::int64_t count = (groups + per_tile - 1) / per_tile;
-    for (std::int64_t t = 0; t < count; ++t) {
-      const std::int64_t begin = resident + groups * t / count * step;
-      const std::int64_t end = resident + groups * (t + 1) / count * step;
-      out.units.push_back({index, tile++, begin, end, static_cast<std::int32_t>(out.items.size())});
-      out.items.push_back({matrix->id, begin, end, RowBytes(tensor) * (end - begin)});
-    }
-    out.tiles.push_back(tile);
+std::vector<bool> WhollyResident(const NativeKernel& kernel, const Model& model, const NativeProposal& proposal) {
+  std::vector<bool> out;
+  for (std::int32_t m = 0; m < kernel.matrices; ++m) {
+    const TensorId t = kernel.reads[kernel.first_matrix + m].id;
+    out.push_back(proposal.resident_rows[t] == RowsOf(model.tensors[t]));
   }
   return out;
+}
+
+PassUnits UnitsOf(const NativeProgram& program, const NativeModel& native, const Model& model,
+                  const NativeProposal& proposal) {
+  UnitMaker maker(native, model, proposal);
+  for (std::size_t i = 0; i < program.kernels.size(); ++i) {
+    maker.Add(static_cast<std::int32_t>(i), program.kernels[i]);
+  }
+  return maker.Take();
 }
 
 NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
@@ -70,13 +109,21 @@ NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const N
     out.master_offset[t] = out.masters;
     out.masters += RoundUp(RowBytes(tensor) * (rows - out.master_begin[t]), kAlignment);
   }
-  out.kv_side = RoundUp(native.prefill.cache_bytes_per_layer, kAlignment);
-  out.kv = out.kv_side * (2 * model.shape.layers);
+  for (const LayerCache& cache : native.prefill.caches) {
+    out.keys_at.push_back(out.kv);
+    out.kv += RoundUp(cache.keys, kAlignment);
+    out.values_at.push_back(out.kv);
+    out.kv += RoundUp(cache.values, kAlignment);
+  }
   out.activations = std::max(native.prefill_packing.size, native.decode_packing.size);
   out.tokens = Bytes((task.request.prompt_tokens + std::max<std::int64_t>(task.request.new_tokens, 1)) *
                      task.request.batch * kIdBytes);
   out.host_buffers = out.tokens + Bytes(task.request.prompt_tokens * task.request.batch * kIdBytes);
-  if (task.request.all_logits) out.host_buffers += native.prefill.activations[native.prefill.logits].bytes;
+  if (native.prefill.input != kNoId) out.host_buffers += native.prefill.activations[native.prefill.input].bytes;
+  if (native.prefill.output.id != kNoId) {
+    out.host_buffers += Bytes(native.prefill.output.bytes.base);
+  } else if (task.request.all_logits)
+    out.host_buffers += native.prefill.activations[native.prefill.logits].bytes;
   for (const TensorId t : native.used) {
     if (model.tensors[t].buffer) out.host_buffers += model.tensors[t].bytes();
   }

@@ -11,11 +11,6 @@ namespace stowage {
 
 inline constexpr Bytes kAlignment{256};  // of every buffer: cudaMalloc's guarantee, and enough for 16-byte loads
 
-// Matrices are cut between groups of this many rows (those whose rows are not a multiple of it: anywhere), so that
-// every tile is one that a matrix library takes: 16-byte aligned columns of the output.
-inline constexpr std::int64_t kTileRows = 8;
-std::int64_t RowStep(const Tensor& tensor);
-
 // A row range of a matrix that passes through the ring once a pass.
 struct StreamItem {
   TensorId tensor = kNoId;
@@ -24,13 +19,16 @@ struct StreamItem {
   Bytes bytes;
 };
 
-// One launch: a whole kernel, or a row tile of a linear one.
+// One launch: a whole kernel, the part of a grouped one whose matrices are wholly resident, or a row tile of a matrix.
 struct Unit {
-  std::int32_t kernel = 0;     // index into NativeProgram::kernels
-  std::int16_t tile = 0;       // of how many: see UnitsOf
-  std::int64_t row_begin = 0;  // linear kernels
+  enum class Part : std::uint8_t { kWhole, kResident, kTile };
+  std::int32_t kernel = 0;  // index into NativeProgram::kernels
+  std::int16_t tile = 0;    // of how many: see UnitsOf
+  Part part = Part::kWhole;
+  std::int32_t matrix = 0;  // kTile: which of the kernel's, and its rows
+  std::int64_t row_begin = 0;
   std::int64_t row_end = 0;
-  std::int32_t item = -1;  // the StreamItem it consumes; -1: its weight is resident
+  std::int32_t item = -1;  // the StreamItem it consumes; -1: its weights are resident, or gathered
 };
 
 struct PassUnits {
@@ -39,7 +37,11 @@ struct PassUnits {
   std::vector<StreamItem> items;    // in order of use
 };
 
-PassUnits UnitsOf(const NativeProgram& program, const Model& model, const NativeProposal& proposal);
+PassUnits UnitsOf(const NativeProgram& program, const NativeModel& native, const Model& model,
+                  const NativeProposal& proposal);
+
+// By matrix of the kernel: whether all of its rows are resident.
+std::vector<bool> WhollyResident(const NativeKernel& kernel, const Model& model, const NativeProposal& proposal);
 
 struct NativeLayout {
   std::vector<Bytes> weight_offset;  // by TensorId: of its resident rows in "weights"
@@ -47,11 +49,11 @@ struct NativeLayout {
   std::vector<std::int64_t> master_begin;  // by TensorId: first row kept in "host_weights"; == rows: none
   std::vector<Bytes> master_offset;
   Bytes masters;
-  Bytes kv;       // keys of layer 0, values of layer 0, keys of layer 1, …
-  Bytes kv_side;  // one layer's keys, aligned
+  Bytes kv;                               // keys of layer 0, values of layer 0, keys of layer 1, …
+  std::vector<Bytes> keys_at, values_at;  // by layer, in "kv"
   Bytes activations;
   Bytes tokens;
-  Bytes host_buffers;  // prompt, answer, logits and computed tables in host memory
+  Bytes host_buffers;  // prompt or other input, answer, logits and computed tables in host memory
 };
 
 NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);

@@ -20,8 +20,8 @@ class Lowering {
   explicit Lowering(const NativeCase& c)
       : c_(c),
         b_(fmt::format("{} {}", c.proposal.strategy, c.model().name)),
-        prefill_units_(UnitsOf(c.native.prefill, c.model(), c.proposal)),
-        decode_units_(UnitsOf(c.native.decode, c.model(), c.proposal)) {}
+        prefill_units_(UnitsOf(c.native.prefill, c.native, c.model(), c.proposal)),
+        decode_units_(UnitsOf(c.native.decode, c.native, c.model(), c.proposal)) {}
 
   Result<Schedule> Run() {
     AddMachine();
@@ -55,12 +55,7 @@ class Lowering {
     if (c_.model().files.empty()) b_.AddFile(c_.model().name + " (no checkpoint)");
   }
 
-  RingOffsets Offsets() const {
-    if (!prefill_units_.items.empty()) return PlaceInRing(prefill_units_.items, c_.proposal.ring);
-    RingOffsets nothing;
-    nothing.decode.resize(1);
-    return nothing;
-  }
+  RingOffsets Offsets() const { return PlaceInRing(prefill_units_.items, decode_units_.items, c_.proposal.ring); }
 
   void EmitLoadPhase(const NativeBuffers& buffers) {
     const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.proposal, c_.layout);

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "planner/families/families.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/proposal.h"
@@ -7,15 +9,37 @@
 namespace stowage {
 namespace {
 
-void Note(const NativeProgram& program, NativeModel& out) {
+constexpr std::int64_t kTileRows = 8;
+
+bool AnyGathers(const NativeProgram& program) {
+  return std::any_of(program.kernels.begin(), program.kernels.end(), GathersExperts);
+}
+
+std::int64_t RowStepOf(const Kernel& kernel, const Tensor& matrix) {
+  const std::int64_t rows = RowsOf(matrix);
+  if (kernel.kind == KernelKind::kLinearTransposed) return rows;
+  if (matrix.shape.size() > 2) return 1;
+  return rows % kTileRows == 0 ? kTileRows : 1;
+}
+
+// Notes what the kernels do with weights. `other`, by TensorId: read as something else than a matrix or a table.
+void Note(const NativeProgram& program, const Model& model, NativeModel& out, std::vector<bool>& other, bool first) {
   for (const NativeKernel& k : program.kernels) {
     for (std::size_t i = 0; i < k.reads.size(); ++i) {
       const Operand& o = k.reads[i];
       if (o.source != Operand::Source::kWeight) continue;
+      const bool matrix = k.matrices > 0 && i >= static_cast<std::size_t>(k.first_matrix) &&
+                          i < static_cast<std::size_t>(k.first_matrix) + static_cast<std::size_t>(k.matrices);
+      const bool table = k.kernel.kind == KernelKind::kEmbedding;
+      other[o.id] = other[o.id] || (!matrix && !table);
+      if (!first) continue;
       if (out.uses[o.id] == 0) out.used.push_back(o.id);
       ++out.uses[o.id];
-      if (k.kernel.kind == KernelKind::kEmbedding) out.gathered[o.id] = true;
-      if (k.kernel.kind == KernelKind::kLinear && i == 1) out.multiplied[o.id] = true;
+      if (table) out.gathered[o.id] = true;
+      if (!matrix) continue;
+      out.multiplied[o.id] = true;
+      out.expert[o.id] = k.kernel.kind == KernelKind::kGroupedLinear;
+      out.row_step[o.id] = RowStepOf(k.kernel, model.tensors[o.id]);
     }
   }
 }
@@ -32,19 +56,32 @@ Result<NativeModel> Realize(const PlanningTask& task) {
   NativeModel out;
   out.gathered.resize(model.tensors.size());
   out.multiplied.resize(model.tensors.size());
+  out.expert.resize(model.tensors.size());
+  out.row_step.resize(model.tensors.size(), 1);
   out.uses.resize(model.tensors.size());
+  std::vector<bool> other(model.tensors.size());
+  if (!MakesTokens(model) && task.request.DecodePasses() > 0) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("{} is a {}, which makes no tokens: ask for none (--new 0)",
+                                                       model.name, model.class_name)};
+  }
   STOWAGE_TRY(const OpGraph prefill, BuildOpGraph(model, PrefillOf(task.request), positions));
   STOWAGE_TRY(out.prefill, RealizeNative(model, prefill));
-  if (out.prefill.logits == kNoId) {
+  if (out.prefill.logits == kNoId && out.prefill.output.id == kNoId) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} is a {}: without a head it makes no tokens", model.name, model.class_name)};
   }
-  Note(out.prefill, out);
+  Note(out.prefill, model, out, other, true);
   out.prefill_packing = PackActivations(out.prefill);
   if (task.request.DecodePasses() > 0) {
     STOWAGE_TRY(const OpGraph decode, BuildOpGraph(model, DecodeOf(task.request), positions));
     STOWAGE_TRY(out.decode, RealizeNative(model, decode));
     out.decode_packing = PackActivations(out.decode);
+    Note(out.decode, model, out, other, false);
+  }
+  out.prefill_gathers = AnyGathers(out.prefill);
+  out.decode_gathers = AnyGathers(out.decode);
+  for (std::size_t t = 0; t < other.size(); ++t) {
+    if (other[t]) out.multiplied[t] = false;
   }
   return out;
 }

@@ -1,6 +1,7 @@
 #include "planner/strategy/native/passes.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace stowage {
 
@@ -19,21 +20,36 @@ void PassEmitter::Run(const PassLoop& loop) {
 PassEmitter::Side PassEmitter::MakeSide(const NativeProgram& program, const PassUnits& units,
                                         const std::vector<BufferId>& activations) {
   Side side{&program, &units, &activations, {}};
-  for (const Unit& unit : units.units) {
-    const NativeKernel& whole = program.kernels[unit.kernel];
-    const Kernel& k = whole.kernel;
-    if (k.kind == KernelKind::kLinear && unit.row_end - unit.row_begin < k.n) {
-      side.launches.push_back({&own_.emplace_back(RowTile(whole, unit.row_begin, unit.row_end))});
-    } else if (k.kind == KernelKind::kEmbedding && buffers_.master[whole.reads[1].id] >= 0) {
-      // A table that is not wholly resident is gathered from its master, over the link.
-      NativeKernel& gather = own_.emplace_back(whole);
-      gather.kernel.host_bytes = AffineBytes(RowBytes(c_.model().tensors[whole.reads[1].id]) * k.rows);
-      side.launches.push_back({&gather});
-    } else {
-      side.launches.push_back({&whole});
-    }
-  }
+  for (const Unit& unit : units.units) side.launches.push_back({KernelOf(program.kernels[unit.kernel], unit)});
   return side;
+}
+
+const NativeKernel* PassEmitter::KernelOf(const NativeKernel& whole, const Unit& unit) {
+  const Kernel& k = whole.kernel;
+  if (unit.part == Unit::Part::kResident) {
+    return &own_.emplace_back(Subset(whole, WhollyResident(whole, c_.model(), c_.proposal)));
+  }
+  if (unit.part == Unit::Part::kTile) {
+    const TensorId matrix = whole.reads[whole.first_matrix + unit.matrix].id;
+    return &own_.emplace_back(
+        RowTile(whole, RowsOf(c_.model().tensors[matrix]), unit.row_begin, unit.row_end, unit.matrix));
+  }
+  if (k.kind == KernelKind::kEmbedding && buffers_.master[whole.reads[1].id] >= 0) {
+    // A table that is not wholly resident is gathered from its master, over the link.
+    NativeKernel& gather = own_.emplace_back(whole);
+    gather.kernel.host_bytes = AffineBytes(RowBytes(c_.model().tensors[whole.reads[1].id]) * k.rows);
+    return &gather;
+  }
+  std::int64_t on_host = 0;
+  for (std::int32_t m = 0; m < whole.matrices; ++m) {
+    const TensorId t = whole.reads[whole.first_matrix + m].id;
+    const Tensor& tensor = c_.model().tensors[t];
+    on_host += (RowBytes(tensor) * (RowsOf(tensor) - c_.proposal.resident_rows[t])).value();
+  }
+  if (on_host == 0) return &whole;
+  NativeKernel& gather = own_.emplace_back(whole);  // experts: the expected share of those that are not resident
+  gather.kernel.host_bytes = AffineBytes(std::llround(static_cast<double>(on_host) * whole.touched));
+  return &gather;
 }
 
 std::vector<RequiredOp> PassEmitter::Required(const Side& side) const {
@@ -47,15 +63,28 @@ std::vector<RequiredOp> PassEmitter::Required(const Side& side) const {
 void PassEmitter::EmitPrefill(const PassLoop& loop) {
   b_.BeginPhase("prefill", Required(prefill_));
   b_.BeginPrologue(1);
-  const AffineBytes bytes = b_.so_far().buffers[buffers_.prompt].bytes;
-  const StepId prompt = b_.Copy(lanes_.in, b_.Whole(buffers_.prompt), {buffers_.tokens, AffineBytes(0), bytes});
+  StepId given = -1;
+  const bool tokens = std::any_of(prefill_.program->kernels.begin(), prefill_.program->kernels.end(),
+                                  [](const NativeKernel& k) { return k.kernel.kind == KernelKind::kEmbedding; });
+  if (tokens) {
+    const AffineBytes bytes = b_.so_far().buffers[buffers_.prompt].bytes;
+    given = b_.Copy(lanes_.in, b_.Whole(buffers_.prompt), {buffers_.tokens, AffineBytes(0), bytes});
+  }
+  if (buffers_.input >= 0) {
+    const BufferId input = buffers_.prefill[prefill_.program->input];
+    given = b_.Copy(lanes_.in, b_.Whole(buffers_.input), b_.Whole(input));
+  }
   step_of_.assign(loop.steps.size(), -1);
-  EmitSection(loop, loop.prefill, prefill_, {}, prompt);
+  EmitSection(loop, loop.prefill, prefill_, {}, given);
   if (buffers_.logits_out >= 0) {
     const BufferId logits = buffers_.prefill[c_.native.prefill.logits];
     b_.Wait({b_.Copy(lanes_.out, b_.Whole(logits), b_.Whole(buffers_.logits_out), {{last_launch_}})});
   }
-  if (c_.task.LoweredPasses() == 0) FetchTokens();
+  if (buffers_.output >= 0) {
+    FetchOutput();
+  } else if (c_.task.LoweredPasses() == 0) {
+    FetchTokens();
+  }
 }
 
 void PassEmitter::EmitDecode(const PassLoop& loop) {
@@ -77,6 +106,12 @@ void PassEmitter::EmitDecode(const PassLoop& loop) {
 
 void PassEmitter::FetchTokens() {
   b_.Wait({b_.Copy(lanes_.out, b_.Whole(buffers_.tokens), b_.Whole(buffers_.tokens_out), {{last_launch_}})});
+}
+
+void PassEmitter::FetchOutput() {
+  const Operand& out = prefill_.program->output;
+  const Slice from = {buffers_.prefill[out.id], out.offset, out.bytes};
+  b_.Wait({b_.Copy(lanes_.out, from, b_.Whole(buffers_.output), {{last_launch_}})});
 }
 
 void PassEmitter::EmitSection(const PassLoop& loop, const PassLoop::Range& range, Side& side, Passes passes,
@@ -114,12 +149,17 @@ StepId PassEmitter::EmitLaunch(const RingStep& step, std::int32_t pass, Side& si
   std::vector<Slice> reads, writes;
   reads.reserve(kernel.reads.size());
   writes.reserve(kernel.writes.size());
+  const bool gathers = kernel.kernel.host_bytes.base > 0;
   for (std::size_t i = 0; i < kernel.reads.size(); ++i) {
-    if (unit.item >= 0 && i == 1) {
+    const auto matrix = static_cast<std::int32_t>(i) - kernel.first_matrix;
+    const bool is_matrix = matrix >= 0 && matrix < kernel.matrices;
+    if (unit.item >= 0 && is_matrix) {
       reads.push_back(b_.Whole(buffers_.ring[RingPass(step.pass)][unit.item]));
+    } else if (gathers && is_matrix) {
+      ReadGathered(kernel.reads[i].id, reads);
     } else {
-      const bool gathered = kernel.kernel.host_bytes.base > 0 && i == 1;
-      reads.push_back(Read(AtPasses(kernel.reads[i], at.first, at.stride), gathered, side));
+      const bool table = gathers && kernel.kernel.kind == KernelKind::kEmbedding && i == 1;
+      reads.push_back(Read(AtPasses(kernel.reads[i], at.first, at.stride), table, side));
     }
   }
   for (const Operand& o : kernel.writes) writes.push_back(SliceOf(AtPasses(o, at.first, at.stride), side));
@@ -131,6 +171,12 @@ StepId PassEmitter::EmitLaunch(const RingStep& step, std::int32_t pass, Side& si
   }
   const Instance instance{.op = unit.kernel, .pass = pass, .tile = unit.tile};
   return b_.Compute(lanes_.compute, id, std::move(reads), std::move(writes), instance, std::move(after));
+}
+
+void PassEmitter::ReadGathered(TensorId matrix, std::vector<Slice>& reads) const {
+  for (const BufferId part : {buffers_.resident[matrix], buffers_.master[matrix]}) {
+    if (part >= 0) reads.push_back(b_.Whole(part));
+  }
 }
 
 Slice PassEmitter::Read(const Operand& operand, bool gathered, const Side& side) const {

@@ -53,6 +53,11 @@ class PassEmitter {
   Slice SliceOf(const Operand& operand, const Side& side) const;
   void AddSteadyReferences(const PassLoop& loop);
   void FetchTokens();
+  void FetchOutput();
+  // A unit's kernel as it is launched: itself, or one of own_.
+  const NativeKernel* KernelOf(const NativeKernel& whole, const Unit& unit);
+  // Appends what a launch reads of a matrix that is gathered: its resident rows and its master.
+  void ReadGathered(TensorId matrix, std::vector<Slice>& reads) const;
   // Which of the ring's sets of parts a pass uses: 0 the prefill's, then one for each pass of a group.
   std::int32_t RingPass(std::int32_t pass) const {
     return pass == 0 ? 0 : 1 + (pass - 1) % static_cast<std::int32_t>(buffers_.ring.size() - 1);
@@ -62,7 +67,7 @@ class PassEmitter {
   const NativeCase& c_;
   const NativeBuffers& buffers_;
   const NativeLanes& lanes_;
-  std::deque<NativeKernel> own_;  // tiles and gathers, which differ from the program's kernels
+  std::deque<NativeKernel> own_;  // tiles, subsets and gathers, which differ from the program's kernels
   Side prefill_, decode_;
   std::vector<StepId> step_of_;  // by index into PassLoop::steps
   StepId last_launch_ = -1;

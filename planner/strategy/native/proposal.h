@@ -20,18 +20,31 @@ struct NativeModel {
   NativeProgram decode;     // at past = prompt tokens, growing by one; empty without decode passes
   Packing prefill_packing;  // of the activations, by index
   Packing decode_packing;
-  std::vector<TensorId> used;      // tensors that some kernel reads (owners), in order of first use
-  std::vector<bool> gathered;      // by TensorId: read by an embedding
-  std::vector<bool> multiplied;    // by TensorId: the matrix of a linear kernel, so its rows can be split
-  std::vector<std::int32_t> uses;  // by TensorId: linear kernels of one pass that read it
+  std::vector<TensorId> used;    // tensors that some kernel reads (owners), in order of first use
+  std::vector<bool> gathered;    // by TensorId: read by an embedding
+  std::vector<bool> multiplied;  // by TensorId: a matrix in all kernels that read it, so it can be split and streamed
+  std::vector<bool> expert;      // by TensorId: of experts that not every row needs
+  bool prefill_gathers = false;  // see GathersExperts: all sparse layers of a pass do alike
+  bool decode_gathers = false;
+  std::vector<std::int32_t> uses;  // by TensorId: kernels of one pass that read it
+  // By TensorId, of matrices: they are cut between groups of this many rows. 8, so that every tile is one that a matrix
+  // library takes (16-byte aligned columns of the output), 1 where rows are no multiple of it, one expert of stacked
+  // ones, all rows where a row is no column of the output (Conv1D).
+  std::vector<std::int64_t> row_step;
 };
+
+// Whether a pass reads the experts that are not resident in place, over the link, rather than streaming all of them:
+// when at most this share of their bytes is expected to be touched. Which ones are known only when the layer's router
+// has run, so they cannot be prefetched; streaming is static and brings every expert.
+inline constexpr double kMostGathered = 0.5;
+inline bool GathersExperts(const NativeKernel& kernel) { return kernel.touched <= kMostGathered; }
 
 // Never null; taken from the task's cache where there is one. kInvalidInput for a model without a head.
 Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task);
 
 // Where one tensor's rows live: rows [0, resident_rows) in the device's weights arena, the others in pinned host
-// memory, streamed through the ring when a linear kernel multiplies by them, gathered in place when an embedding reads
-// them.
+// memory: streamed through the ring when a kernel multiplies by them, gathered in place when an embedding reads them or
+// few experts are touched.
 struct NativeProposal {
   std::string strategy;                     // with its parameters, as it goes into the plan
   std::vector<std::int64_t> resident_rows;  // by TensorId; only those of `used` count

@@ -124,7 +124,7 @@ TEST(RowTile, TilesOfAMatrixAddUpToTheWhole) {
       std::int64_t next_bytes = 0;  // where the next tile's rows must begin in the matrix
       while (at < whole.kernel.n) {
         const std::int64_t end = std::min(whole.kernel.n, at + *rc::gen::inRange<std::int64_t>(1, 200));
-        const NativeKernel tile = RowTile(whole, at, end);
+        const NativeKernel tile = RowTile(whole, whole.kernel.n, at, end);
         RC_ASSERT(tile.kernel.row_begin == at && tile.kernel.row_end == end && tile.kernel.n == whole.kernel.n);
         RC_ASSERT(tile.reads[0] == whole.reads[0] && tile.writes == whole.writes);
         RC_ASSERT(tile.reads[1].offset.base == next_bytes);

@@ -124,15 +124,15 @@ class Emitter {
 
 }  // namespace
 
-RingOffsets PlaceInRing(const std::vector<StreamItem>& items, Bytes ring) {
+RingOffsets PlaceInRing(const std::vector<StreamItem>& prefill, const std::vector<StreamItem>& decode, Bytes ring) {
   RingOffsets out;
   Bytes head;
-  out.prefill = GoAround(items, ring, head);
+  out.prefill = GoAround(prefill, ring, head);
   std::vector<std::vector<Bytes>> passes;
   Bytes best_head;
   head = Bytes(0);
   for (std::int32_t p = 1; p <= kLongestPeriod; ++p) {
-    passes.push_back(GoAround(items, ring, head));
+    passes.push_back(GoAround(decode, ring, head));
     if (p > 1 && head <= best_head) continue;
     best_head = head;
     out.period = p;

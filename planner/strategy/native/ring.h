@@ -26,8 +26,8 @@ struct RingOffsets {
   std::vector<std::vector<Bytes>> decode;  // [pass of the group][item]
 };
 
-// items.size() >= 1 and every item at most ring bytes.
-RingOffsets PlaceInRing(const std::vector<StreamItem>& items, Bytes ring);
+// Every item at most ring bytes. A decode pass may stream fewer items than the prefill, even none.
+RingOffsets PlaceInRing(const std::vector<StreamItem>& prefill, const std::vector<StreamItem>& decode, Bytes ring);
 
 // One step to emit. Passes count from 0 = prefill; 1 + p is decode pass p.
 struct RingStep {

@@ -49,12 +49,13 @@ std::string Spell(const RingParameters& p) {
 
 // What may leave the device: matrices of linear kernels, and tables that are only gathered from.
 struct Movable {
-  std::vector<TensorId> matrices;  // in order of use
+  std::vector<TensorId> matrices;  // in order of use, without those of experts
+  std::vector<TensorId> experts;
   std::vector<TensorId> tables;
-  Bytes matrix_bytes, table_bytes;
-  Bytes fixed;        // weights that always stay
-  Bytes widest_tile;  // the largest piece that cannot be cut
-  Bytes largest;      // matrix of a layer, not of the head
+  Bytes dense_bytes, matrix_bytes, table_bytes;  // matrices: of all kinds
+  Bytes fixed;                                   // weights that always stay
+  Bytes widest_tile;                             // the largest piece that cannot be cut
+  Bytes largest;                                 // matrix of a layer, not of the head
 };
 
 Movable MovableOf(const NativeModel& native, const Model& model) {
@@ -63,9 +64,10 @@ Movable MovableOf(const NativeModel& native, const Model& model) {
     const Tensor& tensor = model.tensors[t];
     const Bytes bytes = RoundUp(StoredBytes(tensor), kAlignment);
     if (native.multiplied[t]) {
-      out.matrices.push_back(t);
+      (native.expert[t] ? out.experts : out.matrices).push_back(t);
       out.matrix_bytes += bytes;
-      out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * RowStep(tensor));
+      if (!native.expert[t]) out.dense_bytes += bytes;
+      out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * native.row_step[t]);
       if (model.BlockOf(tensor.module) != kNoId) out.largest = std::max(out.largest, StoredBytes(tensor));
     } else if (native.gathered[t]) {
       out.tables.push_back(t);
@@ -109,6 +111,7 @@ class Ring {
   std::vector<RingParameters> Candidates() const;
 
  private:
+  void Spread(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const;
   Bytes budget() const { return task_.machine->pools[task_.machine->FindPool("gpu0")].budget; }
 
   const PlanningTask& task_;
@@ -129,9 +132,8 @@ Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
     return out;
   }
   if (out.tile < movable_.widest_tile) {
-    return Error{ErrorCode::kInfeasible,
-                 fmt::format("a ring of {} cannot hold two pieces of {}, {} rows each", FormatBytes(p.ring),
-                             FormatBytes(movable_.widest_tile), kTileRows)};
+    return Error{ErrorCode::kInfeasible, fmt::format("a ring of {} cannot hold two pieces of {}, which cannot be cut",
+                                                     FormatBytes(p.ring), FormatBytes(movable_.widest_tile))};
   }
   Bytes left = budget() - fixed_ - p.ring;
   if (left < Bytes(0)) {
@@ -153,16 +155,23 @@ Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
                     tensors[t].name, FormatBytes(size)));
   }
   if (movable_.matrix_bytes <= left + out.ring) left += std::exchange(out.ring, Bytes(0));
-  std::vector<SpreadItem> items;
-  for (const TensorId t : movable_.matrices) {
-    const std::int64_t step = RowStep(tensors[t]);
-    items.push_back({RowBytes(tensors[t]) * step, RowsOf(tensors[t]) / step});
-  }
-  const std::vector<std::int64_t> rows = SpreadResident(items, left, p.grain, kAlignment);
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    out.resident_rows[movable_.matrices[i]] = rows[i] * RowStep(tensors[movable_.matrices[i]]);
-  }
+  // Experts leave first: a token multiplies by all other matrices, but by few experts.
+  Spread(movable_.matrices, left, p.grain, out);
+  Spread(movable_.experts, left - movable_.dense_bytes, p.grain, out);
   return out;
+}
+
+// Which rows of the matrices stay within `budget` (none when it is negative).
+void Ring::Spread(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const {
+  std::vector<SpreadItem> items;
+  for (const TensorId t : matrices) {
+    const Tensor& tensor = task_.model->tensors[t];
+    items.push_back({RowBytes(tensor) * native_->row_step[t], RowsOf(tensor) / native_->row_step[t]});
+  }
+  const std::vector<std::int64_t> rows = SpreadResident(items, budget, grain, kAlignment);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    out.resident_rows[matrices[i]] = rows[i] * native_->row_step[matrices[i]];
+  }
 }
 
 // Ring sizes worth simulating: a ring of whole matrices hides one behind another, a small one leaves more room for

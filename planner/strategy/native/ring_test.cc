@@ -50,21 +50,21 @@ std::string Text(const RingOrder& order) {
 }
 
 TEST(PlaceInRing, ThreeBlocksInTwoSlotsRepeatAfterTwoPasses) {
-  EXPECT_EQ(Text(PlaceInRing(Items({1, 1, 1}).items, kAlignment * 2)), R"(prefill [0] [1] [0]
+  EXPECT_EQ(Text(PlaceInRing(Items({1, 1, 1}).items, Items({1, 1, 1}).items, kAlignment * 2)), R"(prefill [0] [1] [0]
 pass 0 [0] [1] [0]
 pass 1 [1] [0] [1]
 )");
 }
 
 TEST(PlaceInRing, SkipsTheEndOfTheRingWhenAnItemWouldNotFitThere) {
-  EXPECT_EQ(Text(PlaceInRing(Items({2, 2}).items, kAlignment * 3)), R"(prefill [0] [0]
+  EXPECT_EQ(Text(PlaceInRing(Items({2, 2}).items, Items({2, 2}).items, kAlignment * 3)), R"(prefill [0] [0]
 pass 0 [0] [0]
 )");
 }
 
 TEST(OrderRing, CopiesRunAheadAcrossTokensAsFarAsTheRingAllows) {
   const PassUnits pass = Items({1, 1, 1});
-  const RingOffsets offsets = PlaceInRing(pass.items, kAlignment * 2);
+  const RingOffsets offsets = PlaceInRing(pass.items, pass.items, kAlignment * 2);
   const Result<RingOrder> order = OrderRing(pass, pass, offsets, kAlignment * 2, 2);
   ASSERT_TRUE(order.ok());
   EXPECT_EQ(Text(*order), R"(pass 0:
@@ -94,7 +94,7 @@ pass 2:
 TEST(OrderRing, RefusesAnOrderOfUseThatTheRingCannotServe) {
   PassUnits pass = Items({2, 2});
   std::swap(pass.units[0].item, pass.units[1].item);  // the second item is needed while the first fills the ring
-  const RingOffsets offsets = PlaceInRing(pass.items, kAlignment * 2);
+  const RingOffsets offsets = PlaceInRing(pass.items, pass.items, kAlignment * 2);
   const Result<RingOrder> order = OrderRing(pass, pass, offsets, kAlignment * 2, 1);
   ASSERT_FALSE(order.ok());
   EXPECT_EQ(order.error().message, "a ring of 512 B cannot hold a piece of 512 B");
@@ -145,7 +145,7 @@ TEST(FindLoop, FoldedRunsTheStepsOfTheUnrolledOrder) {
     for (const std::size_t at : {0u, 2u}) {  // launches whose weight is resident
       if (at <= pass.units.size()) pass.units.insert(pass.units.begin() + at, Unit{});
     }
-    const RingOffsets offsets = PlaceInRing(pass.items, ring);
+    const RingOffsets offsets = PlaceInRing(pass.items, pass.items, ring);
     const Result<PassLoop> loop = FindLoop(pass, pass, offsets, ring, passes);
     const Result<RingOrder> order = OrderRing(pass, pass, offsets, ring, passes);
     RC_ASSERT(loop.ok() && order.ok());

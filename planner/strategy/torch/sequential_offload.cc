@@ -14,7 +14,7 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   if (!parameters.empty()) {
     return Error{ErrorCode::kInvalidInput, fmt::format("{} takes no parameters, not '{}'", kName, parameters)};
   }
-  return LowerTorch(task, TorchPlacement::kSequentialOffload, kName);
+  return LowerTorch(task, TorchPlacement::SequentialOffload(*task.model), kName);
 }
 
 ClosedForm Close(const PlanningTask& task) {
@@ -35,7 +35,9 @@ Strategy SequentialOffloadStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget =
-              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kSequentialOffload); },
+              [](const PlanningTask& task) {
+                return SmallestTorchBudget(task, TorchPlacement::SequentialOffload(*task.model));
+              },
           .sampled_passes = 2,
           .closed_form = Close};
 }

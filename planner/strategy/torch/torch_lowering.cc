@@ -11,59 +11,26 @@
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_pass.h"
 #include "planner/strategy/torch/torch_plan.h"
+#include "planner/strategy/torch/torch_programs.h"
 
 namespace stowage {
 namespace {
 
-constexpr std::int64_t kMostRecomputed = 1024;  // passes of some 3,000 steps each
-constexpr Bytes kRounding(512);
+constexpr std::int64_t kMostRecomputed = 1024;    // passes of some 3,000 steps each
 constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of the device are left alone
 
 using Programs = TorchPrograms;
 
-bool Recomputes(const PlanningTask& task) { return task.request.kv == KvCache::kNone; }
-
-Result<std::shared_ptr<const Programs>> RealizeResident(const PlanningTask& task) {
-  if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
-    return task.cache->torch;
-  }
-  STOWAGE_RETURN_IF_ERROR(CheckKvCache(task.request, "torch"));
-  auto programs = std::make_shared<Programs>();
-  programs->first_pass = task.FirstPass();
-  STOWAGE_TRY(programs->prefill, RealizeTorch(*task.model, PrefillOf(task.request)));
-  if (task.LoweredPasses() > 0) {
-    Pass decode = DecodeOf(task.request);
-    decode.past += task.FirstPass();
-    if (Recomputes(task)) decode = RecomputeOf(task.request, task.request.DecodePasses() - 1);
-    STOWAGE_TRY(programs->decode, RealizeTorch(*task.model, decode));
-  }
-  if (task.cache != nullptr) task.cache->torch = programs;
-  return std::shared_ptr<const Programs>(std::move(programs));
-}
-
-Result<std::shared_ptr<const Programs>> RealizePasses(const PlanningTask& task, TorchPlacement placement) {
-  if (!task.model->quantization.empty()) {
-    return Error{ErrorCode::kInfeasible,
-                 fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
-  }
-  STOWAGE_TRY(auto resident, RealizeResident(task));
-  if (placement == TorchPlacement::kResident) return resident;
-  auto hooked = std::make_shared<Programs>();
-  hooked->prefill = AddSequentialOffloadHooks(resident->prefill, *task.model);
-  if (task.LoweredPasses() > 0) hooked->decode = AddSequentialOffloadHooks(resident->decode, *task.model);
-  return std::shared_ptr<const Programs>(std::move(hooked));
-}
-
 DType FileDType(const Tensor& t) { return t.source ? t.source->dtype : t.dtype; }
-bool HasOwnStorage(const Tensor& t) { return t.tied_to == kNoId; }
 
 class Lowering {
  public:
-  Lowering(const PlanningTask& task, TorchPlacement placement, const Programs& programs, std::string_view strategy)
+  Lowering(const PlanningTask& task, const TorchPlacement& placement, const Programs& programs,
+           std::string_view strategy)
       : task_(task),
         model_(*task.model),
         machine_(*task.machine),
-        offload_(placement == TorchPlacement::kSequentialOffload),
+        placement_(placement),
         programs_(programs),
         b_(fmt::format("{} {}", strategy, task.model->name)) {}
 
@@ -71,6 +38,7 @@ class Lowering {
     AddMachine();
     weights_.device.assign(model_.tensors.size(), -1);
     weights_.host.assign(model_.tensors.size(), -1);
+    weights_.file.assign(model_.tensors.size(), -1);
     b_.BeginPhase("load", {});
     b_.BeginPrologue(0);
     Load();
@@ -98,7 +66,7 @@ class Lowering {
     lanes_.in = {stream, {b_.AddResource("gpu0.h2d")}};
     lanes_.out = {stream, {b_.AddResource("gpu0.d2h")}};
     lanes_.python = {b_.AddQueue("python"), {}};
-    read_ = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
+    lanes_.read = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
     convert_ = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
     // A hook is host work of its issuer; issuing a step already costs it one operator's dispatch.
     lanes_.hook = std::max(Seconds(0), machine_.dispatch.torch_hook - machine_.dispatch.torch_operator);
@@ -133,16 +101,20 @@ class Lowering {
       if (!HasOwnStorage(model_.tensors[i])) continue;
       (model_.tensors[i].buffer ? buffers : parameters).push_back(static_cast<TensorId>(i));
     }
-    if (!offload_) WarmUp(parameters);
+    if (Resident(parameters)) WarmUp(parameters);
     for (const TensorId id : parameters) {
+      if (placement_.homes[id] == WeightHome::kDisk) {
+        weights_.file[id] = FileOf(id);
+        continue;
+      }
       weights_.host[id] = ReadToHost(id);
-      if (!offload_) MoveToDevice(id);
+      if (placement_.homes[id] == WeightHome::kDevice) MoveToDevice(id);
     }
     for (const TensorId id : buffers) {
       const Tensor& t = model_.tensors[id];
       weights_.host[id] = b_.AddInitial(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
       CopyToDevice(id);
-      if (offload_) b_.EmptyCache(lanes_.gpu);  // as the hooks are attached
+      if (placement_.hooks != TorchPlacement::Hooks::kNone) b_.EmptyCache(lanes_.gpu);  // as they are attached
     }
     prompt_ = b_.AddInitial(lanes_.host, "prompt", BufferKind::kTokens, IdsBytes(task_.request.prompt_tokens));
     tokens_out_ = b_.AddBuffer(lanes_.host, "tokens_out", BufferKind::kTokens, IdsBytes(1));
@@ -156,7 +128,9 @@ class Lowering {
   // one segment.
   void WarmUp(const std::vector<TensorId>& parameters) {
     Bytes bytes;
-    for (const TensorId id : parameters) bytes += model_.tensors[id].bytes();
+    for (const TensorId id : parameters) {
+      if (placement_.homes[id] == WeightHome::kDevice) bytes += model_.tensors[id].bytes();
+    }
     const Bytes total = machine_.pools[machine_.FindPool("gpu0")].budget;
     bytes = std::min(bytes, total - kWarmupKeepsFree);
     if (bytes <= Bytes(0)) return;
@@ -165,17 +139,27 @@ class Lowering {
     b_.Free(warmup);
   }
 
+  bool Resident(const std::vector<TensorId>& parameters) const {
+    return std::any_of(parameters.begin(), parameters.end(),
+                       [&](TensorId id) { return placement_.homes[id] == WeightHome::kDevice; });
+  }
+
+  BufferId FileOf(TensorId id) {
+    const Tensor& t = model_.tensors[id];
+    return b_.AddFileBuffer(disk_, t.name + "@disk", t.source ? t.source->file : 0, t.source ? t.source->offset : 0,
+                            SizeOf(FileDType(t), Elements(t.shape)));
+  }
+
   // Safetensors are mapped and each tensor materialised, then cast where the file holds another dtype.
   BufferId ReadToHost(TensorId id) {
     const Tensor& t = model_.tensors[id];
     const Bytes raw_bytes = SizeOf(FileDType(t), Elements(t.shape));
-    const BufferId file = b_.AddFileBuffer(disk_, t.name + "@disk", t.source ? t.source->file : 0,
-                                           t.source ? t.source->offset : 0, raw_bytes);
+    const BufferId file = FileOf(id);
     const bool casts = FileDType(t) != t.dtype;
     const BufferId raw = b_.AddBuffer(lanes_.host, t.name + (casts ? "@file" : "@host"),
                                       casts ? BufferKind::kStaging : BufferKind::kWeights, raw_bytes);
     b_.Allocate(raw);
-    const StepId read = b_.Read(read_, b_.Whole(file), b_.Whole(raw));
+    const StepId read = b_.Read(lanes_.read, b_.Whole(file), b_.Whole(raw));
     b_.step(read).blocking = true;
     if (!casts) return raw;
     const BufferId cast = b_.AddBuffer(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
@@ -284,7 +268,7 @@ class Lowering {
   Status EmitRecomputation() {
     for (std::int64_t p = 0; p < task_.LoweredPasses(); ++p) {
       STOWAGE_TRY(TorchProgram program, RealizeTorch(model_, RecomputeOf(task_.request, task_.FirstPass() + p)));
-      if (offload_) program = AddSequentialOffloadHooks(std::move(program), model_);
+      program = Hooked(std::move(program), model_, placement_);
       TorchPassEmitter pass(b_, model_, program, lanes_, weights_, fmt::format("decode{}/", p), !sample());
       if (p == 0) {
         b_.BeginPhase("decode", pass.Required());
@@ -315,35 +299,28 @@ class Lowering {
   const PlanningTask& task_;
   const Model& model_;
   const Machine& machine_;
-  const bool offload_;
+  const TorchPlacement& placement_;
   const Programs& programs_;
   ScheduleBuilder b_;
   TorchLanes lanes_;
   TorchWeights weights_;
-  Lane read_, convert_;
+  Lane convert_;
   std::int32_t disk_ = -1;
   BufferId prompt_ = -1, tokens_out_ = -1, next_ids_ = -1;
   std::vector<BufferId> cache_;
 };
 
-// Rounded bytes of storages alive at once in one pass: RecorderForm's peak_rounded without its events.
-Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
-  const auto rounded = [&](StorageId id) { return RoundUp(program.storages[id].bytes.at(iteration), kRounding); };
-  Bytes live;
-  for (const StorageId id : program.past) live += rounded(id);
-  Bytes peak = live;
-  for (const TorchEvent& event : program.events) {
-    if (event.kind == TorchEventKind::kRelease) live -= rounded(event.storage);
-    if (event.kind != TorchEventKind::kAllocate) continue;
-    live += rounded(event.storage);
-    peak = std::max(peak, live);
-  }
-  return peak;
-}
-
 }  // namespace
 
-Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
+Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
+  for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
+    const Tensor& t = task.model->tensors[i];
+    if (t.buffer || placement.homes[i] != WeightHome::kDisk || FileDType(t) == t.dtype) continue;
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: '{}' is {} in its file and would be read from the disk as {} at each use, which is "
+                             "not simulated",
+                             strategy, t.name, Name(FileDType(t)), Name(t.dtype))};
+  }
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Lowered lowered;
   if (Recomputes(task) && task.LoweredPasses() > kMostRecomputed) {
@@ -354,25 +331,6 @@ Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, s
   STOWAGE_TRY(lowered.schedule, Lowering(task, placement, *programs, strategy).Run());
   lowered.plan = DescribeTorchPlan(task, placement, strategy);
   return lowered;
-}
-
-Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement) {
-  STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
-  Bytes peak = PeakOf(programs->prefill, 0);
-  if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
-    peak = std::max(peak, PeakOf(programs->decode, Recomputes(task) ? 0 : passes - 1));
-  }
-  for (const Tensor& t : task.model->tensors) {
-    if (HasOwnStorage(t) && (t.buffer || placement == TorchPlacement::kResident)) peak += RoundUp(t.bytes(), kRounding);
-  }
-  const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
-  return peak + CublasWorkspace(capability) + task.machine->Reserved("gpu0");
-}
-
-Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes) {
-  const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
-  return sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.torch_activations.value_or(Bytes(0)) +
-         CublasWorkspace(capability);
 }
 
 }  // namespace stowage

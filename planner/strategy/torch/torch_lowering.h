@@ -2,7 +2,9 @@
 // caching allocator, sizes and order from planner/realize/torch.h.
 //
 //   load      resident: each tensor read into host memory, copied (pageable, blocking), its host copy dropped
-//             sequential-offload: all tensors into host memory; attaching the hooks copies the buffers
+//             offloaded to the host: each tensor into host memory; attaching the hooks copies the buffers
+//             offloaded to the disk: nothing; each use reads the tensor (safetensors are opened again for each; that
+//             alone costs no time here) and copies it
 //   prefill   the pass; greedy choice; the ids come to the host
 //   decode    the same per token
 //
@@ -18,14 +20,28 @@
 // the context, so no body stands for two of them: all are in the prologue, and there may be 1024 at most.
 #pragma once
 
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
 #include "planner/base/result.h"
 #include "planner/realize/torch.h"
 #include "planner/strategy/closed_form.h"
+#include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {
 
-enum class TorchPlacement : std::uint8_t { kResident, kSequentialOffload };
+struct TorchPlacement {
+  enum class Hooks : std::uint8_t { kNone, kCpuOffload, kDispatch };
+  Hooks hooks = Hooks::kNone;
+  std::vector<WeightHome> homes;  // by TensorId; of a tied weight, the owner's counts. Buffers are on the device
+
+  static TorchPlacement Resident(const Model& model);
+  static TorchPlacement SequentialOffload(const Model& model);
+  // accelerate's dispatch_model; without hooks when all is on the device.
+  static TorchPlacement Dispatched(std::vector<WeightHome> homes);
+};
 
 // A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.
 struct TorchPrograms {
@@ -35,12 +51,13 @@ struct TorchPrograms {
   TorchProgram decode;
 };
 
-// Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names.
-Result<Lowered> LowerTorch(const PlanningTask& task, TorchPlacement placement, std::string_view strategy);
+// Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names. kInvalidInput
+// for what is not realized, and for weights on the disk in a file of another dtype.
+Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy);
 
 // The budget of gpu0 below which the program certainly runs out of memory: rounded tensors alive at once, the cuBLAS
 // workspace and the machine's reservations. Fragmentation may need more.
-Result<Bytes> SmallestTorchBudget(const PlanningTask& task, TorchPlacement placement);
+Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement& placement);
 
 // Closed form of what is on gpu0 whatever the weights do: buffers, cache, eager temporaries, the cuBLAS workspace.
 Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes);

@@ -36,7 +36,7 @@ TorchPassEmitter::TorchPassEmitter(ScheduleBuilder& b, const Model& model, const
       prefix_(std::move(prefix)),
       named_(named),
       buffers_(program.storages.size(), -1) {
-  if (program.offloaded) hook_kernel_ = b.AddKernel({.kind = KernelKind::kOpaque, .name = "accelerate hook"});
+  if (!program.hooked.empty()) hook_kernel_ = b.AddKernel({.kind = KernelKind::kOpaque, .name = "accelerate hook"});
 }
 
 std::string TorchPassEmitter::NameOf(const TorchEvent& event) const {
@@ -82,9 +82,7 @@ void TorchPassEmitter::AddSlice(StorageId id, const PassInput& input, std::vecto
   slices.push_back({BufferOf(id), AffineBytes(0), bytes});
 }
 
-bool TorchPassEmitter::Hooked(ModuleId module) const {
-  return program_.offloaded && !model_.modules[module].tensors.empty();
-}
+bool TorchPassEmitter::Hooked(ModuleId module) const { return !program_.hooked.empty() && program_.hooked[module]; }
 
 void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op) {
   std::vector<Slice> reads, writes;
@@ -111,12 +109,27 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
              {.op = op, .pass = input.pass});
 }
 
+BufferId TorchPassEmitter::StagingOf(TensorId owner) {
+  const auto [known, is_new] = staging_.try_emplace(owner, -1);
+  const Tensor& t = model_.tensors[owner];
+  if (is_new) known->second = b_.AddBuffer(lanes_.host, prefix_ + t.name + "@read", BufferKind::kStaging, t.bytes());
+  return known->second;
+}
+
 void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
   const TensorId id = program_.storages[event.storage].tensor;
   const TensorId owner = model_.tensors[id].tied_to == kNoId ? id : model_.tensors[id].tied_to;
-  const StepId copy = b_.Copy(lanes_.in, b_.Whole(weights_.host[owner]), b_.Whole(BufferOf(event.storage)));
+  const bool disk = weights_.host[owner] < 0;
+  BufferId from = weights_.host[owner];
+  if (disk) {  // the file is opened again and the tensor read into fresh memory
+    from = StagingOf(owner);
+    b_.Allocate(from);
+    b_.step(b_.Read(lanes_.read, b_.Whole(weights_.file[owner]), b_.Whole(from))).blocking = true;
+  }
+  const StepId copy = b_.Copy(lanes_.in, b_.Whole(from), b_.Whole(BufferOf(event.storage)));
   b_.step(copy).blocking = true;
   b_.step(copy).pageable = true;
+  if (disk) b_.Free(from);
 }
 
 BufferId TorchPassEmitter::Emit(const PassInput& input) {

@@ -1,6 +1,7 @@
 // The steps of one pass of a TorchProgram. Internal to planner/strategy/torch.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,14 @@ struct TorchLanes {
   Lane compute;                      // gpu0/default on gpu0.sm
   Lane in, out;                      // gpu0/default on the links
   Lane python;                       // host work
+  Lane read;                         // disk0/0
   Seconds hook;                      // beyond what issuing a step costs
 };
 
 struct TorchWeights {
   std::vector<BufferId> device;  // by TensorId: resident parameters and buffers; -1: uploaded when used
   std::vector<BufferId> host;    // by TensorId: the pageable copy that uploads come from; -1: none
+  std::vector<BufferId> file;    // by TensorId: where uploads without one are read from; -1: none
 };
 
 // Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches.
@@ -56,6 +59,7 @@ class TorchPassEmitter {
   void AddSlice(StorageId storage, const PassInput& input, std::vector<Slice>& slices);
   void EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op);
   void EmitUpload(const TorchEvent& event);
+  BufferId StagingOf(TensorId owner);
   bool Hooked(ModuleId module) const;
   std::string NameOf(const TorchEvent& event) const;
 
@@ -66,7 +70,8 @@ class TorchPassEmitter {
   const TorchWeights& weights_;
   std::string prefix_;
   bool named_;
-  std::vector<BufferId> buffers_;  // by StorageId; -1: not made yet
+  std::vector<BufferId> buffers_;         // by StorageId; -1: not made yet
+  std::map<TensorId, BufferId> staging_;  // of what is read from the disk
   std::int32_t hook_kernel_ = -1;
 };
 

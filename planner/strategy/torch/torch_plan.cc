@@ -4,7 +4,7 @@
 
 namespace stowage {
 
-Plan DescribeTorchPlan(const PlanningTask& task, TorchPlacement placement, std::string_view strategy) {
+Plan DescribeTorchPlan(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
   const Model& model = *task.model;
   Plan plan;
   plan.model = model.name;
@@ -27,9 +27,9 @@ Plan DescribeTorchPlan(const PlanningTask& task, TorchPlacement placement, std::
       tensor.tied_to = model.tensors[t.tied_to].name;
     } else {
       Residency home;  // no arena: torch's allocators decide where it lies
-      const bool stays = t.buffer || placement == TorchPlacement::kResident;
-      home.where = stays ? Where::kResident : Where::kStreamed;
-      home.pool = stays ? "gpu0" : "host";
+      const WeightHome at = t.buffer ? WeightHome::kDevice : placement.homes[&t - model.tensors.data()];
+      home.where = at == WeightHome::kDevice ? Where::kResident : Where::kStreamed;
+      home.pool = at == WeightHome::kDevice ? "gpu0" : at == WeightHome::kHost ? "host" : "disk";
       home.row_end = tensor.Rows();
       tensor.parts.push_back(std::move(home));
     }

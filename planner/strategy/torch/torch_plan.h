@@ -10,6 +10,6 @@
 namespace stowage {
 
 // Without arenas and offsets: torch's allocators decide them.
-Plan DescribeTorchPlan(const PlanningTask& task, TorchPlacement placement, std::string_view strategy);
+Plan DescribeTorchPlan(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy);
 
 }  // namespace stowage

@@ -14,7 +14,7 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   if (!parameters.empty()) {
     return Error{ErrorCode::kInvalidInput, fmt::format("{} takes no parameters, not '{}'", kName, parameters)};
   }
-  return LowerTorch(task, TorchPlacement::kResident, kName);
+  return LowerTorch(task, TorchPlacement::Resident(*task.model), kName);
 }
 
 ClosedForm Close(const PlanningTask& task) {
@@ -31,7 +31,7 @@ Strategy TorchResidentStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget =
-              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::kResident); },
+              [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::Resident(*task.model)); },
           .sampled_passes = 2,
           .closed_form = Close};
 }

@@ -1,0 +1,108 @@
+#include "planner/strategy/native/device_map_ring.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "planner/base/text.h"
+#include "planner/strategy/device_map_homes.h"
+#include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/proposal.h"
+
+namespace stowage {
+namespace {
+
+constexpr std::string_view kName = "device-map-ring";
+
+struct Streams {
+  Bytes resident;     // of used weights
+  Bytes widest_tile;  // the largest piece of a streamed matrix that cannot be cut
+  Bytes largest;      // streamed matrix
+};
+
+// Fills proposal.resident_rows.
+Streams Follow(const NativeModel& native, const Model& model, const std::vector<WeightHome>& homes,
+               NativeProposal& proposal) {
+  Streams out;
+  Bytes stay, on_disk;
+  for (const Tensor& t : model.tensors) proposal.resident_rows.push_back(RowsOf(t));
+  for (const TensorId t : native.used) {
+    const Tensor& tensor = model.tensors[t];
+    const bool may_leave = native.multiplied[t] || native.gathered[t];
+    if (homes[t] == WeightHome::kDevice || !may_leave) {
+      out.resident += RoundUp(tensor.bytes(), kAlignment);
+      if (homes[t] != WeightHome::kDevice) stay += tensor.bytes();
+      continue;
+    }
+    proposal.resident_rows[t] = 0;
+    if (homes[t] == WeightHome::kDisk) on_disk += tensor.bytes();
+    if (!native.multiplied[t]) continue;
+    out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * native.row_step[t]);
+    out.largest = std::max(out.largest, tensor.bytes());
+  }
+  if (stay > Bytes(0)) {
+    proposal.refused.push_back(
+        fmt::format("{} of norms and biases stay on gpu0, though the map has them elsewhere", FormatBytes(stay)));
+  }
+  if (on_disk > Bytes(0)) {
+    proposal.refused.push_back(
+        fmt::format("{} that the map has on the disk are kept in host memory", FormatBytes(on_disk)));
+  }
+  return out;
+}
+
+// The ring takes what the map leaves free, up to two of the largest streamed matrices.
+Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& task, std::string_view map) {
+  STOWAGE_TRY(const std::vector<WeightHome> homes, HomesOf(task, map));
+  NativeProposal out{.strategy = fmt::format("{}:{}", kName, map)};
+  const Streams streams = Follow(native, *task.model, homes, out);
+  if (streams.largest == Bytes(0)) return out;
+  const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
+  const Bytes least = RoundUp(streams.widest_tile, kAlignment) * 2;
+  const Bytes left = budget - FixedBytesOf(native, task).total() - streams.resident;
+  const Bytes ring = std::clamp(left, least, std::max(least, RoundUp(streams.largest, kAlignment) * 2));
+  out.tile = Bytes(ring.value() / 2 / kAlignment.value() * kAlignment.value());
+  out.ring = out.tile * 2;
+  return out;
+}
+
+Result<Lowered> Lower(const PlanningTask& task, std::string_view map) {
+  STOWAGE_TRY(const auto native, RealizeModel(task));
+  STOWAGE_TRY(const NativeProposal proposal, Propose(*native, task, map));
+  return LowerNative(*native, task, proposal);
+}
+
+// Closest to what a map can do with little memory: whatever fits, by the optimal map.
+Result<Bytes> SmallestGpu(const PlanningTask& task) {
+  STOWAGE_TRY(const auto native, RealizeModel(task));
+  Machine machine = *task.machine;
+  PlanningTask probe = task;
+  probe.machine = &machine;
+  const auto fits = [&](Bytes budget) {
+    machine.pools[machine.FindPool("gpu0")].budget = budget;
+    const Result<NativeProposal> proposal = Propose(*native, probe, "optimal");
+    return proposal.ok() && CheckFits(*native, probe, *proposal).ok();
+  };
+  constexpr Bytes kGrain{1 << 20};
+  Bytes too_small = FixedBytesOf(*native, task).total();
+  Bytes enough = too_small + task.model->WeightBytes() * 2;
+  if (!fits(enough)) return Error{ErrorCode::kInfeasible, "no budget of gpu0 would do"};
+  while (enough - too_small > kGrain) {
+    const Bytes middle = too_small + (enough - too_small) / 2;
+    (fits(middle) ? enough : too_small) = middle;
+  }
+  return enough;
+}
+
+}  // namespace
+
+Strategy DeviceMapRingStrategy() {
+  return {.name = std::string(kName),
+          .runtime = "native",
+          .summary = "the residency of a device map, with a ring for what it has on cpu or disk",
+          .lower = Lower,
+          .candidates = [](const PlanningTask&) { return std::vector<std::string>{"optimal"}; },
+          .smallest_gpu_budget = SmallestGpu};
+}
+
+}  // namespace stowage

@@ -1,0 +1,15 @@
+// The residency of a device map, executed our way: what the map puts on the GPU stays there, the rest is prefetched
+// through a ring from page-locked host memory, embedding tables gathered in place. Norms and biases stay on the GPU
+// wherever the map has them, and what it has on the disk is in host memory too. Runtime: native.
+//
+//   device-map-ring:auto                           and all other maps of device_map_homes.h
+//   device-map-ring:{"model": 0, "lm_head": "cpu"}
+#pragma once
+
+#include "planner/strategy/strategy.h"
+
+namespace stowage {
+
+Strategy DeviceMapRingStrategy();  // "device-map-ring"
+
+}  // namespace stowage

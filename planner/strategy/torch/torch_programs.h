@@ -1,0 +1,20 @@
+// The passes of a torch strategy with the hooks of its placement. Internal to planner/strategy/torch.
+#pragma once
+
+#include <memory>
+
+#include "planner/base/result.h"
+#include "planner/strategy/torch/torch_lowering.h"
+
+namespace stowage {
+
+inline bool Recomputes(const PlanningTask& task) { return task.request.kv == KvCache::kNone; }
+inline bool HasOwnStorage(const Tensor& tensor) { return tensor.tied_to == kNoId; }
+
+// `program`, realized with all weights resident, with the hooks that the placement's modules get.
+TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement);
+
+// The programs without hooks are realized once per task, in its cache. kInfeasible for quantized weights.
+Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement);
+
+}  // namespace stowage
