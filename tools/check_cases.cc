@@ -12,6 +12,7 @@
 #include "planner/formats/json_members.h"
 #include "planner/machine/size.h"
 #include "planner/plan/plan.h"
+#include "planner/quant/scheme.h"
 #include "planner/schedule/check.h"
 #include "planner/strategy/registry.h"
 #include "sim/engine/engine.h"
@@ -56,10 +57,17 @@ void ReadGpus(JsonScanner& in, std::vector<std::string>& gpus) {
   }
 }
 
-void ReadDType(JsonScanner& in, Request& request) {
+void ReadFormat(JsonScanner& in, Request& request) {
+  const Result<NumberFormat> format = ParseNumberFormat(std::string(in.String()));
+  if (!format) return in.Fail(format.error().message);
+  request.dtype = format->dtype;
+  request.quantization = format->scheme == nullptr ? "" : format->scheme->name;
+}
+
+void ReadKv(JsonScanner& in, Request& request) {
   const std::string text(in.String());
-  request.dtype = ParseDType(text);
-  if (!request.dtype) in.Fail(fmt::format("'{}' is no dtype", text));
+  request.kv = ParseKvCache(text);
+  if (!request.kv) in.Fail(fmt::format("'{}' is not a cache; dynamic, static and none are", text));
 }
 
 void ReadBudget(JsonScanner& in, CaseLimits& limits) {
@@ -78,29 +86,40 @@ std::optional<Tolerance> ReadCase(JsonScanner& in, CheckCase& c) {
   std::optional<Tolerance> tolerance;
   MachineSpec& m = c.task.machine;
   Request& r = c.task.request;
-  m.disk = "1TB";
   ReadMembers(in, "a case",
               {{"name", kRequired, [&] { c.name = in.String(); }},
                {"model", kRequired, [&] { c.task.model = in.String(); }},
-               {"gpu", kRequired, [&] { ReadGpus(in, m.gpus); }},
-               {"cpu", kRequired, [&] { m.cpu = ReadText(in); }},
+               {"machine", kOptional, [&] { m.profile_path = in.String(); }},
+               {"gpu", kOptional, [&] { ReadGpus(in, m.gpus); }},
+               {"cpu", kOptional, [&] { m.cpu = ReadText(in); }},
                {"disk", kOptional, [&] { m.disk = ReadText(in); }},
                {"strategy", kRequired, [&] { c.strategy = in.String(); }},
-               {"dtype", kOptional, [&] { ReadDType(in, r); }},
+               {"dtype", kOptional, [&] { ReadFormat(in, r); }},
+               {"kv", kOptional, [&] { ReadKv(in, r); }},
                {"batch", kOptional, [&] { r.batch = ReadCount(in, 1, kMostBatch); }},
                {"prompt", kOptional, [&] { r.prompt_tokens = ReadCount(in, 1, kMostTokens); }},
                {"new", kOptional, [&] { r.new_tokens = ReadCount(in, 0, kMostTokens); }},
                {"budget", kOptional, [&] { ReadBudget(in, c.limits); }},
                {"tolerance", kOptional, [&] { tolerance = ReadTolerance(in); }}});
   if (in.ok() && c.name.empty()) in.Fail("a case without a name");
+  if (in.ok() && !m.profile_path && (m.gpus.empty() || !m.cpu))
+    in.Fail("a case has neither 'machine' nor 'gpu' and 'cpu'");
+  if (!m.profile_path && !m.disk) m.disk = "1TB";
   return tolerance;
 }
 
 std::string WhatOf(const CheckCase& c) {
+  const MachineSpec& m = c.task.machine;
   const Request& r = c.task.request;
-  return fmt::format("{}, {}, gpu {}, cpu {}, disk {}, batch {}, prompt {}, new {}{}", c.task.model, c.strategy,
-                     Join(c.task.machine.gpus, ","), *c.task.machine.cpu, *c.task.machine.disk, r.batch,
-                     r.prompt_tokens, r.new_tokens, r.dtype ? fmt::format(", {}", Name(*r.dtype)) : "");
+  std::string out = fmt::format("{}, {}", c.task.model, c.strategy);
+  if (m.profile_path) out += ", machine " + *m.profile_path;
+  if (!m.gpus.empty()) out += ", gpu " + Join(m.gpus, ",");
+  if (m.cpu) out += ", cpu " + *m.cpu;
+  if (m.disk) out += ", disk " + *m.disk;
+  out += fmt::format(", batch {}, prompt {}, new {}", r.batch, r.prompt_tokens, r.new_tokens);
+  if (r.dtype) out += fmt::format(", {}", Name(*r.dtype));
+  if (!r.quantization.empty()) out += ", " + r.quantization;
+  return r.kv ? out + fmt::format(", {} cache", Name(*r.kv)) : out;
 }
 
 // What is there beside the cases file is meant; anything else is a name.
@@ -167,6 +186,8 @@ Result<std::vector<CheckCase>> ReadCases(const std::string& path, std::string_vi
     c.place = fmt::format("{}:{}: case '{}'", path, line, c.name);
     c.what = WhatOf(c);
     c.task.model = Resolved(c.task.model, FolderName(path));
+    if (std::optional<std::string>& machine = c.task.machine.profile_path)
+      machine = Resolved(*machine, FolderName(path));
     const auto same = [&](const CheckCase& other) { return other.name == c.name; };
     if (std::count_if(cases.begin(), cases.end(), same) > 1) in.Fail(fmt::format("a second case '{}'", c.name));
     if (cases.size() > kMostCases) in.Fail(fmt::format("more than {} cases", kMostCases));

@@ -7,14 +7,16 @@
 //      "prompt": 512, "new": 128, "budget": {"gpu0": "15GB", "host": "3GB"}, "tolerance": "64MiB"}
 //    ]}
 //
-//   name, model, gpu, cpu, strategy   required. `gpu` may be a list; sizes and names as on the command line, but not
-//                                     "auto": a baseline is of a named machine
+//   name, model, strategy             required
+//   gpu, cpu                          required without `machine`. `gpu` may be a list; sizes and names as on the command
+//                                     line, but not "auto": a baseline is of a named machine
+//   machine                           a machine file (docs/machine.md)
 //   disk                              "1TB" unless given
-//   dtype, batch, prompt, new         as on the command line
+//   dtype, kv, batch, prompt, new     as on the command line
 //   budget                            by pool: what its peak may not pass, whatever the baseline says
 //   tolerance                         how much a peak may grow: "2%", "64MiB" or a number of bytes; else that of the
 //                                     file; else nothing
-// A model that is a path counts from the folder of the cases file.
+// A model or machine that is a path counts from the folder of the cases file.
 #pragma once
 
 #include <string>

@@ -50,12 +50,7 @@ Result<int> Show(const LoadedTask& loaded, const std::vector<Ranked>& ranked, co
   if (fits) STOWAGE_RETURN_IF_ERROR(CheckPlan(*ranked[0].plan));
   const std::string plan = fits && (json || out) ? WritePlanJson(MakePlanFile(*ranked[0].plan, loaded, model)) : "";
   if (fits && out) STOWAGE_RETURN_IF_ERROR(WriteFile(*out, plan));
-  if (json) {
-    STOWAGE_TRY(const std::string text, PlanJson(report, plan));
-    STOWAGE_RETURN_IF_ERROR(Print(text));
-  } else {
-    STOWAGE_RETURN_IF_ERROR(Print(PlanText(report, StdoutShowsColours())));
-  }
+  STOWAGE_RETURN_IF_ERROR(PrintReport(report, plan, json));
   return fits ? 0 : 1;
 }
 

@@ -15,8 +15,11 @@ namespace stowage {
 namespace {
 
 std::string OfRequest(const Request& r) {
-  return fmt::format("batch {}, prompt {}, {} new{}{}", r.batch, r.prompt_tokens, r.new_tokens,
-                     r.dtype ? fmt::format(", {}", Name(*r.dtype)) : "", r.all_logits ? ", all logits" : "");
+  std::string out = fmt::format("batch {}, prompt {}, {} new", r.batch, r.prompt_tokens, r.new_tokens);
+  if (r.dtype) out += fmt::format(", {}", Name(*r.dtype));
+  if (!r.quantization.empty()) out += ", " + r.quantization;
+  if (r.kv) out += fmt::format(", {} cache", Name(*r.kv));
+  return r.all_logits ? out + ", all logits" : out;
 }
 
 std::string OfSizes(const std::vector<std::pair<std::string, Bytes>>& sizes) {

@@ -27,6 +27,7 @@ std::string HashOfTensors(const Model& model) {
     hash.Add(t.name);
     hash.Add(Name(t.dtype));
     hash.Add(FormatShape(t.shape));
+    hash.Add(fmt::format("{}", t.bytes().value()));
     hash.Add(t.buffer ? (t.persistent ? "buffer" : "transient") : "");
     hash.Add(t.tied_to == kNoId ? "" : model.tensors[t.tied_to].name);
     const ModuleId block = model.BlockOf(t.module);

@@ -19,7 +19,7 @@ struct ModelFingerprint {
   std::int64_t tensors = 0;  // buffers included
   // Everything else of the model that passes are made of, by the names of config.json, and what classes there are.
   std::vector<std::pair<std::string, std::string>> config;
-  // FNV-1a over every tensor's name, dtype, shape, tie and block, in order; 16 hexadecimal digits.
+  // FNV-1a over every tensor's name, dtype, shape, bytes, tie and block, in order; 16 hexadecimal digits.
   std::string tensors_hash;
 
   friend bool operator==(const ModelFingerprint&, const ModelFingerprint&) = default;

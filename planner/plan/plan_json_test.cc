@@ -22,6 +22,7 @@ PlanFile Small() {
                .dtype = DType::kBF16,
                .kv = KvCache::kStatic,
                .all_logits = true};
+  p.request.quantization = "nf4";
   p.budgets = {{"gpu0", Bytes(64)}, {"host", Bytes(100)}};
   p.reservations = {{"gpu0", Bytes(4)}};
   p.arenas = {{"weights", "gpu0", "weights", Bytes(24), Bytes(24)}, {"ring", "gpu0", "staging", Bytes(16), Bytes(0)}};
@@ -60,6 +61,9 @@ TEST(PlanJson, ReadsBackWhatItWrote) {
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(Dump(back->plan), Dump(file.plan));
   EXPECT_EQ(back->model, file.model);
+  EXPECT_EQ(back->plan.request.quantization, "nf4");
+  EXPECT_EQ(back->plan.request.kv, KvCache::kStatic);
+  EXPECT_EQ(back->plan.tensors[1].bytes(), file.plan.tensors[1].bytes());
   EXPECT_EQ(WritePlanJson(*back), WritePlanJson(file));
 }
 

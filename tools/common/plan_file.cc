@@ -84,10 +84,10 @@ void AddPlanArgument(CommandLine& line, std::optional<std::string>* plan) {
 }
 
 void PlanReplacesTask(CommandLine& line) {
-  line.Replaces(
-      "PLAN",
-      {"--gpu", "--cpu", "--disk", "--disk-path", "--machine", "--dtype", "--batch", "--prompt", "--new", "--strategy"},
-      {"--model"});
+  line.Replaces("PLAN",
+                {"--gpu", "--cpu", "--disk", "--disk-path", "--machine", "--dtype", "--kv", "--batch", "--prompt",
+                 "--new", "--strategy"},
+                {"--model"});
 }
 
 }  // namespace stowage
