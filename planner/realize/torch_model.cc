@@ -162,7 +162,7 @@ class Rebuilder {
     const bool was_buffer = source.buffer;
     tensor.buffer = IsBuffer(id);
     if (!was_buffer || name == "embed_scale") tensor.dtype = Held(source);  // gemma's is made in the default dtype
-    if (source.weights_per_element > 1 && name.ends_with("_blocks")) {  // mxfp4: [E, rows, columns / 32, 16]
+    if (source.weights_per_element > 1 && name.ends_with("_blocks")) {      // mxfp4: [E, rows, columns / 32, 16]
       name.remove_suffix(std::string_view("_blocks").size());
       tensor.shape = {source.shape[0], source.shape[2] * source.shape[3] * 2, source.shape[1]};
       tensor.weights_per_element = 1;

@@ -95,7 +95,10 @@ inline constexpr Budgeted kBudgeted[] = {{"resident", 100},       {"ring", 40},
                                          {"ring:65536:rows", 10}, {"ring:90KB:rows", 25}};
 
 inline std::string GoldenName(const testing::TestParamInfo<std::string>& info) {
-  return info.param == "llama" ? "Llama" : info.param == "qwen2" ? "Qwen2" : info.param == "qwen3" ? "Qwen3" : "LlamaTied";
+  return info.param == "llama"   ? "Llama"
+         : info.param == "qwen2" ? "Qwen2"
+         : info.param == "qwen3" ? "Qwen3"
+                                 : "LlamaTied";
 }
 
 }  // namespace stowage
