@@ -44,7 +44,10 @@ Ref NewGelu(TorchWords& t, const Ref& x) {
   next("mul.Tensor");
   next("tanh.default");
   next("add.Tensor");
-  return t.Mul(half, a);
+  Ref out = t.Mul(half, a);
+  half.Drop();
+  a.Drop();
+  return out;
 }
 
 // 0.5 * x * (1.0 + tanh(x * c * (1.0 + 0.044715 * x * x)))
@@ -63,7 +66,10 @@ Ref FastGelu(TorchWords& t, const Ref& x) {
   a = std::move(b);
   b = t.Unary("add.Tensor", a);
   a = std::move(b);
-  return t.Mul(half, a);
+  Ref out = t.Mul(half, a);
+  half.Drop();
+  a.Drop();
+  return out;
 }
 
 // x * sigmoid(1.702 * x)

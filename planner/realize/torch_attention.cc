@@ -120,9 +120,11 @@ Ref TorchWords::EagerMask(std::int64_t window, Count keys) {
 
 // ---- attention
 
-// repeat_kv: a copy for each group of query heads.
-Ref TorchWords::RepeatKv(const Ref& x, std::int64_t groups) {
+// repeat_kv: a copy for each query head of a group. One head alone is expanded without a copy.
+Ref TorchWords::RepeatKv(const Ref& x, Heads heads) {
+  const std::int64_t groups = heads.groups();
   if (groups == 1) return x;
+  if (heads.key == 1) return x.View(x.spec().elements * groups);
   return eager.Op("clone.default", {x.spec().elements * groups, x.spec().dtype}, {&x});
 }
 
@@ -150,18 +152,19 @@ Ref TorchWords::SdpaAttention(const Ref& query, const KeyValues& kv, const Ref& 
   const bool kernel_groups = mask.id() == kNoId && heads.dim <= 256;  // use_gqa_in_sdpa
   if (heads.groups() == 1 || kernel_groups) return FusedKernel(query, kv.keys, kv.values, mask, heads);
   if (pass.tokens > 1) {
-    const Ref key = RepeatKv(kv.keys, heads.groups());
-    const Ref value = RepeatKv(kv.values, heads.groups());
+    const Ref key = RepeatKv(kv.keys, heads);
+    const Ref value = RepeatKv(kv.values, heads);
     return FusedKernel(query, key, value, mask, {heads.query, heads.query, heads.dim});
   }
   // pack_gqa: the heads of a group become rows of one; the output comes back in another order.
   Ref packed = FusedKernel(query, kv.keys, kv.values, mask, heads);
+  if (heads.key == 1) return packed;
   return Unary("clone.default", packed);
 }
 
 TorchWords::Attended TorchWords::EagerAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads) {
-  Ref key_states = RepeatKv(kv.keys, heads.groups());
-  Ref value_states = RepeatKv(kv.values, heads.groups());
+  Ref key_states = RepeatKv(kv.keys, heads);
+  Ref value_states = RepeatKv(kv.values, heads);
   const Count keys = key_states.spec().elements / std::max<std::int64_t>(1, pass.batch * heads.query * heads.dim);
   const Spec scores = {keys * (Rows() * heads.query), dtype};
   const AffineFlops flops = {2.0 * Float(heads.dim * scores.elements.base),
@@ -169,8 +172,12 @@ TorchWords::Attended TorchWords::EagerAttention(const Ref& query, const KeyValue
   // matmul() folds batch and heads, which copies a query that lies token by token.
   Ref folded = query;
   if (pass.batch > 1 && pass.tokens > 1 && heads.query > 1) folded = Unary("clone.default", query);
-  Ref weights = eager.Op("bmm.default", scores, {&folded, &key_states}, {}, flops);
+  // So does it an expanded head of several sequences.
+  const bool expanded = heads.key == 1 && heads.query > 1 && pass.batch > 1;
+  Ref folded_keys = expanded ? Unary("clone.default", key_states) : key_states;
+  Ref weights = eager.Op("bmm.default", scores, {&folded, &folded_keys}, {}, flops);
   folded.Drop();
+  folded_keys.Drop();
   const auto next = [&](std::string_view op, const Ref* other = nullptr) {
     Ref result = other == nullptr ? Unary(op, weights) : Binary(op, weights, *other);
     weights = std::move(result);
@@ -187,7 +194,9 @@ TorchWords::Attended TorchWords::EagerAttention(const Ref& query, const KeyValue
   soft.Drop();
   weights = std::move(narrow);
   Attended out;
-  out.output = eager.Op("bmm.default", query.spec(), {&weights, &value_states}, {}, flops);
+  Ref folded_values = expanded ? Unary("clone.default", value_states) : value_states;
+  out.output = eager.Op("bmm.default", query.spec(), {&weights, &folded_values}, {}, flops);
+  folded_values.Drop();
   if (pass.tokens > 1 && heads.query > 1) {  // transpose(1, 2).contiguous()
     Ref contiguous = Unary("clone.default", out.output);
     out.output = std::move(contiguous);

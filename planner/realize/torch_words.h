@@ -138,7 +138,7 @@ class TorchWords {
 
  private:
   Ref RotateHalf(const Ref& x, std::int64_t width);
-  Ref RepeatKv(const Ref& x, std::int64_t groups);
+  Ref RepeatKv(const Ref& x, Heads heads);
   Ref FusedKernel(const Ref& query, const Ref& keys, const Ref& values, const Ref& mask, Heads heads);
 
   TorchProgram* program_;
