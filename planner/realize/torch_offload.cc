@@ -72,11 +72,8 @@ class HookInserter {
   void PostForward(ModuleId module, std::vector<TorchEvent>& out) {
     std::size_t first = uploaded_.size();
     while (first > 0 && model_.tensors[uploaded_[first - 1].tensor].module == module) --first;
-    for (const bool indexed : {false, true}) {  // as recorded: a weight that was indexed goes after its siblings
-      for (std::size_t i = first; i < uploaded_.size(); ++i) {
-        if (uploaded_[i].indexed != indexed) continue;
-        out.push_back({.kind = TorchEventKind::kRelease, .storage = uploaded_[i].storage, .module = module});
-      }
+    for (std::size_t i = first; i < uploaded_.size(); ++i) {
+      out.push_back({.kind = TorchEventKind::kRelease, .storage = uploaded_[i].storage, .module = module});
     }
     uploaded_.resize(first);
     if (moved_ids_ == kNoId || !MovesIds(module)) return;
@@ -84,12 +81,10 @@ class HookInserter {
     moved_ids_ = kNoId;
   }
 
-  void ReadUploads(TorchEvent& event) {
+  void ReadUploads(TorchEvent& event) const {
     for (const TensorId weight : event.weights) {
-      for (Uploaded& uploaded : uploaded_) {
-        if (uploaded.tensor != weight) continue;
-        event.reads.push_back(uploaded.storage);
-        uploaded.indexed = uploaded.indexed || event.op == "index.Tensor";
+      for (const Uploaded& uploaded : uploaded_) {
+        if (uploaded.tensor == weight) event.reads.push_back(uploaded.storage);
       }
     }
   }
@@ -97,7 +92,6 @@ class HookInserter {
   struct Uploaded {
     TensorId tensor;
     StorageId storage;
-    bool indexed = false;
   };
 
   const Model& model_;
