@@ -8,6 +8,7 @@
 //   |  |  `- 0               LlamaDecoderLayer  <- a no-split block: computed whole on one device
 //   ...
 // Registration order is observable: accelerate's placement walks modules and tensors in exactly this order.
+// Long because it is one noun, read as a whole: every stage reads a model.
 #pragma once
 
 #include <cstdint>

@@ -18,13 +18,13 @@ namespace {
 
 // q_norm and k_norm: none, over each head (Qwen 3), or over the whole projection (OLMo 2). The same text: the norm's
 // weight has the width.
-template <NormForward kNorm>
+template <bool kNormed, NormForward kNorm = RmsNorm>
 Ref Attention(TorchWords& t, const Ref& hidden_states, const LayerInput& in) {
   ModuleScope self(t, "self_attn");
   Ref query = t.Linear("q_proj", hidden_states);
-  if constexpr (kNorm != nullptr) query = kNorm(t, "q_norm", query);
+  if constexpr (kNormed) query = kNorm(t, "q_norm", query);
   Ref key = t.Linear("k_proj", hidden_states);
-  if constexpr (kNorm != nullptr) key = kNorm(t, "k_norm", key);
+  if constexpr (kNormed) key = kNorm(t, "k_norm", key);
   Ref value = t.Linear("v_proj", hidden_states);
   if (t.model.forward.rotates.empty() || t.model.forward.rotates[in.index]) {
     Ref q_embed = t.Rotate(query, in.rotary, t.s.head_dim);
@@ -67,7 +67,7 @@ Rotary Olmo2Rotary(TorchWords& t, const Ref& position_ids, bool /*sliding*/) {
 // residual + norm(half(x)), twice.
 Ref Olmo2Layer(TorchWords& t, const Ref& x, const LayerInput& in) {
   Ref residual = x;
-  Ref hidden_states = Attention<Olmo2Norm>(t, x, in);
+  Ref hidden_states = Attention<true, Olmo2Norm>(t, x, in);
   hidden_states = Olmo2Norm(t, "post_attention_layernorm", hidden_states);
   Ref sum = t.Add(residual, hidden_states);
   hidden_states = std::move(sum);
@@ -124,12 +124,12 @@ Ref Phi3Mlp(TorchWords& t, const Ref& x) {
   return down;
 }
 
-constexpr LayerForward kMixtralLayer = Layer<RmsNorm, Attention<nullptr>, MixtralMoe>;
-constexpr LayerForward kQwen3MoeLayer = Layer<RmsNorm, Attention<RmsNorm>, Qwen3Moe>;
-constexpr LayerForward kLlamaLayer = Layer<RmsNorm, Attention<nullptr>, GatedMlp>;
-constexpr LayerForward kQwen3Layer = Layer<RmsNorm, Attention<RmsNorm>, GatedMlp>;
+constexpr LayerForward kMixtralLayer = Layer<RmsNorm, Attention<false>, MixtralMoe>;
+constexpr LayerForward kQwen3MoeLayer = Layer<RmsNorm, Attention<true>, Qwen3Moe>;
+constexpr LayerForward kLlamaLayer = Layer<RmsNorm, Attention<false>, GatedMlp>;
+constexpr LayerForward kQwen3Layer = Layer<RmsNorm, Attention<true>, GatedMlp>;
 constexpr LayerForward kPhi3Layer = Layer<RmsNorm, Phi3Attention, Phi3Mlp, /*kDropouts=*/true>;
-constexpr LayerForward kStarcoder2Layer = Layer<LayerNorm, Attention<nullptr>, Starcoder2Mlp>;
+constexpr LayerForward kStarcoder2Layer = Layer<LayerNorm, Attention<false>, Starcoder2Mlp>;
 
 }  // namespace
 
