@@ -68,7 +68,7 @@ TEST(ReadCases, RefusesTwoCasesOfOneNameAndMachinesThatAreNotNamed) {
   any.replace(any.find("4GB"), 3, "auto");
   EXPECT_EQ(Complaint("{\"stowage_cases\": 1, \"cases\": [{\"name\": \"a\", \"model\": \"m\", \"strategy\": \"s\", "
                       "\"cpu\": \"1GB\"}]}"),
-            "dir/c.json:1:89: a case has neither 'machine' nor 'gpu' and 'cpu'");
+            "dir/c.json:1:90: a case has neither 'machine' nor 'gpu' and 'cpu'");
   EXPECT_NE(Complaint(any).find("gpu 'auto' is another machine on every computer; name it"), std::string::npos);
 }
 

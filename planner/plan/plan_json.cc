@@ -168,7 +168,6 @@ void ReadTensor(JsonScanner& in, std::vector<TensorPlan>& tensors) {
               {Text(in, "name", kRequired, t.name),
                {"dtype", kRequired, [&] { t.dtype = ReadDType(in); }},
                {"shape", kRequired, [&] { t.shape = ReadShape(in); }},
-               {"scales_bytes", kOptional, [&] { t.scales = ReadBytes(in); }},
                Text(in, "device", kRequired, t.device),
                Text(in, "block", kOptional, t.block),
                Text(in, "tied_to", kOptional, t.tied_to),
