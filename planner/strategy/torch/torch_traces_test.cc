@@ -61,19 +61,6 @@ Result<Model> ModelOf(const Golden& golden) {
   return AsTransformersHolds(stored, ParseDType(golden.facts.at("dtype")));
 }
 
-// The order in which a hook lets go of a module's uploads, one directly after the other, varies from recording to
-// recording where they were indexed (gpt-oss's experts): such runs are compared as sets.
-std::vector<std::string> WithSortedReleases(std::vector<std::string> events) {
-  const auto release = [](const std::string& event) { return event.starts_with("_to_copy.default -"); };
-  for (auto from = events.begin(); from != events.end();) {
-    from = std::find_if(from, events.end(), release);
-    const auto to = std::find_if_not(from, events.end(), release);
-    std::sort(from, to);
-    from = to;
-  }
-  return events;
-}
-
 class RecordedFamily : public testing::TestWithParam<std::string> {};
 
 TEST_P(RecordedFamily, IsEqualEventByEvent) {
@@ -92,11 +79,8 @@ TEST_P(RecordedFamily, IsEqualEventByEvent) {
   const TorchTrace trace = RecorderForm(program, *model, 0, golden.Number("modules") != 0);
   std::vector<std::string> events;
   for (const auto& [name, bytes] : trace.events) events.push_back(fmt::format("{} {}", name, bytes));
-  const bool any_order = offload && model->family == "gpt_oss";
-  if (any_order) events = WithSortedReleases(std::move(events));
-  const std::vector<std::string> expected = any_order ? WithSortedReleases(golden.events) : golden.events;
-  for (std::size_t i = 0; i < std::min(events.size(), expected.size()); ++i) {
-    ASSERT_EQ(events[i], expected[i]) << "event " << i << " of " << events.size() << ", after "
+  for (std::size_t i = 0; i < std::min(events.size(), golden.events.size()); ++i) {
+    ASSERT_EQ(events[i], golden.events[i]) << "event " << i << " of " << events.size() << ", after "
                                       << (i > 0 ? events[i - 1] : "the start");
   }
   EXPECT_EQ(events.size(), golden.events.size());
