@@ -80,8 +80,8 @@ TEST_P(RecordedFamily, IsEqualEventByEvent) {
   std::vector<std::string> events;
   for (const auto& [name, bytes] : trace.events) events.push_back(fmt::format("{} {}", name, bytes));
   for (std::size_t i = 0; i < std::min(events.size(), golden.events.size()); ++i) {
-    ASSERT_EQ(events[i], golden.events[i]) << "event " << i << " of " << events.size() << ", after "
-                                      << (i > 0 ? events[i - 1] : "the start");
+    ASSERT_EQ(events[i], golden.events[i])
+        << "event " << i << " of " << events.size() << ", after " << (i > 0 ? events[i - 1] : "the start");
   }
   EXPECT_EQ(events.size(), golden.events.size());
   EXPECT_EQ(trace.peak_live.value(), golden.Number("peak_live_bytes"));
