@@ -27,19 +27,19 @@ Rotary ComplexRotaryEmbedding(TorchWords& t, const Ref& position_ids, bool /*sli
 }
 
 std::pair<Ref, Ref> RotateComplex(TorchWords& t, const Ref& xq, const Ref& xk, const Ref& freqs_cis, ComplexText text) {
-  Ref xq_ = t.To(xq, DType::kF32);
-  Ref xk_ = t.To(xk, DType::kF32);
+  Ref complex_q = t.To(xq, DType::kF32);
+  Ref complex_k = t.To(xk, DType::kF32);
   std::pair<Ref, Ref> out;
-  Ref xq_out = t.Mul(xq_, freqs_cis);
+  Ref xq_out = t.Mul(complex_q, freqs_cis);
   if (text == ComplexText::kOneByOne) {
     out.first = t.To(xq_out, t.dtype);
     xq_out.Drop();
   }
-  Ref xk_out = t.Mul(xk_, freqs_cis);
+  Ref xk_out = t.Mul(complex_k, freqs_cis);
   if (text == ComplexText::kTogether) out.first = t.To(xq_out, t.dtype);
   out.second = t.To(xk_out, t.dtype);
   if (text == ComplexText::kOneByOne) xk_out.Drop();
-  for (Ref* local : {&xq_, &xk_, &xq_out, &xk_out}) local->Drop();
+  for (Ref* local : {&complex_q, &complex_k, &xq_out, &xk_out}) local->Drop();
   return out;
 }
 
