@@ -132,7 +132,7 @@ class GroupedMm {
   // self.act_fn(gate) * up
   Ref GatedActivation(const Ref& gate_up) {
     const Ref gate = gate_up.View({picks_ * width_});
-    const Ref up = gate;
+    const Ref up = gate_up.View({picks_ * width_});
     Ref act = t_.Activation("act_fn", gate);
     Ref out = t_.Mul(act, up);
     act.Drop();

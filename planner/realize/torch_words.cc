@@ -165,8 +165,12 @@ Ref TorchWords::RmsNorm(std::string_view name, const Ref& x, bool wide) {
   hidden_states = std::move(scaled);
   Ref out = wide ? hidden_states : To(hidden_states, dtype);
   Ref product = eager.Op("mul.Tensor", out.spec(), {&out}, WeightsOf(module));
-  out = wide ? To(product, dtype) : std::move(product);
-  product.Drop();
+  if (wide) {
+    out = To(product, dtype);
+    product.Drop();
+  } else {
+    out = std::move(product);
+  }
   hidden_states.Drop();
   variance.Drop();
   return out;

@@ -1,6 +1,7 @@
 #include "planner/schedule/builder.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "planner/base/check.h"
@@ -9,7 +10,7 @@ namespace stowage {
 namespace {
 
 template <class Item>
-std::int32_t Push(std::vector<Item>& list, Item&& item) {
+std::int32_t Push(std::vector<Item>& list, std::type_identity_t<Item> item) {
   list.push_back(std::move(item));
   return static_cast<std::int32_t>(list.size()) - 1;
 }
