@@ -16,6 +16,8 @@
 //   prologue  1 or 2 passes   cache of the prefill -> even
 //   body      2 passes        even -> odd, odd -> even
 //
+// Where a sliding window fills up during the decode, other passes follow in a second phase of the same name.
+//
 // Without a cache (--kv none) each token is a pass of its own over the whole context. Its work grows with the square of
 // the context, so no body stands for two of them: all are in the prologue, and there may be 1024 at most.
 #pragma once
@@ -50,6 +52,12 @@ struct TorchPrograms {
   TorchProgram prefill;
   // Iteration 0: the first pass that is lowered; with --kv none the last. Empty without decode passes.
   TorchProgram decode;
+  // Of the passes that are lowered, from which on `late` is run instead: where a sliding window is full. All of them or
+  // more: never.
+  std::int64_t turn = 0;
+  TorchProgram late;  // iteration 0: pass `turn`
+
+  const TorchProgram& last() const { return late.events.empty() ? decode : late; }
 };
 
 // Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names. kInvalidInput
