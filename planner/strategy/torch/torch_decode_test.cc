@@ -1,6 +1,7 @@
 // Decode phases whose passes are not all alike: growing masks, sliding windows that fill up. And models without one.
 // Each pass against a program realized for it alone.
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include "planner/schedule/check.h"
 #include "planner/strategy/torch/sequential_offload.h"
 #include "planner/strategy/torch/torch_resident.h"
+#include "planner/zoo/zoo.h"
 
 namespace stowage {
 namespace {
@@ -127,6 +129,26 @@ TEST(TorchDecodeTest, EachPassPeaksWhereItsOwnProgramDoes) {
       }
     }
   }
+}
+
+// A model is lowered, or refused for a reason; never is there an invariant that does not hold.
+TEST(TorchDecodeTest, EveryModelOfTheZooIsLoweredOrRefused) {
+  const Machine machine = *BuildMachine({.gpus = {"2TB"}, .cpu = "4TB"}, {});
+  int lowered = 0;
+  for (const ZooEntry& entry : ZooEntries()) {
+    const Model model = *ZooModel(entry.name);
+    const std::int64_t tokens = MakesTokens(model) ? 8 : 0;
+    const PlanningTask task{
+        .model = &model, .machine = &machine, .request = {.prompt_tokens = 16, .new_tokens = tokens}};
+    const Result<Lowered> result = TorchResidentStrategy().lower(task, "");
+    lowered += result.ok();
+    if (!result) {
+      EXPECT_THAT(result.error().message,
+                  testing::AnyOf(testing::HasSubstr("packed"), testing::HasSubstr("not realized")))
+          << entry.name;
+    }
+  }
+  EXPECT_GE(lowered, 40);
 }
 
 TEST(TorchDecodeTest, AModelThatMakesNoTokensRunsOnceAndLeavesItsWeights) {
