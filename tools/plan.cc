@@ -17,6 +17,7 @@
 #include "tools/common/options.h"
 #include "tools/common/plan_file.h"
 #include "tools/common/task.h"
+#include "tools/common/threads.h"
 #include "tools/common/write_file.h"
 #include "tools/plan_device_map.h"
 #include "tools/plan_quick.h"
@@ -117,7 +118,7 @@ Result<int> PlanTool(int argc, char** argv) {
     if (out) return Error{ErrorCode::kInvalidInput, "--out: " + unknown.value_or("--quick makes no plan")};
     return PrintQuick(loaded.task(), strategies, unknown, json);
   }
-  const std::vector<Ranked> ranked = Rank(strategies, loaded.task());
+  const std::vector<Ranked> ranked = Rank(strategies, loaded.task(), OnAllCores);
   if (strategy && !ranked[0].fits && ranked[0].refused) return Error{ErrorCode::kInvalidInput, ranked[0].why_not};
   return Show(loaded, ranked, options.model, out, json);
 }

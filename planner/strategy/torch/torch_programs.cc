@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "planner/families/families.h"
@@ -24,6 +25,8 @@ Status CheckGenerates(const PlanningTask& task, const TorchPrograms& programs) {
 }
 
 Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask& task) {
+  std::unique_lock<std::mutex> lock;
+  if (task.cache != nullptr) lock = std::unique_lock(task.cache->mutex);
   if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
     return task.cache->torch;
   }
