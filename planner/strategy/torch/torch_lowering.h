@@ -23,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -67,6 +68,10 @@ Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& place
 // The budget of gpu0 below which the program certainly runs out of memory: rounded tensors alive at once, the cuBLAS
 // workspace and the machine's reservations. Fragmentation may need more.
 Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement& placement);
+
+// Why no torch strategy lowers this model, whatever the memory: its weights are quantized. Empty: nothing known from the
+// model alone.
+std::string TorchRefusal(const Model& model);
 
 // Closed form of what is on gpu0 whatever the weights do: buffers, cache, eager temporaries, the cuBLAS workspace.
 Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes);

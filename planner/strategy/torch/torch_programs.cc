@@ -111,10 +111,14 @@ Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const 
                            model.name, model.family)};
 }
 
+std::string TorchRefusal(const Model& model) {
+  if (model.quantization.empty()) return "";
+  return fmt::format("eager torch with {} weights is not simulated yet", model.quantization);
+}
+
 Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
-  if (!task.model->quantization.empty()) {
-    return Error{ErrorCode::kInfeasible,
-                 fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
+  if (std::string refusal = TorchRefusal(*task.model); !refusal.empty()) {
+    return Error{ErrorCode::kInfeasible, std::move(refusal)};
   }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement.hooks == TorchPlacement::Hooks::kNone) return resident;
