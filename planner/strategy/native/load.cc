@@ -17,9 +17,9 @@ bool Converts(const Tensor& t) { return FileDType(t) != MemoryDType(t); }
 std::int64_t Units(const Tensor& t) { return Quantized(t) ? StoredBytes(t).value() : Elements(t.shape); }
 bool Staged(const Tensor& t, const LoadItem& item) { return Converts(t) || !item.to_host; }
 
-std::int64_t ChunkElements(const Tensor& t, const StagingSize& size) {
+std::int64_t ChunkElements(const Tensor& t, const LoadItem& item, const StagingSize& size) {
   std::int64_t elements = size.slot.value() * 8 / Bits(FileDType(t));
-  if (Converts(t)) elements = std::min(elements, size.converted.value() * 8 / Bits(MemoryDType(t)));
+  if (Converts(t) && !item.to_host) elements = std::min(elements, size.converted.value() * 8 / Bits(MemoryDType(t)));
   return elements;
 }
 
@@ -187,7 +187,7 @@ void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem
   for (const LoadItem& item : items) {
     const Tensor& t = model.tensors[item.tensor];
     const std::int64_t per_chunk =
-        Staged(t, item) ? ChunkElements(t, size) : kStagingChunk.value() * 8 / Bits(MemoryDType(t));
+        Staged(t, item) ? ChunkElements(t, item, size) : kStagingChunk.value() * 8 / Bits(MemoryDType(t));
     for (std::int64_t done = 0; done < item.elements; done += per_chunk) {
       const BufferId to = (item.to_host ? targets.host : targets.device)[item.tensor];
       chunks.push_back({&item, to, item.first_element + done, std::min(per_chunk, item.elements - done)});

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "planner/schedule/check.h"
+#include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/load.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
@@ -102,7 +103,7 @@ TEST(NativeStrategies, LowerWithTheSmallestBudgetTheyNameAndNotWithOneUnitLess) 
     TestTask test = RandomTask(seed);
     std::mt19937_64 random(seed + 2);
     if (random() % 2 == 0) test.Budget("host") = Bytes(static_cast<std::int64_t>(random() % 3'000'000));
-    for (const Strategy& strategy : {ResidentStrategy(), RingStrategy()}) {
+    for (const Strategy& strategy : {ResidentStrategy(), RingStrategy(), LayersStrategy()}) {
       JudgeSmallest(strategy, test, "gpu0", strategy.smallest_gpu_budget(test.task()), kAlignment);
       const Result<Bytes> ring_least = RingStrategy().smallest_gpu_budget(RandomTask(seed).task());
       RC_ASSERT(ring_least.ok());
