@@ -113,7 +113,8 @@ void LayOutWeights(const NativeModel& native, const Model& model, const NativePr
     // An embedding gathers from one place and the host's cores compute from one, so a table that is not wholly resident
     // and what the host reads are whole in host memory. (Computed tables are there anyway.)
     const bool whole = native.gathered[t] || readers.host[t];
-    out.master_begin[t] = tensor.buffer || (resident == rows && !readers.host[t]) ? rows : whole ? 0 : resident;
+    const bool none = tensor.buffer || proposal.OnDisk(t) || (resident == rows && !readers.host[t]);
+    out.master_begin[t] = none ? rows : whole ? 0 : resident;
     out.master_offset[t] = out.masters;
     out.masters += RoundUp(RowBytes(tensor) * (rows - out.master_begin[t]), kAlignment);
   }
