@@ -3,9 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -97,6 +99,29 @@ TEST(OpGraphs, UseEveryParameterOnce) {
         // A copy that is tied may be another name for what is used already (t5's embed_tokens).
         if (tensor.buffer || IsException(tensor) || (tensor.tied_to != kNoId && uses[t] == 0)) continue;
         EXPECT_EQ(uses[t], 1) << tiny.name << ", " << pass.Name() << ": " << tensor.name;
+      }
+    }
+  }
+}
+
+// The referee: the mean over every way in which the rows can choose.
+TEST(ExpectedExperts, IsTheMeanOverAllChoices) {
+  for (const int experts : {1, 2, 4, 5}) {
+    for (int per_row = 1; per_row <= experts; ++per_row) {
+      std::vector<unsigned> choices;  // of one row, as sets of bits
+      for (unsigned set = 0; set < 1u << experts; ++set) {
+        if (std::popcount(set) == per_row) choices.push_back(set);
+      }
+      std::map<unsigned, double> chosen = {{0u, 1.0}};  // by all rows so far, with its probability
+      for (int rows = 1; rows <= 4; ++rows) {
+        std::map<unsigned, double> next;
+        double mean = 0;
+        for (const auto& [set, probability] : chosen) {
+          for (const unsigned more : choices) next[set | more] += probability / static_cast<double>(choices.size());
+        }
+        for (const auto& [set, probability] : next) mean += probability * std::popcount(set);
+        EXPECT_NEAR(ExpectedExperts(experts, per_row, rows), mean, 1e-12) << experts << " " << per_row << " " << rows;
+        chosen = std::move(next);
       }
     }
   }
