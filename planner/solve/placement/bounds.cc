@@ -1,82 +1,192 @@
 #include "planner/solve/placement/bounds.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
 #include <set>
+#include <utility>
 
-#include "planner/solve/placement/run.h"
+#include "planner/solve/placement/row.h"
 
 namespace stowage::placement {
+namespace {
 
-Time Join(const Tables& t, Time a, Time b) { return t.latency() ? std::min(a + b, kInfinite) : std::max(a, b); }
-
-const RunCache::Rows& RunCache::Of(const Tables& t, int device) {
-  by_device_.resize(t.devices);
-  for (const Entry& e : by_device_[device]) {
-    if (e.budget == t.budget[device] && e.fixed == t.fixed[device] && e.transient == t.pinned_transient[device] &&
-        e.staging == t.pinned_staging[device] && e.stream == t.stream[device]) {
-      return e.rows;
-    }
-  }
-  // Places of one tie on one device come one after the other: the first entry, of no tie there, and the last suffice.
-  if (by_device_[device].size() > 1) by_device_[device].pop_back();
-  Entry& e = by_device_[device].emplace_back(Entry{
-      t.budget[device], t.fixed[device], t.pinned_transient[device], t.pinned_staging[device], t.stream[device], {}});
-  e.rows.streamed.resize(static_cast<std::size_t>(t.n) * (t.n + 1));
-  e.rows.last.resize(t.n);
-  int resident_end = 0;
-  for (int begin = 0; begin < t.n; ++begin) {
-    e.rows.last[begin] = BoundStreams(t, device, begin, &e.rows.streamed[begin * (t.n + 1)], &resident_end);
-  }
-  return e.rows;
+std::vector<std::vector<Time>> Grid(int rows, int n) {
+  return std::vector<std::vector<Time>>(rows, std::vector<Time>(n + 1, kInfinite));
 }
 
-Bounds MakeBounds(const Tables& t, RunCache* cache) {
+// A row of run bounds for each class of devices.
+std::vector<RunRow> RowsOf(const Tables& t) {
+  std::vector<RunRow> rows;
+  rows.reserve(t.devices);
+  for (int d = 0; d < t.devices; ++d) {
+    if (t.device_class[d] == d) rows.emplace_back(t, d);
+  }
+  return rows;
+}
+
+Time OnCpu(const Tables& t, int i) {
+  const Time time = t.compute[t.devices][i];
+  return time >= kNever ? kInfinite : time + t.CpuPrice(i);
+}
+
+// What remains at least when device q starts with unit i; runs: of that start, [end].
+Time Enter(const Tables& t, int q, int i, int last, const std::vector<Time>& runs, const std::vector<Time>& rest) {
+  Time best = kInfinite;
+  if (t.latency()) {
+    for (int e = i + 1; e <= last; ++e) best = std::min(best, runs[e] + rest[e]);
+  } else if (t.limited()) {
+    const Time most = t.limit - t.least_hop[q][i];
+    for (int e = i + 1; e <= last; ++e) best = std::min(best, runs[e] <= most ? rest[e] : kInfinite);
+  } else {
+    const Time hop = t.memory() ? 0 : t.least_hop[q][i];
+    for (int e = i + 1; e <= last; ++e) best = std::min(best, std::max(runs[e] + hop, rest[e]));
+  }
+  return best;
+}
+
+// The most that items of a knapsack are worth; the bytes fit in `room`.
+class Worth {
+ public:
+  void Add(std::int64_t bytes, Time price, std::int64_t count) {
+    if (price > 0) items_.push_back({bytes, price, count, static_cast<double>(price) / static_cast<double>(bytes)});
+  }
+  Time Most(std::int64_t room) {
+    std::sort(items_.begin(), items_.end(),
+              [](const Item& a, const Item& b) { return a.rate != b.rate ? a.rate > b.rate : a.bytes > b.bytes; });
+    const Time fractional = Fractional(0, room);
+    Choose(0, room, 0);
+    return steps_ < 0 ? fractional : best_;
+  }
+
+ private:
+  struct Item {
+    std::int64_t bytes;
+    Time price;
+    std::int64_t count;
+    double rate;
+  };
+  Time Fractional(std::size_t i, std::int64_t room) const {
+    double worth = 0;
+    for (; i < items_.size() && room > 0; ++i) {
+      const std::int64_t taken = std::min(room, items_[i].bytes * items_[i].count);
+      worth += items_[i].rate * static_cast<double>(taken);
+      room -= taken;
+    }
+    return static_cast<Time>(worth * (1 + 1e-12)) + 1;
+  }
+  void Choose(std::size_t i, std::int64_t room, Time worth) {
+    best_ = std::max(best_, worth);
+    if (--steps_ < 0 || i == items_.size() || worth + Fractional(i, room) <= best_) return;
+    for (std::int64_t m = std::min(items_[i].count, room / items_[i].bytes); m >= 0; --m) {
+      Choose(i + 1, room - m * items_[i].bytes, worth + m * items_[i].price);
+      if (steps_ < 0) return;
+    }
+  }
+
+  std::vector<Item> items_;
+  Time best_ = 0;
+  std::int64_t steps_ = 20'000;
+};
+
+struct Prices {
+  std::vector<Time> host, cpu;
+};
+
+Prices AtRate(const Tables& t, double rate) {
+  Prices p;
+  for (const Kind& k : t.kinds) p.host.push_back(static_cast<Time>(rate * static_cast<double>(k.weights)));
+  for (int u = 0; u < t.n; ++u) {
+    p.cpu.push_back(static_cast<Time>(rate * static_cast<double>(t.weights[u] + t.state[u])));
+  }
+  return p;
+}
+
+// Rates at which a unit is indifferent, at most four of them.
+std::vector<double> SomeRates(const Tables& t) {
+  std::set<double> rates;
+  const auto add = [&](Time gain, std::int64_t bytes) {
+    if (gain > 0 && bytes > 0) rates.insert(static_cast<double>(gain) / static_cast<double>(bytes));
+  };
+  for (const Kind& k : t.kinds) {
+    for (int d = 0; d < t.devices; ++d) {
+      if (k.disk[d] < kNever && k.host[d] < kNever) add(k.disk[d] - k.host[d], k.weights);
+    }
+  }
+  for (int u = 0; u < t.n; ++u) {
+    const Time cpu = t.compute[t.devices][u];
+    if (cpu >= kNever || t.kind_of[u] < 0 || (u > 0 && t.kind_of[u] == t.kind_of[u - 1])) continue;
+    for (int d = 0; d < t.devices; ++d) {
+      const Time disk = t.kinds[t.kind_of[u]].disk[d];
+      if (disk < kNever && t.compute[d][u] < kNever) add(disk + t.compute[d][u] - cpu, t.weights[u] + t.state[u]);
+    }
+  }
+  std::vector<double> some;
+  const std::size_t step = (rates.size() + 3) / 4;
+  std::size_t i = 0;
+  for (const double rate : rates) {
+    if (i++ % step == 0) some.push_back(rate);
+  }
+  return some;
+}
+
+// What a unit gains by being in host memory instead of on the disk, on the device where that is least.
+Prices Gains(const Tables& t) {
+  Prices p;
+  p.host.assign(t.kinds.size(), 0);
+  p.cpu.assign(t.n, 0);
+  for (std::size_t k = 0; k < t.kinds.size(); ++k) {
+    Time least = kNever;
+    for (int d = 0; d < t.devices; ++d) {
+      const Kind& kind = t.kinds[k];
+      if (kind.host[d] < kNever && kind.disk[d] < kNever) least = std::min(least, kind.disk[d] - kind.host[d]);
+    }
+    if (least < kNever && t.kinds[k].weights > 0) p.host[k] = std::max<Time>(0, least);
+  }
+  for (int u = 0; u < t.n; ++u) {
+    Time least = kNever;
+    for (int d = 0; d < t.devices && t.kind_of[u] >= 0; ++d) {
+      const Time disk = t.kinds[t.kind_of[u]].disk[d];
+      if (disk < kNever && t.compute[d][u] < kNever) least = std::min(least, disk + t.compute[d][u]);
+    }
+    const Time cpu = t.compute[t.devices][u];
+    if (least < kNever && cpu < least && t.weights[u] + t.state[u] > 0) p.cpu[u] = least - cpu;
+  }
+  return p;
+}
+
+}  // namespace
+
+Bounds MakeBounds(const Tables& t) {
   const int d = t.devices, n = t.n;
-  Bounds b;
-  b.gpu.assign(d, std::vector<Time>(n + 1, kInfinite));
-  b.cpu.assign(d + 1, std::vector<Time>(n + 1, kInfinite));
-  b.enter.assign(d, std::vector<Time>(n + 1, kInfinite));
+  Bounds b{Grid(d, n), Grid(d + 1, n), Grid(d, n)};
   for (auto& row : b.gpu) row[n] = 0;
   for (auto& row : b.cpu) row[n] = 0;
+  std::vector<RunRow> rows = RowsOf(t);
   std::vector<Time> runs(n + 1);
-  std::vector<const RunCache::Rows*> rows(d, nullptr);
-  for (int c = 0; cache != nullptr && c < d; ++c) {
-    if (t.device_class[c] == c) rows[c] = &cache->Of(t, c);
-  }
   for (int i = n - 1; i >= 0; --i) {
+    std::size_t row = 0;
     for (int c = 0; c < d; ++c) {
       if (t.device_class[c] != c) continue;
-      int resident_end = 0, last = 0;
-      if (rows[c] != nullptr) {
-        last = rows[c]->last[i];
-        AddRunTimes(t, c, i, last, &rows[c]->streamed[i * (n + 1)], runs);
-      } else {
-        last = BoundRuns(t, c, i, runs, &resident_end);
-      }
+      RunRow& r = rows[row++];
+      r.MoveTo(i);
+      const int last = r.last();
+      for (int e = i + 1; e <= last; ++e) runs[e] = r.At(e);
       for (int q = c; q < d; ++q) {
-        if (t.device_class[q] != c) continue;
-        Time best = kInfinite;
-        const Time* rest = b.gpu[q].data();
-        if (t.latency()) {
-          for (int e = i + 1; e <= last; ++e) best = std::min(best, runs[e] + rest[e]);
-        } else {
-          for (int e = i + 1; e <= last; ++e) best = std::min(best, std::max(runs[e], rest[e]));
-        }
-        b.enter[q][i] = std::min(best, kInfinite);
+        if (t.device_class[q] == c) b.enter[q][i] = std::min(kInfinite, Enter(t, q, i, last, runs, b.gpu[q]));
       }
     }
-    const Time on_cpu = t.compute[d][i] >= kNever ? kInfinite : t.compute[d][i] + t.Penalty(t.weights[i] + t.state[i]);
+    const Time on_cpu = OnCpu(t, i);
     for (int p = -1; p < d; ++p) {
       Time from_cpu = kInfinite, from_gpu = kInfinite;
       for (int q = p + 1; q < d; ++q) {
-        const bool hops = t.latency();
-        from_cpu = std::min(from_cpu, Join(t, hops ? t.hop[d][q][i] : 0, b.enter[q][i]));
-        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, hops ? t.hop[p][q][i] : 0, b.enter[q][i]));
+        from_cpu = std::min(from_cpu, Join(t, HopInto(t, d, q, i), b.enter[q][i]));
+        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, q, i), b.enter[q][i]));
       }
       if (on_cpu < kInfinite) {
         const Time rest = Join(t, on_cpu, b.cpu[p + 1][i + 1]);
-        from_cpu = std::min(from_cpu, Join(t, t.latency() ? t.hop[d][d][i] : 0, rest));
-        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, t.latency() ? t.hop[p][d][i] : 0, rest));
+        from_cpu = std::min(from_cpu, Join(t, HopInto(t, d, d, i), rest));
+        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, d, i), rest));
       }
       b.cpu[p + 1][i] = from_cpu;
       if (p >= 0) b.gpu[p][i] = from_gpu;
@@ -85,44 +195,73 @@ Bounds MakeBounds(const Tables& t, RunCache* cache) {
   return b;
 }
 
-Time Refund(const Tables& t) { return t.host_penalty > 0 ? t.Penalty(t.host_room) + 2 : 0; }
-
-Bounds BestBounds(Tables& t, RunCache* cache) {
-  Bounds best = MakeBounds(t, cache);
-  if (!t.host_binds || !t.latency()) return best;
-  std::set<double> rates;
-  for (const Kind& k : t.kinds) {
-    for (int d = 0; d < t.devices; ++d) {
-      if (k.weights > 0 && k.disk[d] < kNever && k.host[d] < k.disk[d]) {
-        rates.insert(static_cast<double>(k.disk[d] - k.host[d]) / static_cast<double>(k.weights));
+Progress MakeProgress(const Tables& t) {
+  const int d = t.devices, n = t.n;
+  Progress f{Grid(d, n), Grid(d + 1, n), Grid(d, n)};
+  f.cpu[0][0] = 0;
+  std::vector<RunRow> rows = RowsOf(t);
+  for (int i = 0; i < n; ++i) {
+    std::size_t row = 0;
+    for (int c = 0; c < d; ++c) {
+      if (t.device_class[c] != c) continue;
+      RunRow& r = rows[row++];
+      r.MoveTo(i);
+      for (int q = c; q < d; ++q) {
+        if (t.device_class[q] != c) continue;
+        Time enter = kInfinite;
+        for (int p = -1; p < q; ++p) {
+          enter = std::min(enter, Join(t, HopInto(t, d, q, i), f.cpu[p + 1][i]));
+          if (p >= 0) enter = std::min(enter, Join(t, HopInto(t, p, q, i), f.gpu[p][i]));
+        }
+        f.enter[q][i] = enter;
+        if (enter >= kInfinite) continue;
+        for (int e = i + 1; e <= r.last(); ++e) {
+          f.gpu[q][e] = std::min(f.gpu[q][e], Join(t, enter, Count(t, q, i, r.At(e))));
+        }
       }
     }
+    const Time on_cpu = OnCpu(t, i);
+    for (int p = -1; p < d && on_cpu < kInfinite; ++p) {
+      Time before = Join(t, HopInto(t, d, d, i), f.cpu[p + 1][i]);
+      if (p >= 0) before = std::min(before, Join(t, HopInto(t, p, d, i), f.gpu[p][i]));
+      f.cpu[p + 1][i + 1] = Join(t, before, on_cpu);
+    }
   }
+  return f;
+}
+
+Time Refund(const Tables& t, std::int64_t room) {
+  if (t.host_price.empty()) return 0;
+  Worth worth;
+  for (std::size_t k = 0; k < t.kinds.size(); ++k) {
+    worth.Add(t.kinds[k].weights, t.host_price[k], t.Count(static_cast<int>(k), 0, t.n));
+  }
+  std::map<std::pair<std::int64_t, Time>, std::int64_t> computed;
   for (int u = 0; u < t.n; ++u) {
-    const Time cpu = t.compute[t.devices][u];
-    const std::int64_t bytes = t.weights[u] + t.state[u];
-    if (cpu >= kNever || bytes == 0 || t.kind_of[u] < 0) continue;
-    for (int d = 0; d < t.devices; ++d) {
-      const Time disk = t.kinds[t.kind_of[u]].disk[d];
-      if (disk >= kNever || t.compute[d][u] >= kNever || disk + t.compute[d][u] <= cpu) continue;
-      rates.insert(static_cast<double>(disk + t.compute[d][u] - cpu) / static_cast<double>(bytes));
-    }
+    if (t.compute[t.devices][u] < kNever) ++computed[{t.weights[u] + t.state[u], t.cpu_price[u]}];
   }
-  double chosen = 0;
+  for (const auto& [what, count] : computed) worth.Add(what.first, what.second, count);
+  return worth.Most(room);
+}
+
+Bounds BestBounds(Tables& t) {
+  t.SetPrices({}, {});
+  Bounds best = MakeBounds(t);
+  if (!t.host_binds || !t.latency()) return best;
+  std::vector<Prices> tries = {Gains(t)};
+  for (const double rate : SomeRates(t)) tries.push_back(AtRate(t, rate));
+  Prices chosen;
   Time value = best.Root();
-  const std::size_t step = std::max<std::size_t>(1, rates.size() / 4);
-  std::size_t i = 0;
-  for (const double rate : rates) {
-    if (i++ % step != 0) continue;
-    t.SetHostPenalty(rate);
+  for (Prices& p : tries) {
+    t.SetPrices(p.host, p.cpu);
     Bounds b = MakeBounds(t);
-    if (b.Root() < kInfinite && b.Root() - Refund(t) > value) {
-      value = b.Root() - Refund(t);
-      chosen = rate;
-      best = std::move(b);
-    }
+    const Time refund = Refund(t, t.host_room);
+    if (b.Root() >= kInfinite || b.Root() - refund <= value) continue;
+    value = b.Root() - refund;
+    chosen = std::move(p);
+    best = std::move(b);
   }
-  t.SetHostPenalty(chosen);
+  t.SetPrices(std::move(chosen.host), std::move(chosen.cpu));
   return best;
 }
 

@@ -1,16 +1,32 @@
-// Lower bounds of what remains, from every state of the search. Private to this folder.
+// Lower bounds of what remains, and of what came before, for every state of the search. Private to this folder.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "planner/solve/placement/tables.h"
 
 namespace stowage::placement {
 
-// Times add up for kLatency; else the largest counts.
-Time Join(const Tables& t, Time a, Time b);
+// Times add up for kLatency, and those of the CPU under a limit; else the largest counts.
+inline Time Join(const Tables& t, Time a, Time b) {
+  if (!t.sums()) return a > b ? a : b;
+  return a + b < kInfinite ? a + b : kInfinite;
+}
 
-// What remains at least, from each state of the search. Hops count in kLatency alone.
+// What a run that takes at least `run` counts for, entered before unit i.
+inline Time Count(const Tables& t, int device, int i, Time run) {
+  if (t.latency() || t.memory() || run >= kInfinite) return run;
+  const Time all = run + t.least_hop[device][i];
+  return t.limited() ? (all <= t.limit ? 0 : kInfinite) : all;
+}
+
+// A hop that leads from one run into another; those into a device's run are in Count but for kLatency.
+inline Time HopInto(const Tables& t, int from, int to, int i) {
+  return t.latency() || (t.limited() && to == t.devices) ? t.hop[from][to][i] : 0;
+}
+
+// What remains at least. Values with their host prices.
 struct Bounds {
   std::vector<std::vector<Time>> gpu;    // [p][i]: units before i are done, the last run was on device p
   std::vector<std::vector<Time>> cpu;    // [p + 1][i]: the same, but the CPU computed last, after device p
@@ -19,34 +35,23 @@ struct Bounds {
   Time Root() const { return cpu[0][0]; }
 };
 
-// What streaming adds to every run on some device, kept for tables that are equal in all that it depends on: those of
-// one problem with its ties in different places.
-class RunCache {
- public:
-  struct Rows {
-    std::vector<Time> streamed;  // [begin][end]
-    std::vector<int> last;       // [begin]
-  };
-  // The rows of `device`, worked out if they are not known. Valid until the next call.
-  const Rows& Of(const Tables& t, int device);
+Bounds MakeBounds(const Tables& t);
 
- private:
-  struct Entry {
-    std::int64_t budget, fixed, transient, staging;
-    std::vector<Time> stream;
-    Rows rows;
-  };
-  std::vector<std::vector<Entry>> by_device_;
+// The bounds under the host prices that make the root's bound best, which are then those of `t`: of some rates per byte
+// at which a unit is indifferent between host and disk, or CPU and disk, and of what a unit gains there as it is.
+Bounds BestBounds(Tables& t);
+
+// What came before, at least.
+struct Progress {
+  std::vector<std::vector<Time>> gpu;    // [p][i]: up to unit i, the last run was on device p
+  std::vector<std::vector<Time>> cpu;    // [p + 1][i]: the same, but the CPU computed last, after device p
+  std::vector<std::vector<Time>> enter;  // [q][i]: and the next run, on device q, is to start with unit i
 };
 
-// `cache`: of tables of the same problem and tied units; nullptr: none.
-Bounds MakeBounds(const Tables& t, RunCache* cache = nullptr);
+Progress MakeProgress(const Tables& t);
 
-// The bounds under the penalty of host bytes, set in `t`, that makes the root's bound best: of those at which a unit is
-// indifferent between host and disk, or CPU and disk.
-Bounds BestBounds(Tables& t, RunCache* cache = nullptr);
-
-// The host room's worth under the penalty, rounded so that a bound less this stays a bound.
-Time Refund(const Tables& t);
+// The most that units in `room` bytes of host memory can be worth under the prices of `t`: what a bound with prices
+// exceeds the bound without by. Exact for few kinds of units, else rounded up.
+Time Refund(const Tables& t, std::int64_t room);
 
 }  // namespace stowage::placement
