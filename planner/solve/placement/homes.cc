@@ -55,6 +55,15 @@ std::int64_t StateOf(const PlacementProblem& p, const ChainTie& tie) {
 
 }  // namespace
 
+void PlaceTies(const PlacementProblem& problem, const std::vector<Home>& homes, std::vector<UnitPlacement>& units) {
+  for (std::size_t i = 0; i < problem.ties.size(); ++i) {
+    const bool cpu = homes[i].device == static_cast<std::int32_t>(problem.devices.size());
+    for (const std::int32_t u : problem.ties[i].units) {
+      units[u] = {homes[i].device, cpu ? KeptOn::kHost : homes[i].weights};
+    }
+  }
+}
+
 bool Homes::Later(const Choice& a, const Choice& b) {
   return a.bound != b.bound ? a.bound > b.bound : a.homes > b.homes;
 }

@@ -7,6 +7,7 @@
 
 #include "planner/base/check.h"
 #include "planner/base/text.h"
+#include "planner/solve/placement/bottleneck.h"
 #include "planner/solve/placement/homes.h"
 #include "planner/solve/placement/orders.h"
 #include "planner/solve/placement/search.h"
@@ -81,8 +82,22 @@ struct Best {
   std::vector<std::int32_t> order;
 };
 
+void Improve(Best& best, placement::SearchResult r, const std::vector<std::int32_t>& order) {
+  best.value = r.value;
+  best.units = std::move(r.units);
+  best.order = order;
+}
+
 // Improves *best with the given order of the devices.
 Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best, std::int64_t* nodes) {
+  const bool cpu =
+      std::any_of(p.units.begin(), p.units.end(), [](const ChainUnit& u) { return u.cpu_seconds < kNeverSeconds; });
+  if (cpu && p.objective == PlacementObjective::kThroughput) {
+    STOWAGE_TRY(placement::SearchResult r, placement::SolveBottleneck(p, best.value, nodes));
+    best.lower_bound = std::min(best.lower_bound, r.lower_bound);
+    if (r.found) Improve(best, std::move(r), order);
+    return OkStatus();
+  }
   STOWAGE_TRY(Homes all, Homes::Of(p));
   std::vector<Home> homes;
   Time bound = 0;
@@ -95,40 +110,15 @@ Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& or
     placement::SearchResult r = placement::Search(tables, best.value, nodes);
     best.lower_bound = std::min(best.lower_bound, r.lower_bound);
     if (!r.found) continue;
-    for (std::size_t i = 0; i < p.ties.size(); ++i) {
-      const bool cpu = homes[i].device == static_cast<std::int32_t>(p.devices.size());
-      for (const std::int32_t u : p.ties[i].units) {
-        r.units[u] = {homes[i].device, cpu ? KeptOn::kHost : homes[i].weights};
-      }
-    }
-    best.value = r.value;
-    best.units = std::move(r.units);
-    best.order = order;
+    placement::PlaceTies(p, homes, r.units);
+    Improve(best, std::move(r), order);
   }
   return OkStatus();
-}
-
-// A first placement in which the CPU computes nothing, which is found soon: what is no better need not be looked at.
-void StartWithoutCpu(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best,
-                     std::int64_t nodes) {
-  PlacementProblem without = p;
-  bool cpu = false;
-  for (ChainUnit& u : without.units) {
-    cpu = cpu || u.cpu_seconds < kNeverSeconds;
-    u.cpu_seconds = kNeverSeconds;
-  }
-  if (!cpu) return;
-  Best first;
-  if (!SolveOrder(without, order, first, &nodes).ok()) return;
-  best.value = first.value;
-  best.units = std::move(first.units);
-  best.order = std::move(first.order);
 }
 
 Status SolveAll(const PlacementProblem& p, Best& best, std::int64_t* nodes) {
   std::vector<std::int32_t> given(p.devices.size());
   std::iota(given.begin(), given.end(), 0);
-  if (p.objective == PlacementObjective::kThroughput) StartWithoutCpu(p, given, best, *nodes / 4);
   STOWAGE_RETURN_IF_ERROR(SolveOrder(p, given, best, nodes));
   if (!p.any_order) return OkStatus();
   placement::Orders orders(p);
