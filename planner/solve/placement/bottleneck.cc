@@ -11,23 +11,21 @@ namespace {
 
 class Bottleneck {
  public:
-  Bottleneck(const PlacementProblem& problem, std::int64_t* nodes_left) : problem_(problem), nodes_left_(nodes_left) {}
+  Bottleneck(const PlacementProblem& problem, Homes homes, std::int64_t* nodes_left)
+      : problem_(problem), homes_(std::move(homes)), nodes_left_(nodes_left) {}
 
-  Result<SearchResult> Solve(Time upper_bound) {
+  SearchResult Solve(Time upper_bound) {
     const Time most = std::min(upper_bound, kInfinite / 2) - 1;
-    STOWAGE_TRY(const bool possible, MayTake(most));
-    if (!possible) return SearchResult{};
-    STOWAGE_TRY(Time time, Least(most));
+    if (!MayTake(most)) return SearchResult{};
+    Time time = Least(most);
     Time step = time / kGrain + 1;
-    STOWAGE_TRY(bool takes, Takes(time));
-    while (!takes) {
+    while (!Takes(time)) {
       lower_ = time + 1;
       if (time == most || *nodes_left_ <= 0) return Ended();
       time = std::min(most, time + step);
       step *= 2;
-      STOWAGE_TRY(takes, Takes(time));
     }
-    STOWAGE_RETURN_IF_ERROR(Improve());
+    Improve();
     return Ended();
   }
 
@@ -35,27 +33,24 @@ class Bottleneck {
   static constexpr Time kGrain = 1024;  // the bounds alone bracket the time to a part of this
 
   // By the bounds.
-  Result<bool> MayTake(Time time) {
-    if (!problem_.ties.empty()) {
-      STOWAGE_TRY(Homes homes, Homes::Of(problem_, time));
-      std::vector<Home> some;
-      Time bound = 0;
-      return homes.Next(time + 1, some, bound);
-    }
-    if (plain_.n == 0) plain_ = MakeTables(problem_, {}, false);
-    plain_.limit = time;
-    return RootBound(plain_) <= time;
+  bool MayTake(Time time) {
+    if (problem_.ties.empty()) return RootBound(PlainAt(time)) <= time;
+    homes_.Start(time);
+    std::vector<Home> some;
+    Time bound = 0;
+    return homes_.Next(time + 1, some, bound);
   }
 
   // By a placement, which is then the best one known.
-  Result<bool> Takes(Time time) {
-    STOWAGE_TRY(Homes homes, Homes::Of(problem_, time));
+  bool Takes(Time time) {
+    homes_.Start(time);
     std::vector<Home> some;
     Time bound = 0;
-    while (homes.Next(time + 1, some, bound)) {
-      Tables tables = MakeTables(problem_, some, false);
+    while (homes_.Next(time + 1, some, bound)) {
+      Tables tables;
+      if (!some.empty()) tables = MakeTables(problem_, some, false);
       tables.limit = time;
-      SearchResult r = Search(tables, time + 1, nodes_left_);
+      SearchResult r = Search(some.empty() ? PlainAt(time) : tables, time + 1, nodes_left_);
       if (!r.found) {
         if (r.lower_bound < kInfinite) undecided_ = std::min(undecided_, lower_);
         continue;
@@ -67,21 +62,24 @@ class Bottleneck {
     return false;
   }
 
+  Tables& PlainAt(Time time) {
+    if (plain_.n == 0) plain_ = MakeTables(problem_, {}, false);
+    plain_.limit = time;
+    return plain_;
+  }
+
   // The least time that the bounds allow, to a grain; nothing is below lower_.
-  Result<Time> Least(Time most) {
+  Time Least(Time most) {
     Tables relaxed = MakeTables(problem_, {}, true);
     lower_ = std::min(most, std::max<Time>(1, RootBound(relaxed)));
     Time time = lower_;
-    STOWAGE_TRY(bool may, MayTake(time));
-    while (!may) {
+    while (!MayTake(time)) {
       lower_ = time + 1;
       time = std::min(most, 2 * time);
-      STOWAGE_TRY(may, MayTake(time));
     }
     while (time - lower_ > time / kGrain) {
       const Time middle = lower_ + (time - lower_) / 2;
-      STOWAGE_TRY(may, MayTake(middle));
-      if (may) {
+      if (MayTake(middle)) {
         time = middle;
       } else {
         lower_ = middle + 1;
@@ -91,18 +89,13 @@ class Bottleneck {
   }
 
   // Between lower_ and the best one known. That is usually the best there is, so what is a little better is asked first.
-  Status Improve() {
+  void Improve() {
     bool halve = false;
     while (lower_<best_.value&& * nodes_left_> 0) {
       const Time time = halve ? lower_ + (best_.value - lower_) / 2 : best_.value - 1;
       halve = !halve;
-      STOWAGE_TRY(bool takes, MayTake(time));
-      if (takes) {
-        STOWAGE_TRY(takes, Takes(time));
-      }
-      if (!takes) lower_ = time + 1;
+      if (!MayTake(time) || !Takes(time)) lower_ = time + 1;
     }
-    return OkStatus();
   }
 
   SearchResult Ended() {
@@ -112,6 +105,7 @@ class Bottleneck {
   }
 
   const PlacementProblem& problem_;
+  Homes homes_;
   std::int64_t* nodes_left_;
   Tables plain_;
   Time lower_ = 1;
@@ -122,7 +116,8 @@ class Bottleneck {
 }  // namespace
 
 Result<SearchResult> SolveBottleneck(const PlacementProblem& problem, Time upper_bound, std::int64_t* nodes_left) {
-  return Bottleneck(problem, nodes_left).Solve(upper_bound);
+  STOWAGE_TRY(Homes homes, Homes::Of(problem));
+  return Bottleneck(problem, std::move(homes), nodes_left).Solve(upper_bound);
 }
 
 }  // namespace stowage::placement

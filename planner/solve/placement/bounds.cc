@@ -30,19 +30,19 @@ Time OnCpu(const Tables& t, int i) {
   return time >= kNever ? kInfinite : time + t.CpuPrice(i);
 }
 
-// What remains at least when device q starts with unit i; runs: of that start, [end].
-Time Enter(const Tables& t, int q, int i, int last, const std::vector<Time>& runs, const std::vector<Time>& rest) {
+// What remains at least when device q starts with the unit at which `row` is.
+Time Enter(const Tables& t, int q, int i, const RunRow& row, std::vector<Time>& runs, const std::vector<Time>& rest) {
   Time best = kInfinite;
-  if (t.latency()) {
-    for (int e = i + 1; e <= last; ++e) best = std::min(best, runs[e] + rest[e]);
-  } else if (t.limited()) {
-    const Time most = t.limit - t.least_hop[q][i];
-    for (int e = i + 1; e <= last; ++e) best = std::min(best, runs[e] <= most ? rest[e] : kInfinite);
+  if (t.limited()) {
+    const int last = row.EndWithin(t.limit - t.least_hop[q][i]);
+    for (int e = i + 1; e <= last; ++e) best = std::min(best, rest[e]);
+  } else if (t.latency()) {
+    for (int e = i + 1; e <= row.last(); ++e) best = std::min(best, runs[e] + rest[e]);
   } else {
     const Time hop = t.memory() ? 0 : t.least_hop[q][i];
-    for (int e = i + 1; e <= last; ++e) best = std::min(best, std::max(runs[e] + hop, rest[e]));
+    for (int e = i + 1; e <= row.last(); ++e) best = std::min(best, std::max(runs[e] + hop, rest[e]));
   }
-  return best;
+  return std::min(best, kInfinite);
 }
 
 // The most that items of a knapsack are worth; the bytes fit in `room`.
@@ -170,18 +170,22 @@ Bounds MakeBounds(const Tables& t) {
       if (t.device_class[c] != c) continue;
       RunRow& r = rows[row++];
       r.MoveTo(i);
-      const int last = r.last();
-      for (int e = i + 1; e <= last; ++e) runs[e] = r.At(e);
+      for (int e = i + 1; e <= r.last() && !t.limited(); ++e) runs[e] = r.At(e);
       for (int q = c; q < d; ++q) {
-        if (t.device_class[q] == c) b.enter[q][i] = std::min(kInfinite, Enter(t, q, i, last, runs, b.gpu[q]));
+        if (t.device_class[q] == c) b.enter[q][i] = Enter(t, q, i, r, runs, b.gpu[q]);
       }
     }
     const Time on_cpu = OnCpu(t, i);
-    for (int p = -1; p < d; ++p) {
-      Time from_cpu = kInfinite, from_gpu = kInfinite;
-      for (int q = p + 1; q < d; ++q) {
-        from_cpu = std::min(from_cpu, Join(t, HopInto(t, d, q, i), b.enter[q][i]));
-        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, q, i), b.enter[q][i]));
+    Time any = kInfinite;  // of the devices after p
+    for (int p = d - 1; p >= -1; --p) {
+      if (p + 1 < d) any = std::min(any, b.enter[p + 1][i]);
+      Time from_cpu = any, from_gpu = any;
+      if (t.latency()) {
+        from_cpu = from_gpu = kInfinite;
+        for (int q = p + 1; q < d; ++q) {
+          from_cpu = std::min(from_cpu, Join(t, HopInto(t, d, q, i), b.enter[q][i]));
+          if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, q, i), b.enter[q][i]));
+        }
       }
       if (on_cpu < kInfinite) {
         const Time rest = Join(t, on_cpu, b.cpu[p + 1][i + 1]);
@@ -201,6 +205,18 @@ Progress MakeProgress(const Tables& t) {
   f.cpu[0][0] = 0;
   std::vector<RunRow> rows = RowsOf(t);
   for (int i = 0; i < n; ++i) {
+    std::vector<Time> enter(d, kInfinite);
+    Time any = f.cpu[0][i];  // after the devices before q
+    for (int q = 0; q < d; ++q) {
+      enter[q] = any;
+      any = std::min({any, f.cpu[q + 1][i], f.gpu[q][i]});
+      if (!t.latency()) continue;
+      enter[q] = kInfinite;
+      for (int p = -1; p < q; ++p) {
+        enter[q] = std::min(enter[q], Join(t, HopInto(t, d, q, i), f.cpu[p + 1][i]));
+        if (p >= 0) enter[q] = std::min(enter[q], Join(t, HopInto(t, p, q, i), f.gpu[p][i]));
+      }
+    }
     std::size_t row = 0;
     for (int c = 0; c < d; ++c) {
       if (t.device_class[c] != c) continue;
@@ -208,15 +224,11 @@ Progress MakeProgress(const Tables& t) {
       r.MoveTo(i);
       for (int q = c; q < d; ++q) {
         if (t.device_class[q] != c) continue;
-        Time enter = kInfinite;
-        for (int p = -1; p < q; ++p) {
-          enter = std::min(enter, Join(t, HopInto(t, d, q, i), f.cpu[p + 1][i]));
-          if (p >= 0) enter = std::min(enter, Join(t, HopInto(t, p, q, i), f.gpu[p][i]));
-        }
-        f.enter[q][i] = enter;
-        if (enter >= kInfinite) continue;
-        for (int e = i + 1; e <= r.last(); ++e) {
-          f.gpu[q][e] = std::min(f.gpu[q][e], Join(t, enter, Count(t, q, i, r.At(e))));
+        f.enter[q][i] = enter[q];
+        if (enter[q] >= kInfinite) continue;
+        const int last = t.limited() ? r.EndWithin(t.limit - t.least_hop[q][i]) : r.last();
+        for (int e = i + 1; e <= last; ++e) {
+          f.gpu[q][e] = std::min(f.gpu[q][e], Join(t, enter[q], t.limited() ? 0 : Count(t, q, i, r.At(e))));
         }
       }
     }

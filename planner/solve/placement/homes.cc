@@ -68,13 +68,10 @@ bool Homes::Later(const Choice& a, const Choice& b) {
   return a.bound != b.bound ? a.bound > b.bound : a.homes > b.homes;
 }
 
-Result<Homes> Homes::Of(const PlacementProblem& problem, Time limit) {
-  Homes homes(problem, limit);
-  if (problem.ties.empty()) {
-    homes.heap_.emplace_back();
-    return homes;
-  }
-  std::vector<Choice> all(1);
+Result<Homes> Homes::Of(const PlacementProblem& problem) {
+  Homes homes(problem);
+  std::vector<Choice>& all = homes.all_;
+  all.resize(1);
   for (std::size_t i = 0; i < problem.ties.size(); ++i) {
     std::vector<Choice> longer;
     for (const Choice& c : all) {
@@ -88,27 +85,32 @@ Result<Homes> Homes::Of(const PlacementProblem& problem, Time limit) {
     }
     all = std::move(longer);
   }
-  for (Choice& c : all) {
-    c.bound = homes.Bounded(c, homes.bounds_.Root());
-    if (c.bound < kInfinite) homes.heap_.push_back(std::move(c));
-  }
-  std::make_heap(homes.heap_.begin(), homes.heap_.end(), Later);
+  homes.Start(kInfinite);
   return homes;
 }
 
-Homes::Homes(const PlacementProblem& problem, Time limit) : problem_(&problem) {
+Homes::Homes(const PlacementProblem& problem) : problem_(&problem) {
   if (problem.ties.empty()) return;
   tables_ = MakeTables(problem, {}, true);
+  homes_ = HomesOf(problem);
+}
+
+void Homes::Start(Time limit) {
+  heap_.clear();
+  if (problem_->ties.empty()) {
+    heap_.emplace_back();
+    return;
+  }
   tables_.limit = limit;
   bounds_ = BestBounds(tables_);
   progress_ = MakeProgress(tables_);
   FindSkips();
-  homes_ = HomesOf(problem);
-  for (const ChainTie& tie : problem.ties) {
-    tied_.emplace_back(problem.units.size(), false);
-    for (const std::int32_t u : tie.units) tied_.back()[u] = true;
+  rest_.assign(problem_->ties.size(), std::vector<Time>(homes_.size(), -1));
+  for (Choice c : all_) {
+    c.bound = Bounded(c, bounds_.Root());
+    if (c.bound < kInfinite) heap_.push_back(std::move(c));
   }
-  rest_.assign(problem.ties.size(), std::vector<Time>(homes_.size(), -1));
+  std::make_heap(heap_.begin(), heap_.end(), Later);
 }
 
 bool Homes::Next(Time below, std::vector<Home>& homes, Time& bound) {
@@ -201,10 +203,19 @@ void Homes::FindSkips() {
       if (i < t.n) rest = std::min(rest, Join(t, HopInto(t, place, d, i), bounds_.enter[d][i]));
     }
   };
+  std::vector<Time> rest(all + 1);  // with devices from d on alone, when hops do not count
   for (int i = 0; i <= t.n; ++i) {
+    rest[all] = i == t.n ? 0 : kInfinite;
+    for (int d = all - 1; d >= 0; --d) rest[d] = std::min(rest[d + 1], bounds_.enter[d][i]);
+    Time before = kInfinite;  // with devices up to p
     for (int p = -1; p < all; ++p) {
-      from(p, all, i, progress_.cpu[p + 1][i]);
-      if (p >= 0) from(p, p, i, progress_.gpu[p][i]);
+      if (t.latency()) {
+        from(p, all, i, progress_.cpu[p + 1][i]);
+        if (p >= 0) from(p, p, i, progress_.gpu[p][i]);
+      } else {
+        before = std::min({before, progress_.cpu[p + 1][i], p >= 0 ? progress_.gpu[p][i] : kInfinite});
+        if (p + 1 < all) skip_[p + 1] = std::min(skip_[p + 1], Join(t, before, rest[p + 2]));
+      }
     }
   }
 }
@@ -262,7 +273,8 @@ Time Homes::RestBeside(const ChainTie& tie, const Home& home) const {
     const Time enter = progress_.enter[d][b];
     if (enter >= kInfinite) continue;
     row.MoveTo(b);
-    for (int e = b + 1; e <= row.last(); ++e) {
+    const int last = t.limited() ? row.EndWithin(t.limit - t.least_hop[d][b]) : row.last();
+    for (int e = b + 1; e <= last; ++e) {
       const Time all = Join(t, Join(t, enter, Count(t, d, b, row.At(e))), rest[e]);
       if (all < kInfinite) best = std::min(best, all + before[b] + after[e]);
     }

@@ -20,8 +20,11 @@ void PlaceTies(const PlacementProblem& problem, const std::vector<Home>& homes, 
 // run on its device, between the best of what comes before and after it, and with the hops to and from the tied units.
 class Homes {
  public:
-  // kInvalidInput for too many ties. `problem` must outlive this. `limit`: of Tables.
-  static Result<Homes> Of(const PlacementProblem& problem, Time limit = kInfinite);
+  // kInvalidInput for too many ties. `problem` must outlive this.
+  static Result<Homes> Of(const PlacementProblem& problem);
+
+  // From the first choice again, under this limit of Tables. Without: no limit.
+  void Start(Time limit);
 
   // The next choice whose bound is below `below`; false when there is none.
   bool Next(Time below, std::vector<Home>& homes, Time& bound);
@@ -36,7 +39,7 @@ class Homes {
   // The order of a heap whose top is the least bound, among equals the first choice.
   static bool Later(const Choice& a, const Choice& b);
 
-  Homes(const PlacementProblem& problem, Time limit);
+  explicit Homes(const PlacementProblem& problem);
   Time Pinned(const Choice& c) const;
   Time Bounded(const Choice& c, Time rest);
   std::int64_t HostBytes(const Choice& c) const;
@@ -53,7 +56,7 @@ class Homes {
   Progress progress_;
   std::vector<Time> skip_;  // [device]: the rest when the device computes nothing of it
   std::vector<Home> homes_;
-  std::vector<std::vector<bool>> tied_;  // [tie][unit]
+  std::vector<Choice> all_;
   std::vector<std::vector<Time>> rest_;  // [tie][home]; -1: not known yet
   std::map<std::int64_t, Time> refunds_;
   std::vector<Choice> heap_;

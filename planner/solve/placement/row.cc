@@ -127,6 +127,19 @@ void RunRow::MoveTo(int begin) {
   }
 }
 
+int RunRow::EndWithin(Time most) const {
+  int low = begin_, high = last();
+  while (low < high) {
+    const int middle = (low + high + 1) / 2;
+    if (At(middle) <= most) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
 // Works out the lengths after valid_.
 void RunRow::Extend() {
   Cover cover(t_, device_, staging_);
@@ -160,7 +173,8 @@ void RunRow::Extend() {
       now.streamed = now.state + now.transient + staging_ + now.stuck;
     } else {
       now.resident = now.weights <= free;
-      now.streamed = now.resident ? 0 : cover.AtLeast(now.weights - free);
+      // A longer run streams no less; the bound of its bytes might say so.
+      now.streamed = now.resident ? 0 : std::max(now.streamed, cover.AtLeast(now.weights - free));
     }
     at_[++valid_] = now;
     if (now.resident) resident_ = valid_;

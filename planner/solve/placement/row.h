@@ -35,6 +35,9 @@ class RunRow {
     return streamed >= kInfinite ? kInfinite : base_ + before_[end] + inner_[end] + streamed;
   }
 
+  // The largest end whose bound is at most `most`; the bounds grow with the end. begin if there is none.
+  int EndWithin(Time most) const;
+
  private:
   struct Length {  // of a run of this length that starts at begin_
     std::int64_t state = 0, transient = 0, weights = 0, stuck = 0;
