@@ -117,14 +117,14 @@ RunRow::RunRow(const Tables& t, int device, const Burden& more)
 void RunRow::MoveTo(int begin) {
   if (begin == begin_) return;
   const int common = begin == begin_ - 1 ? common_[begin] : begin == begin_ + 1 ? common_[begin_] : 0;
-  const bool ends_there = valid_ < common;  // what stopped the run is in the common part
+  const bool ended = ended_ && valid_ < common;  // what stopped the run is in the common part
   begin_ = begin;
   base_ = t_.memory() ? 0 : start_ - before_[begin] - inner_[begin + 1];
-  if (common == 0 || !ends_there) {
-    valid_ = std::min(valid_, common);
-    resident_ = std::min(resident_, common);
-    Extend();
-  }
+  if (ended) return;
+  valid_ = std::min(valid_, common);
+  resident_ = std::min(resident_, common);
+  ended_ = false;
+  if (!TooLong()) Extend();
 }
 
 int RunRow::EndWithin(Time most) const {
@@ -156,7 +156,8 @@ void RunRow::Extend() {
   }
   for (int u = begin_ + valid_; u < t_.n; ++u) {
     const int k = t_.kind_of[u];
-    if (t_.compute[device_][u] >= kNever) return;
+    ended_ = t_.compute[device_][u] >= kNever;
+    if (ended_) return;
     Length now = at_[valid_];
     now.state += t_.state[u];
     now.transient = std::max(now.transient, t_.transient[u]);
@@ -167,7 +168,8 @@ void RunRow::Extend() {
       now.stuck += t_.weights[u];
     }
     const std::int64_t free = budget_ - now.state - now.transient;
-    if (free < now.stuck) return;
+    ended_ = free < now.stuck;
+    if (ended_) return;
     if (t_.memory()) {
       now.resident = now.resident && now.stuck == now.weights;
       now.streamed = now.state + now.transient + staging_ + now.stuck;
@@ -178,6 +180,7 @@ void RunRow::Extend() {
     }
     at_[++valid_] = now;
     if (now.resident) resident_ = valid_;
+    if (TooLong()) return;
   }
 }
 

@@ -45,6 +45,7 @@ class RunRow {
     bool resident = true;
   };
 
+  bool TooLong() const { return valid_ > 0 && t_.limited() && At(last()) > t_.limit; }
   void Extend();
 
   const Tables& t_;
@@ -57,6 +58,7 @@ class RunRow {
   std::vector<int> common_;  // [i]: so many units from i on are like those from i + 1 on
   int begin_ = -2;
   int valid_ = 0, resident_ = 0;
+  bool ended_ = false;  // one unit more cannot be
   Time base_ = 0;
   std::vector<Length> at_;
 };
