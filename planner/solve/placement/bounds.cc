@@ -31,7 +31,8 @@ Time OnCpu(const Tables& t, int i) {
 }
 
 // What remains at least when device q starts with the unit at which `row` is.
-Time Enter(const Tables& t, int q, int i, const RunRow& row, std::vector<Time>& runs, const std::vector<Time>& rest) {
+Time Enter(const Tables& t, int q, int i, const RunRow& row, const std::vector<Time>& runs,
+           const std::vector<Time>& rest) {
   Time best = kInfinite;
   if (t.limited()) {
     const int last = row.EndWithin(t.limit - t.least_hop[q][i]);
@@ -43,6 +44,53 @@ Time Enter(const Tables& t, int q, int i, const RunRow& row, std::vector<Time>& 
     for (int e = i + 1; e <= row.last(); ++e) best = std::min(best, std::max(runs[e] + hop, rest[e]));
   }
   return std::min(best, kInfinite);
+}
+
+Rest NothingYet(const Tables& t) {
+  Rest rest{Grid(t.devices, t.n), Grid(t.devices + 1, t.n), Grid(t.devices, t.n)};
+  for (auto& row : rest.gpu) row[t.n] = 0;
+  for (auto& row : rest.cpu) row[t.n] = 0;
+  return rest;
+}
+
+// Unit i's places of `rest`, once those of all devices that start with it are known. `computed`: the layer after the CPU
+// computed it; nullptr: it cannot.
+void Leave(const Tables& t, int i, const Rest* computed, Rest& rest) {
+  const int cpu = t.devices;
+  const Time on_cpu = computed == nullptr ? kInfinite : OnCpu(t, i);
+  Time any = kInfinite;  // of the devices after p
+  for (int p = cpu - 1; p >= -1; --p) {
+    if (p + 1 < cpu) any = std::min(any, rest.enter[p + 1][i]);
+    Time from_cpu = any, from_gpu = any;
+    if (t.latency()) {
+      from_cpu = from_gpu = kInfinite;
+      for (int q = p + 1; q < cpu; ++q) {
+        from_cpu = std::min(from_cpu, Join(t, HopInto(t, cpu, q, i), rest.enter[q][i]));
+        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, q, i), rest.enter[q][i]));
+      }
+    }
+    if (on_cpu < kInfinite) {
+      const Time more = Join(t, on_cpu, computed->cpu[p + 1][i + 1]);
+      from_cpu = std::min(from_cpu, Join(t, HopInto(t, cpu, cpu, i), more));
+      if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, cpu, i), more));
+    }
+    rest.cpu[p + 1][i] = from_cpu;
+    if (p >= 0) rest.gpu[p][i] = from_gpu;
+  }
+}
+
+// Bytes of a level: the commonest unit's that the CPU may compute. 0: layers are of no use, or there would be too many.
+std::int64_t LevelOf(const Tables& t) {
+  constexpr std::int64_t kMostLayers = 40;
+  if (!t.latency() || !t.host_binds) return 0;
+  std::map<std::int64_t, int> counts;
+  for (int u = 0; u < t.n; ++u) {
+    if (t.compute[t.devices][u] < kNever && t.weights[u] + t.state[u] > 0) ++counts[t.weights[u] + t.state[u]];
+  }
+  if (counts.empty()) return 0;
+  const auto commonest =
+      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return t.host_room / commonest->first < kMostLayers ? commonest->first : 0;
 }
 
 // The most that items of a knapsack are worth; the bytes fit in `room`.
@@ -130,38 +178,13 @@ std::vector<double> SomeRates(const Tables& t) {
   return some;
 }
 
-// What a unit gains by being in host memory instead of on the disk, on the device where that is least.
-Prices Gains(const Tables& t) {
-  Prices p;
-  p.host.assign(t.kinds.size(), 0);
-  p.cpu.assign(t.n, 0);
-  for (std::size_t k = 0; k < t.kinds.size(); ++k) {
-    Time least = kNever;
-    for (int d = 0; d < t.devices; ++d) {
-      const Kind& kind = t.kinds[k];
-      if (kind.host[d] < kNever && kind.disk[d] < kNever) least = std::min(least, kind.disk[d] - kind.host[d]);
-    }
-    if (least < kNever && t.kinds[k].weights > 0) p.host[k] = std::max<Time>(0, least);
-  }
-  for (int u = 0; u < t.n; ++u) {
-    Time least = kNever;
-    for (int d = 0; d < t.devices && t.kind_of[u] >= 0; ++d) {
-      const Time disk = t.kinds[t.kind_of[u]].disk[d];
-      if (disk < kNever && t.compute[d][u] < kNever) least = std::min(least, disk + t.compute[d][u]);
-    }
-    const Time cpu = t.compute[t.devices][u];
-    if (least < kNever && cpu < least && t.weights[u] + t.state[u] > 0) p.cpu[u] = least - cpu;
-  }
-  return p;
-}
-
 }  // namespace
 
-Bounds MakeBounds(const Tables& t) {
+Bounds MakeBounds(const Tables& t, bool layered) {
   const int d = t.devices, n = t.n;
-  Bounds b{Grid(d, n), Grid(d + 1, n), Grid(d, n)};
-  for (auto& row : b.gpu) row[n] = 0;
-  for (auto& row : b.cpu) row[n] = 0;
+  Bounds b;
+  b.level = layered ? LevelOf(t) : 0;
+  b.layers.assign(b.level > 0 ? t.host_room / b.level + 1 : 1, NothingYet(t));
   std::vector<RunRow> rows = RowsOf(t);
   std::vector<Time> runs(n + 1);
   for (int i = n - 1; i >= 0; --i) {
@@ -172,28 +195,13 @@ Bounds MakeBounds(const Tables& t) {
       r.MoveTo(i);
       for (int e = i + 1; e <= r.last() && !t.limited(); ++e) runs[e] = r.At(e);
       for (int q = c; q < d; ++q) {
-        if (t.device_class[q] == c) b.enter[q][i] = Enter(t, q, i, r, runs, b.gpu[q]);
+        if (t.device_class[q] != c) continue;
+        for (Rest& layer : b.layers) layer.enter[q][i] = Enter(t, q, i, r, runs, layer.gpu[q]);
       }
     }
-    const Time on_cpu = OnCpu(t, i);
-    Time any = kInfinite;  // of the devices after p
-    for (int p = d - 1; p >= -1; --p) {
-      if (p + 1 < d) any = std::min(any, b.enter[p + 1][i]);
-      Time from_cpu = any, from_gpu = any;
-      if (t.latency()) {
-        from_cpu = from_gpu = kInfinite;
-        for (int q = p + 1; q < d; ++q) {
-          from_cpu = std::min(from_cpu, Join(t, HopInto(t, d, q, i), b.enter[q][i]));
-          if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, q, i), b.enter[q][i]));
-        }
-      }
-      if (on_cpu < kInfinite) {
-        const Time rest = Join(t, on_cpu, b.cpu[p + 1][i + 1]);
-        from_cpu = std::min(from_cpu, Join(t, HopInto(t, d, d, i), rest));
-        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, d, i), rest));
-      }
-      b.cpu[p + 1][i] = from_cpu;
-      if (p >= 0) b.gpu[p][i] = from_gpu;
+    const std::size_t levels = b.level > 0 ? (t.weights[i] + t.state[i]) / b.level : 0;
+    for (std::size_t k = 0; k < b.layers.size(); ++k) {
+      Leave(t, i, levels <= k ? &b.layers[k - levels] : nullptr, b.layers[k]);
     }
   }
   return b;
@@ -258,15 +266,14 @@ Time Refund(const Tables& t, std::int64_t room) {
 
 Bounds BestBounds(Tables& t) {
   t.SetPrices({}, {});
-  Bounds best = MakeBounds(t);
+  Bounds best = MakeBounds(t, false);
   if (!t.host_binds || !t.latency()) return best;
-  std::vector<Prices> tries = {Gains(t)};
-  for (const double rate : SomeRates(t)) tries.push_back(AtRate(t, rate));
   Prices chosen;
   Time value = best.Root();
-  for (Prices& p : tries) {
+  for (const double rate : SomeRates(t)) {
+    Prices p = AtRate(t, rate);
     t.SetPrices(p.host, p.cpu);
-    Bounds b = MakeBounds(t);
+    Bounds b = MakeBounds(t, false);
     const Time refund = Refund(t, t.host_room);
     if (b.Root() >= kInfinite || b.Root() - refund <= value) continue;
     value = b.Root() - refund;
@@ -274,7 +281,7 @@ Bounds BestBounds(Tables& t) {
     best = std::move(b);
   }
   t.SetPrices(std::move(chosen.host), std::move(chosen.cpu));
-  return best;
+  return LevelOf(t) > 0 ? MakeBounds(t, true) : best;
 }
 
 }  // namespace stowage::placement

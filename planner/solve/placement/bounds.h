@@ -1,6 +1,7 @@
 // Lower bounds of what remains, and of what came before, for every state of the search. Private to this folder.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -27,18 +28,32 @@ inline Time HopInto(const Tables& t, int from, int to, int i) {
 }
 
 // What remains at least. Values with their host prices.
-struct Bounds {
+struct Rest {
   std::vector<std::vector<Time>> gpu;    // [p][i]: units before i are done, the last run was on device p
   std::vector<std::vector<Time>> cpu;    // [p + 1][i]: the same, but the CPU computed last, after device p
   std::vector<std::vector<Time>> enter;  // [q][i]: device q is about to start with unit i
-
-  Time Root() const { return cpu[0][0]; }
 };
 
-Bounds MakeBounds(const Tables& t);
+struct Bounds {
+  // kLatency when the CPU computes and host memory binds: layer k is the rest when the CPU may still compute units of k
+  // levels of bytes in all; a level is the commonest unit's bytes, other units count for as many as they surely fill.
+  // Without that constraint a CPU as cheap as streaming, at the prices of the day, computes all that does not fit, and no
+  // device pays for its staging. Else one layer.
+  std::vector<Rest> layers;
+  std::int64_t level = 0;  // bytes; 0: one layer
+
+  const Rest& With(std::int64_t host_room) const {
+    return level == 0 ? layers[0] : layers[std::min<std::int64_t>(host_room / level, layers.size() - 1)];
+  }
+  const Rest& All() const { return layers.back(); }
+  Time Root() const { return All().cpu[0][0]; }
+};
+
+// `layered`: with as many layers as the problem has use for.
+Bounds MakeBounds(const Tables& t, bool layered);
 
 // The bounds under the host prices that make the root's bound best, which are then those of `t`: of some rates per byte
-// at which a unit is indifferent between host and disk, or CPU and disk, and of what a unit gains there as it is.
+// at which a unit is indifferent between host and disk, or CPU and disk.
 Bounds BestBounds(Tables& t);
 
 // What came before, at least.

@@ -200,13 +200,13 @@ void Homes::FindSkips() {
     Time rest = i == t.n ? 0 : kInfinite;  // with devices after d alone
     for (int d = all - 1; d > p; --d) {
       skip_[d] = std::min(skip_[d], Join(t, so_far, rest));
-      if (i < t.n) rest = std::min(rest, Join(t, HopInto(t, place, d, i), bounds_.enter[d][i]));
+      if (i < t.n) rest = std::min(rest, Join(t, HopInto(t, place, d, i), bounds_.All().enter[d][i]));
     }
   };
   std::vector<Time> rest(all + 1);  // with devices from d on alone, when hops do not count
   for (int i = 0; i <= t.n; ++i) {
     rest[all] = i == t.n ? 0 : kInfinite;
-    for (int d = all - 1; d >= 0; --d) rest[d] = std::min(rest[d + 1], bounds_.enter[d][i]);
+    for (int d = all - 1; d >= 0; --d) rest[d] = std::min(rest[d + 1], bounds_.All().enter[d][i]);
     Time before = kInfinite;  // with devices up to p
     for (int p = -1; p < all; ++p) {
       if (t.latency()) {
@@ -268,7 +268,7 @@ Time Homes::RestBeside(const ChainTie& tie, const Home& home) const {
   Time best = skip_[d] >= kInfinite ? kInfinite : skip_[d] + before[t.n];
   if (t.memory()) best = std::max(best, alone);
   RunRow row(t, d, burden);
-  const std::vector<Time>& rest = bounds_.gpu[d];
+  const std::vector<Time>& rest = bounds_.All().gpu[d];
   for (int b = 0; b < t.n; ++b) {
     const Time enter = progress_.enter[d][b];
     if (enter >= kInfinite) continue;

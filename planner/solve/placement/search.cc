@@ -142,7 +142,8 @@ class Searcher {
     const int id = static_cast<int>(labels_.size());
     Time f = Final(l);
     if (l.done < t_.n) {
-      const Time rest = l.on_cpu ? b_.cpu[l.last + 1][l.done] : b_.gpu[l.last][l.done];
+      const Rest& after = b_.With(t_.host_room - l.host);
+      const Time rest = l.on_cpu ? after.cpu[l.last + 1][l.done] : after.gpu[l.last][l.done];
       f = std::max(at_least, Estimate(l, 0, rest));
     }
     if (f >= upper_) return;
@@ -182,7 +183,8 @@ class Searcher {
     if (l.done >= t_.further_from) front_[l.on_cpu ? 1 : 0].push_back(id);
     const int from = l.on_cpu ? t_.devices : l.last;
     for (int q = l.last + 1; q < t_.devices; ++q) {
-      Push(Estimate(l, HopInto(t_, from, q, l.done), b_.enter[q][l.done]), l.done, id, q, -1);
+      Push(Estimate(l, HopInto(t_, from, q, l.done), b_.With(t_.host_room - l.host).enter[q][l.done]), l.done, id, q,
+           -1);
     }
     const Time compute = t_.compute[t_.devices][l.done];
     if (compute >= kNever) return;
@@ -220,7 +222,8 @@ class Searcher {
         AddRun(node, hop, end, {run, 0, 0, 0, l.disk_kinds, {}});
       } else {
         const Time more = t_.limited() ? 0 : run + hop;
-        Push(std::max(node.f, Estimate(l, more, b_.gpu[node.device][end])), end, node.label, node.device, end);
+        Push(std::max(node.f, Estimate(l, more, b_.With(t_.host_room - l.host).gpu[node.device][end])), end, node.label,
+             node.device, end);
       }
     }
   }
@@ -230,7 +233,7 @@ class Searcher {
     if (Behind(node.device, node.end, false, l.cpu, t_.limited() ? l.value : node.f)) return;
     const Time hop = HopOf(l, node.device);
     RunLimits limits{t_.host_room - l.host, t_.disk_room - l.disk, l.disk_kinds, kInfinite, kRunSteps};
-    if (t_.latency()) limits.cap = upper_ - Estimate(l, hop, b_.gpu[node.device][node.end]);
+    if (t_.latency()) limits.cap = upper_ - Estimate(l, hop, b_.With(t_.host_room - l.host).gpu[node.device][node.end]);
     if (t_.limited()) limits.cap = t_.limit - hop + 1;
     std::vector<RunOption> options;
     std::int64_t steps = 0;
