@@ -1,7 +1,7 @@
 #include "planner/solve/placement/bounds.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 #include <map>
 #include <set>
 #include <utility>
@@ -93,50 +93,6 @@ std::int64_t LevelOf(const Tables& t) {
   return t.host_room / commonest->first < kMostLayers ? commonest->first : 0;
 }
 
-// The most that items of a knapsack are worth; the bytes fit in `room`.
-class Worth {
- public:
-  void Add(std::int64_t bytes, Time price, std::int64_t count) {
-    if (price > 0) items_.push_back({bytes, price, count, static_cast<double>(price) / static_cast<double>(bytes)});
-  }
-  Time Most(std::int64_t room) {
-    std::sort(items_.begin(), items_.end(),
-              [](const Item& a, const Item& b) { return a.rate != b.rate ? a.rate > b.rate : a.bytes > b.bytes; });
-    const Time fractional = Fractional(0, room);
-    Choose(0, room, 0);
-    return steps_ < 0 ? fractional : best_;
-  }
-
- private:
-  struct Item {
-    std::int64_t bytes;
-    Time price;
-    std::int64_t count;
-    double rate;
-  };
-  Time Fractional(std::size_t i, std::int64_t room) const {
-    double worth = 0;
-    for (; i < items_.size() && room > 0; ++i) {
-      const std::int64_t taken = std::min(room, items_[i].bytes * items_[i].count);
-      worth += items_[i].rate * static_cast<double>(taken);
-      room -= taken;
-    }
-    return static_cast<Time>(worth * (1 + 1e-12)) + 1;
-  }
-  void Choose(std::size_t i, std::int64_t room, Time worth) {
-    best_ = std::max(best_, worth);
-    if (--steps_ < 0 || i == items_.size() || worth + Fractional(i, room) <= best_) return;
-    for (std::int64_t m = std::min(items_[i].count, room / items_[i].bytes); m >= 0; --m) {
-      Choose(i + 1, room - m * items_[i].bytes, worth + m * items_[i].price);
-      if (steps_ < 0) return;
-    }
-  }
-
-  std::vector<Item> items_;
-  Time best_ = 0;
-  std::int64_t steps_ = 20'000;
-};
-
 struct Prices {
   std::vector<Time> host, cpu;
 };
@@ -176,6 +132,31 @@ std::vector<double> SomeRates(const Tables& t) {
     if (i++ % step == 0) some.push_back(rate);
   }
   return some;
+}
+
+// What a unit gains by being in host memory instead of on the disk, on the device where that is least.
+Prices Gains(const Tables& t) {
+  Prices p;
+  p.host.assign(t.kinds.size(), 0);
+  p.cpu.assign(t.n, 0);
+  for (std::size_t k = 0; k < t.kinds.size(); ++k) {
+    const Kind& kind = t.kinds[k];
+    Time least = kNever;
+    for (int d = 0; d < t.devices; ++d) {
+      if (kind.host[d] < kNever && kind.disk[d] < kNever) least = std::min(least, kind.disk[d] - kind.host[d]);
+    }
+    if (least < kNever && kind.weights > 0) p.host[k] = std::max<Time>(0, least);
+  }
+  for (int u = 0; u < t.n; ++u) {
+    Time least = kNever;
+    for (int d = 0; d < t.devices && t.kind_of[u] >= 0; ++d) {
+      const Time disk = t.kinds[t.kind_of[u]].disk[d];
+      if (disk < kNever && t.compute[d][u] < kNever) least = std::min(least, disk + t.compute[d][u]);
+    }
+    const Time cpu = t.compute[t.devices][u];
+    if (least < kNever && cpu < least && t.weights[u] + t.state[u] > 0) p.cpu[u] = least - cpu;
+  }
+  return p;
 }
 
 }  // namespace
@@ -250,18 +231,44 @@ Progress MakeProgress(const Tables& t) {
   return f;
 }
 
-Time Refund(const Tables& t, std::int64_t room) {
-  if (t.host_price.empty()) return 0;
-  Worth worth;
+HostWorth::HostWorth(const Tables& t) {
+  if (t.host_price.empty()) return;
+  points_ = {{0, 0}};
   for (std::size_t k = 0; k < t.kinds.size(); ++k) {
-    worth.Add(t.kinds[k].weights, t.host_price[k], t.Count(static_cast<int>(k), 0, t.n));
+    Add(t.kinds[k].weights, t.host_price[k], t.Count(static_cast<int>(k), 0, t.n), t.host_room);
   }
   std::map<std::pair<std::int64_t, Time>, std::int64_t> computed;
   for (int u = 0; u < t.n; ++u) {
     if (t.compute[t.devices][u] < kNever) ++computed[{t.weights[u] + t.state[u], t.cpu_price[u]}];
   }
-  for (const auto& [what, count] : computed) worth.Add(what.first, what.second, count);
-  return worth.Most(room);
+  for (const auto& [what, count] : computed) Add(what.first, what.second, count, t.host_room);
+}
+
+void HostWorth::Add(std::int64_t bytes, Time price, std::int64_t count, std::int64_t room) {
+  constexpr std::size_t kMostPoints = 4000;
+  if (price <= 0 || bytes <= 0) return;
+  rate_ = std::max(rate_, static_cast<double>(price) / static_cast<double>(bytes));
+  std::vector<Point> all;
+  for (std::int64_t m = 0; m <= std::min(count, room / bytes) && all.size() <= 4 * kMostPoints; ++m) {
+    for (const Point& p : points_) {
+      if (p.bytes + m * bytes <= room) all.push_back({p.bytes + m * bytes, p.worth + m * price});
+    }
+  }
+  std::sort(all.begin(), all.end(),
+            [](const Point& a, const Point& b) { return a.bytes != b.bytes ? a.bytes < b.bytes : a.worth > b.worth; });
+  const bool too_many = points_.empty() || all.size() > 4 * kMostPoints;
+  points_.clear();
+  if (too_many) return;
+  for (const Point& p : all) {
+    if (points_.empty() || p.worth > points_.back().worth) points_.push_back(p);
+  }
+}
+
+Time HostWorth::Most(std::int64_t room) const {
+  if (points_.empty()) return static_cast<Time>(rate_ * static_cast<double>(room) * (1 + 1e-12)) + (rate_ > 0 ? 1 : 0);
+  const auto after = std::upper_bound(points_.begin(), points_.end(), room,
+                                      [](std::int64_t bytes, const Point& p) { return bytes < p.bytes; });
+  return std::prev(after)->worth;
 }
 
 Bounds BestBounds(Tables& t) {
@@ -270,18 +277,25 @@ Bounds BestBounds(Tables& t) {
   if (!t.host_binds || !t.latency()) return best;
   Prices chosen;
   Time value = best.Root();
-  for (const double rate : SomeRates(t)) {
-    Prices p = AtRate(t, rate);
+  std::vector<Prices> tries;
+  for (const double rate : SomeRates(t)) tries.push_back(AtRate(t, rate));
+  tries.push_back(Gains(t));
+  for (Prices& p : tries) {
     t.SetPrices(p.host, p.cpu);
     Bounds b = MakeBounds(t, false);
-    const Time refund = Refund(t, t.host_room);
-    if (b.Root() >= kInfinite || b.Root() - refund <= value) continue;
-    value = b.Root() - refund;
+    b.worth = HostWorth(t);
+    const Time worth = b.worth.Most(t.host_room);
+    if (b.Root() >= kInfinite || b.Root() - worth <= value) continue;
+    value = b.Root() - worth;
     chosen = std::move(p);
     best = std::move(b);
   }
+  const bool priced = !chosen.cpu.empty();
   t.SetPrices(std::move(chosen.host), std::move(chosen.cpu));
-  return LevelOf(t) > 0 ? MakeBounds(t, true) : best;
+  if (!priced || LevelOf(t) == 0) return best;
+  Bounds layered = MakeBounds(t, true);
+  layered.worth = std::move(best.worth);
+  return layered;
 }
 
 }  // namespace stowage::placement

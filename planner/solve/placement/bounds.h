@@ -34,6 +34,25 @@ struct Rest {
   std::vector<std::vector<Time>> enter;  // [q][i]: device q is about to start with unit i
 };
 
+// The most that units in so many bytes of host memory can be worth under the prices of some tables: by what a bound with
+// prices exceeds one without. Exact for few kinds of units, else rounded up.
+class HostWorth {
+ public:
+  HostWorth() = default;
+  explicit HostWorth(const Tables& t);
+  Time Most(std::int64_t room) const;  // room >= 0
+
+ private:
+  struct Point {
+    std::int64_t bytes;
+    Time worth;
+  };
+  void Add(std::int64_t bytes, Time price, std::int64_t count, std::int64_t room);
+
+  std::vector<Point> points_;  // the least bytes of each worth, both growing
+  double rate_ = 0;            // > 0: too many points; a byte is worth this at most
+};
+
 struct Bounds {
   // kLatency when the CPU computes and host memory binds: layer k is the rest when the CPU may still compute units of k
   // levels of bytes in all; a level is the commonest unit's bytes, other units count for as many as they surely fill.
@@ -41,6 +60,7 @@ struct Bounds {
   // device pays for its staging. Else one layer.
   std::vector<Rest> layers;
   std::int64_t level = 0;  // bytes; 0: one layer
+  HostWorth worth;
 
   const Rest& With(std::int64_t host_room) const {
     return level == 0 ? layers[0] : layers[std::min<std::int64_t>(host_room / level, layers.size() - 1)];
@@ -53,7 +73,7 @@ struct Bounds {
 Bounds MakeBounds(const Tables& t, bool layered);
 
 // The bounds under the host prices that make the root's bound best, which are then those of `t`: of some rates per byte
-// at which a unit is indifferent between host and disk, or CPU and disk.
+// at which a unit is indifferent between host and disk, or CPU and disk, and of what a unit gains there as it is.
 Bounds BestBounds(Tables& t);
 
 // What came before, at least.
@@ -64,9 +84,5 @@ struct Progress {
 };
 
 Progress MakeProgress(const Tables& t);
-
-// The most that units in `room` bytes of host memory can be worth under the prices of `t`: what a bound with prices
-// exceeds the bound without by. Exact for few kinds of units, else rounded up.
-Time Refund(const Tables& t, std::int64_t room);
 
 }  // namespace stowage::placement

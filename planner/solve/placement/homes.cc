@@ -154,13 +154,13 @@ Time Homes::Pinned(const Choice& c) const {
   return tables_.latency() ? all : most;
 }
 
-Time Homes::Bounded(const Choice& c, Time rest) {
+Time Homes::Bounded(const Choice& c, Time rest) const {
   const Time pinned = Pinned(c);
   if (pinned >= kInfinite || rest >= kInfinite) return kInfinite;
   const std::int64_t room = tables_.host_room - HostBytes(c);
   if (room < 0) return kInfinite;
   if (!tables_.sums()) return std::max(pinned, rest);
-  return pinned + rest - (tables_.host_price.empty() ? 0 : RefundOf(room));
+  return pinned + rest - bounds_.worth.Most(room);
 }
 
 std::int64_t Homes::HostBytes(const Choice& c) const {
@@ -172,12 +172,6 @@ std::int64_t Homes::HostBytes(const Choice& c) const {
     if (home.device == tables_.devices) bytes += StateOf(*problem_, problem_->ties[i]);
   }
   return bytes;
-}
-
-Time Homes::RefundOf(std::int64_t room) {
-  const auto [at, added] = refunds_.try_emplace(room, 0);
-  if (added) at->second = Refund(tables_, room);
-  return at->second;
 }
 
 Burden Homes::BurdenOf(const ChainTie& tie, const Home& home) const {

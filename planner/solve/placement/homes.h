@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <vector>
 
 #include "planner/base/result.h"
@@ -41,9 +40,8 @@ class Homes {
 
   explicit Homes(const PlacementProblem& problem);
   Time Pinned(const Choice& c) const;
-  Time Bounded(const Choice& c, Time rest);
+  Time Bounded(const Choice& c, Time rest) const;
   std::int64_t HostBytes(const Choice& c) const;
-  Time RefundOf(std::int64_t room);
   Burden BurdenOf(const ChainTie& tie, const Home& home) const;
   void FindSkips();
   void FindHops(const ChainTie& tie, int device, std::vector<Time>& before, std::vector<Time>& after) const;
@@ -58,7 +56,6 @@ class Homes {
   std::vector<Home> homes_;
   std::vector<Choice> all_;
   std::vector<std::vector<Time>> rest_;  // [tie][home]; -1: not known yet
-  std::map<std::int64_t, Time> refunds_;
   std::vector<Choice> heap_;
 };
 

@@ -38,7 +38,7 @@ Time StartValue(const Tables& t, Time* cpu) {
 class Searcher {
  public:
   Searcher(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left)
-      : t_(t), b_(bounds), upper_(upper_bound), refund_(Refund(t, t.host_room)), nodes_left_(nodes_left) {
+      : t_(t), b_(bounds), upper_(upper_bound), nodes_left_(nodes_left) {
     closed_.resize(static_cast<std::size_t>(2 * t.devices + 1) * (t.n + 1));
     entered_.resize(static_cast<std::size_t>(t.devices) * (t.n + 1));
     rows_.resize(t.devices);
@@ -81,9 +81,8 @@ class Searcher {
  private:
   struct Label {
     Time value = 0;
-    Time cpu = 0;     // kThroughput: of the CPU's runs
-    Time priced = 0;  // host prices
-    Time most = 0;    // under a limit, when the value is the CPU's time: the longest of a device
+    Time cpu = 0;   // kThroughput: of the CPU's runs
+    Time most = 0;  // under a limit, when the value is the CPU's time: the longest of a device
     std::int64_t host = 0, disk = 0;
     std::uint64_t disk_kinds = 0;
     int parent = -1;
@@ -134,7 +133,7 @@ class Searcher {
   Time Estimate(const Label& l, Time more, Time rest) const {
     if (rest >= kInfinite) return kInfinite;
     if (!t_.sums()) return std::max({l.value, l.cpu, more, rest});
-    return l.value + l.priced + more + rest - refund_;
+    return l.value + more + rest - b_.worth.Most(t_.host_room - l.host);
   }
 
   void Add(const Label& l, Time at_least) {
@@ -191,7 +190,6 @@ class Searcher {
     Label next = l;
     (t_.sums() ? next.value : next.cpu) += t_.hop[from][t_.devices][l.done] + compute;
     next.host += t_.weights[l.done] + t_.state[l.done];
-    next.priced += t_.CpuPrice(l.done);
     next.done = l.done + 1;
     next.on_cpu = true;
     next.parent = id;
@@ -255,7 +253,6 @@ class Searcher {
     }
     next.host += o.host;
     next.disk += o.disk;
-    next.priced += o.priced;
     next.disk_kinds = o.disk_kinds;
     next.done = end;
     next.last = node.device;
@@ -307,7 +304,6 @@ class Searcher {
   const Tables& t_;
   const Bounds& b_;
   Time upper_;
-  Time refund_;
   std::int64_t* nodes_left_;
   Time cut_bound_ = kInfinite;
   bool deep_ = false;
@@ -331,7 +327,7 @@ Time RootBound(Tables& t) {
   const Time start = StartValue(t, &cpu);
   const Bounds b = BestBounds(t);
   if (start >= kInfinite || b.Root() >= kInfinite) return kInfinite;
-  return std::max(Join(t, start, b.Root() - Refund(t, t.host_room)), cpu);
+  return std::max(Join(t, start, b.Root() - b.worth.Most(t.host_room)), cpu);
 }
 
 SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
