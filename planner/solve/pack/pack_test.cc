@@ -1,4 +1,4 @@
-#include "planner/solve/pack.h"
+#include "planner/solve/pack/pack.h"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>

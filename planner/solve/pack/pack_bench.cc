@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include "planner/solve/pack.h"
+#include "planner/solve/pack/pack.h"
 
 namespace stowage {
 namespace {
