@@ -57,9 +57,10 @@ constexpr auto kTitanConstants = std::to_array<Constant>({
 
 constexpr Machine kTitans = {
     .id = "two-titan-rtx",
-    .gpus = "2xtitan-rtx:22.5GiB",
-    .cpu = "26GiB",
+    .gpus = "2xtitan-rtx",
+    .cpu = "32GB",
     .disk = "500GB",
+    .max_memory = R"({"0": "22.5GiB", "1": "22.5GiB", "cpu": "26GiB"})",
     .profile = R"({"stowage_machine": 1,
       "resources": {"gpu0.h2d": {"origin": "computed", "transfer": {"pageable_bytes_per_s": 6.2e9}},
                     "gpu1.h2d": {"origin": "computed", "transfer": {"pageable_bytes_per_s": 6.2e9}},

@@ -40,10 +40,11 @@ struct Constant {
 
 struct Machine {
   std::string_view id;
-  std::string_view gpus;     // as --gpu takes them
-  std::string_view cpu;      // as --cpu
-  std::string_view disk;     // as --disk
-  std::string_view profile;  // as the text of a --machine file; empty: nothing beyond the hardware table
+  std::string_view gpus;        // as --gpu takes them
+  std::string_view cpu;         // as --cpu
+  std::string_view disk;        // as --disk
+  std::string_view max_memory;  // what a sequential map may use, in accelerate's JSON; empty: all there is
+  std::string_view profile;     // as the text of a --machine file; empty: nothing beyond the hardware table
   std::span<const Constant> constants;
 };
 

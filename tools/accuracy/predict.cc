@@ -11,6 +11,7 @@
 #include "planner/quant/fits.h"
 #include "planner/quant/scheme.h"
 #include "planner/realize/library_workspace.h"
+#include "planner/solve/accelerate/infer.h"
 #include "planner/strategy/registry.h"
 #include "sim/engine/engine.h"
 #include "sim/rank/rank.h"
@@ -40,6 +41,16 @@ Result<Request> RequestOf(const published::Row& row) {
   return request;
 }
 
+// "device-map:sequential" under budgets that are not the pools': the map itself.
+Result<std::string> StrategyOf(const published::Table& table, const published::Row& row, const Model& model) {
+  if (table.machine->max_memory.empty() || row.strategy != "device-map:sequential") return std::string(row.strategy);
+  STOWAGE_TRY(accelerate::MaxMemory budgets, accelerate::ReadMaxMemory(table.machine->max_memory));
+  const accelerate::PlacementTree tree = accelerate::TreeOf(model);
+  STOWAGE_TRY(const accelerate::Inferred inferred,
+              InferDeviceMap(tree, {.max_memory = std::move(budgets), .no_split = model.no_split_classes}));
+  return "device-map:" + WriteDeviceMap(inferred.map, tree);
+}
+
 struct Run {
   Lowered lowered;
   Timeline timeline;
@@ -51,7 +62,8 @@ Result<Run> Simulated(const published::Table& table, const published::Row& row) 
   STOWAGE_TRY(LoadedTask task, LoadOn(machine, std::string(row.model), request));
   if (row.mask_side > 0) task.model = WithStoredMasks(task.model, row.mask_side);
   const std::vector<Strategy> strategies = AllStrategies();
-  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, row.strategy));
+  STOWAGE_TRY(const std::string strategy, StrategyOf(table, row, task.model));
+  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, strategy));
   Run run;
   STOWAGE_TRY(run.lowered, LowerBest(*choice.strategy, task.task(), choice.parameters));
   STOWAGE_TRY(run.timeline, Simulate(run.lowered.schedule, task.machine));
