@@ -51,24 +51,9 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
   return out;
 }
 
-// The ring takes what the map leaves free, up to two of the largest streamed matrices.
-Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& task, std::string_view map) {
-  STOWAGE_TRY(const std::vector<WeightHome> homes, HomesOf(task, map));
-  NativeProposal out{.strategy = fmt::format("{}:{}", kName, map)};
-  const Streams streams = Follow(native, *task.model, homes, out);
-  if (streams.largest == Bytes(0)) return out;
-  const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
-  const Bytes least = RoundUp(streams.widest_tile, kAlignment) * 2;
-  const Bytes left = budget - FixedBytesOf(native, task).total() - streams.resident;
-  const Bytes ring = std::clamp(left, least, std::max(least, RoundUp(streams.largest, kAlignment) * 2));
-  out.tile = Bytes(ring.value() / 2 / kAlignment.value() * kAlignment.value());
-  out.ring = out.tile * 2;
-  return out;
-}
-
 Result<Lowered> Lower(const PlanningTask& task, std::string_view map) {
   STOWAGE_TRY(const auto native, RealizeModel(task));
-  STOWAGE_TRY(const NativeProposal proposal, Propose(*native, task, map));
+  STOWAGE_TRY(const NativeProposal proposal, ProposeMap(*native, task, map));
   return LowerNative(*native, task, proposal);
 }
 
@@ -80,7 +65,7 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   probe.machine = &machine;
   const auto fits = [&](Bytes budget) {
     machine.pools[machine.FindPool("gpu0")].budget = budget;
-    const Result<NativeProposal> proposal = Propose(*native, probe, "optimal");
+    const Result<NativeProposal> proposal = ProposeMap(*native, probe, "optimal");
     return proposal.ok() && CheckFits(*native, probe, *proposal).ok();
   };
   constexpr Bytes kGrain{1 << 20};
@@ -95,6 +80,21 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
 }
 
 }  // namespace
+
+// The ring takes what the map leaves free, up to two of the largest streamed matrices.
+Result<NativeProposal> ProposeMap(const NativeModel& native, const PlanningTask& task, std::string_view map) {
+  STOWAGE_TRY(const std::vector<WeightHome> homes, HomesOf(task, map));
+  NativeProposal out{.strategy = fmt::format("{}:{}", kName, map)};
+  const Streams streams = Follow(native, *task.model, homes, out);
+  if (streams.largest == Bytes(0)) return out;
+  const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
+  const Bytes least = RoundUp(streams.widest_tile, kAlignment) * 2;
+  const Bytes left = budget - FixedBytesOf(native, task).total() - streams.resident;
+  const Bytes ring = std::clamp(left, least, std::max(least, RoundUp(streams.largest, kAlignment) * 2));
+  out.tile = Bytes(ring.value() / 2 / kAlignment.value() * kAlignment.value());
+  out.ring = out.tile * 2;
+  return out;
+}
 
 Strategy DeviceMapRingStrategy() {
   return {.name = std::string(kName),

@@ -6,9 +6,14 @@
 //   device-map-ring:{"model": 0, "lm_head": "cpu"}
 #pragma once
 
+#include <string_view>
+
+#include "planner/strategy/native/proposal.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {
+
+Result<NativeProposal> ProposeMap(const NativeModel& native, const PlanningTask& task, std::string_view map);
 
 Strategy DeviceMapRingStrategy();  // "device-map-ring"
 

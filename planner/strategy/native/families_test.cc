@@ -16,6 +16,7 @@
 #include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/proposal.h"
 #include "planner/strategy/native/resident.h"
+#include "planner/strategy/native/ring_proposal.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/testing/random_task.h"
 
@@ -186,7 +187,7 @@ TEST(RingStrategy, StreamsAllExpertsForAPromptAndGathersTheTouchedOnesForAToken)
       "num_local_experts": 8, "torch_dtype": "bfloat16"})"});
   test.request = {.batch = 1, .prompt_tokens = 64, .new_tokens = 4};
   const Strategy ring = RingStrategy();
-  test.Budget("gpu0") = *ring.smallest_gpu_budget(test.task()) + Bytes(100'000);
+  test.Budget("gpu0") = Ring::Of(test.task())->SmallestBudget() + Bytes(100'000);
   const Result<Lowered> lowered = ring.lower(test.task(), "");
   ASSERT_TRUE(lowered) << lowered.error().message;
   EXPECT_EQ(Judge(*lowered), "");

@@ -77,24 +77,6 @@ Result<std::int64_t> ParseCount(std::string_view text, std::string_view what) {
   return value;
 }
 
-Result<LayersParameters> Parse(std::string_view text) {
-  const std::size_t colon = text.find(':');
-  LayersParameters out;
-  STOWAGE_TRY(out.on_device, ParseCount(text.substr(0, colon), "how many layers the device computes"));
-  if (colon == std::string_view::npos) return out;
-  constexpr std::string_view kSome = "n-cpu-moe:";
-  const std::string_view experts = text.substr(colon + 1);
-  if (experts == "cpu-moe") {
-    out.expert_layers = kAll;
-  } else if (experts.starts_with(kSome)) {
-    STOWAGE_TRY(out.expert_layers, ParseCount(experts.substr(kSome.size()), "how many layers' experts the host has"));
-  } else {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("layers: experts are 'cpu-moe' or 'n-cpu-moe:M', not '{}'", experts)};
-  }
-  return out;
-}
-
 // What each kernel takes on either side, at the middle of the context. Crossings are left out.
 class Pace {
  public:
@@ -167,7 +149,7 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
     const std::vector<LayersParameters> all = LayersCandidates(*native, task);
     if (!all.empty()) p = all.front();  // else nothing on the device fails, and says why
   } else {
-    STOWAGE_TRY(p, Parse(parameters));
+    STOWAGE_TRY(p, ParseLayers(parameters));
   }
   return LowerNative(*native, task, ProposeLayers(*native, task, p));
 }
@@ -303,6 +285,28 @@ std::vector<LayersParameters> LayersCandidates(const NativeModel& native, const 
   });
   constexpr std::size_t kSimulated = 3;
   if (out.size() > kSimulated) out.resize(kSimulated);
+  return out;
+}
+
+Seconds LayersBound(const NativeModel& native, const PlanningTask& task, const LayersParameters& p) {
+  return Seconds(Pace(native, task).Request(p));
+}
+
+Result<LayersParameters> ParseLayers(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  LayersParameters out;
+  STOWAGE_TRY(out.on_device, ParseCount(text.substr(0, colon), "how many layers the device computes"));
+  if (colon == std::string_view::npos) return out;
+  constexpr std::string_view kSome = "n-cpu-moe:";
+  const std::string_view experts = text.substr(colon + 1);
+  if (experts == "cpu-moe") {
+    out.expert_layers = kAll;
+  } else if (experts.starts_with(kSome)) {
+    STOWAGE_TRY(out.expert_layers, ParseCount(experts.substr(kSome.size()), "how many layers' experts the host has"));
+  } else {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("layers: experts are 'cpu-moe' or 'n-cpu-moe:M', not '{}'", experts)};
+  }
   return out;
 }
 

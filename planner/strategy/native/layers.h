@@ -42,7 +42,11 @@ NativeProposal ProposeLayers(const NativeModel& native, const PlanningTask& task
 // guess first.
 std::vector<LayersParameters> LayersCandidates(const NativeModel& native, const PlanningTask& task);
 
+// No request is quicker: the kernels' durations on their sides, which take turns. Crossings are left out.
+Seconds LayersBound(const NativeModel& native, const PlanningTask& task, const LayersParameters& parameters);
+
 std::string Spell(const LayersParameters& parameters);
+Result<LayersParameters> ParseLayers(std::string_view text);
 
 Strategy LayersStrategy();  // "layers"
 

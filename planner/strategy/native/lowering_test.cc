@@ -9,6 +9,7 @@
 #include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/load.h"
 #include "planner/strategy/native/resident.h"
+#include "planner/strategy/native/ring_proposal.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/testing/random_task.h"
 
@@ -28,7 +29,10 @@ std::string Judge(const Lowered& lowered) {
 // Some ring parameters, most of them possible.
 std::string RandomRing(std::mt19937_64& random) {
   static constexpr std::int64_t kSizes[] = {65536, 65792, 70000, 90112, 131072, 200000, 1 << 20};
-  return std::to_string(kSizes[random() % 7]) + (random() % 2 == 0 ? "" : ":rows");
+  std::string out = std::to_string(kSizes[random() % 7]) + (random() % 2 == 0 ? "" : ":rows");
+  if (random() % 3 == 0) out += ":cpu=" + std::to_string(random() % 101) + "%";
+  if (random() % 4 == 0) out += ":cpu-kv";
+  return out;
 }
 
 // Matrices of two elements a byte with 4 bytes of scales a row and a code of 64 bytes, as quantizers leave them.
@@ -54,12 +58,13 @@ TEST(NativeLowering, OfAnyLlamaRequestAndBudgetPassesTheCheckers) {
     const Result<Lowered> all = resident.lower(test.task(), "");
     RC_ASSERT(all.ok());
     RC_ASSERT(Judge(*all) == "");
-    const Result<Bytes> least = ring.smallest_gpu_budget(test.task()), most = resident.smallest_gpu_budget(test.task());
-    RC_ASSERT(least.ok() && most.ok());
-    const std::int64_t span = std::max<std::int64_t>(1, (*most - *least).value() + 300'000);
+    const Bytes least = Ring::Of(test.task())->SmallestBudget();
+    const Result<Bytes> most = resident.smallest_gpu_budget(test.task());
+    RC_ASSERT(most.ok());
+    const std::int64_t span = std::max<std::int64_t>(1, (*most - least).value() + 300'000);
     for (int i = 0; i < 4; ++i) {
       const auto extra = static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(span));
-      test.Budget("gpu0") = *least + Bytes(i == 0 ? 0 : extra);
+      test.Budget("gpu0") = least + Bytes(i == 0 ? 0 : extra);
       const std::string parameters = i == 0 ? "" : RandomRing(random);
       const Result<Lowered> lowered = ring.lower(test.task(), parameters);
       RC_LOG() << parameters << " in " << test.Budget("gpu0").value() << "\n";
@@ -116,7 +121,7 @@ TEST(NativeStrategies, LowerWithTheSmallestBudgetTheyNameAndNotWithOneUnitLess) 
 TEST(NativeStrategies, KeepHostMemoryWhileLoadingToMastersAndStaging) {
   TestTask test{TinyLlamaModel({.layers = 4, .head_dim = 64, .intermediate = 512, .vocab = 3000}), TinyMachine(), {}};
   test.request = {.prompt_tokens = 4, .new_tokens = 4};
-  test.Budget("gpu0") = *RingStrategy().smallest_gpu_budget(test.task());
+  test.Budget("gpu0") = Ring::Of(test.task())->SmallestBudget();
   const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
   ASSERT_TRUE(lowered.ok());
   Bytes masters, staging, others;
@@ -142,7 +147,7 @@ TEST(NativeStrategies, SayThatAModelWithoutAHeadMakesNoTokens) {
 TEST(NativeStrategies, NameTheHostItsNeedAndItsBudgetWhenTheHostIsTooSmall) {
   TestTask test{TinyLlamaModel({.layers = 4, .head_dim = 64, .intermediate = 512, .vocab = 3000}), TinyMachine(), {}};
   test.request = {.prompt_tokens = 4, .new_tokens = 4};
-  test.Budget("gpu0") = *RingStrategy().smallest_gpu_budget(test.task());
+  test.Budget("gpu0") = Ring::Of(test.task())->SmallestBudget();
   test.Budget("host") = Bytes(100'000);
   const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
   ASSERT_FALSE(lowered.ok());
@@ -156,9 +161,18 @@ TEST(RingStrategy, NamesWhatIsWrongWithItsParameters) {
     const Result<Lowered> lowered = RingStrategy().lower(test.task(), parameters);
     return lowered ? "fine" : lowered.error().message;
   };
-  EXPECT_EQ(message("64KiB:columns"), "ring streams 'tensors' or 'rows', not 'columns'");
+  EXPECT_EQ(
+      message("64KiB:columns"),
+      "ring streams 'tensors' or 'rows', and the host may compute 'cpu=N%', 'cpu-experts' or 'cpu-kv'; not 'columns'");
   EXPECT_EQ(message("1000"), "a ring of 1.00 kB is smaller than 65.54 kB, the least there can be");
+  EXPECT_EQ(message("64KiB:cpu=101%"),
+            "ring: the host computes 'cpu=N%' of the matrices, N from 0 to 100, not 'cpu=101%'");
+  EXPECT_EQ(message("layers:some"),
+            "layers: how many layers the device computes is a number or 'all', not 'some'; e.g. layers:20, "
+            "layers:all:cpu-moe");
   EXPECT_EQ(message("64KiB:rows"), "fine");
+  EXPECT_EQ(message("64KiB:rows:cpu=50%:cpu-kv"), "fine");
+  EXPECT_EQ(message("layers:1"), "fine");
 }
 
 }  // namespace

@@ -3,225 +3,188 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <memory>
+#include <charconv>
 #include <optional>
 #include <utility>
 
 #include "planner/base/text.h"
 #include "planner/machine/size.h"
-#include "planner/solve/spread.h"
 #include "planner/strategy/closed_form.h"
-#include "planner/strategy/native/disk_feed.h"
+#include "planner/strategy/native/device_map_ring.h"
+#include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
-#include "planner/strategy/native/proposal.h"
+#include "planner/strategy/native/ring_proposal.h"
 
 namespace stowage {
 namespace {
 
-constexpr Bytes kSmallestRing{64 << 10};
+// How much slower than a ring's slowest guess a bound may say layers are, and they are simulated still.
+constexpr double kDoubt = 1.5;
 
-struct RingParameters {
-  Bytes ring;
-  Grain grain = Grain::kTensors;
+constexpr std::string_view kLayers = "layers:", kMap = "device-map:";
+
+// What the candidates are: a ring of its own, with or without the host's help; everything resident (a ring that nothing
+// passes through); or what another native strategy would do, so that the ring is never worse.
+struct Choice {
+  RingParameters ring;
+  std::optional<LayersParameters> layers = {};
+  std::string map = {};  // of device-map-ring; "": none
 };
 
-Result<RingParameters> Parse(std::string_view text) {
-  RingParameters out;
-  const std::size_t colon = text.find(':');
-  const std::string_view grain = colon == std::string_view::npos ? "" : text.substr(colon + 1);
-  if (grain == "rows") {
-    out.grain = Grain::kRows;
-  } else if (!grain.empty() && grain != "tensors") {
-    return Error{ErrorCode::kInvalidInput, fmt::format("ring streams 'tensors' or 'rows', not '{}'", grain)};
-  }
-  STOWAGE_TRY(out.ring, ParseSize(text.substr(0, colon)));
-  if (out.ring < kSmallestRing) {
-    return Error{ErrorCode::kInvalidInput, fmt::format("a ring of {} is smaller than {}, the least there can be",
-                                                       FormatBytes(out.ring), FormatBytes(kSmallestRing))};
-  }
-  out.ring = Bytes(out.ring.value() / kAlignment.value() * kAlignment.value());
-  return out;
-}
-
-std::string Spell(const RingParameters& p) {
-  return fmt::format("{}{}", p.ring.value(), p.grain == Grain::kRows ? ":rows" : "");
-}
-
-// What may leave the device: matrices of linear kernels, and tables that are only gathered from.
-struct Movable {
-  std::vector<TensorId> matrices;  // in order of use, without those of experts
-  std::vector<TensorId> experts;
-  std::vector<TensorId> tables;
-  Bytes dense_bytes, matrix_bytes, table_bytes;  // matrices: of all kinds
-  Bytes fixed;                                   // weights that always stay
-  Bytes widest_tile;                             // the largest piece that cannot be cut
-  Bytes largest;                                 // matrix of a layer, not of the head
-};
-
-Movable MovableOf(const NativeModel& native, const Model& model) {
-  Movable out;
-  for (const TensorId t : native.used) {
-    const Tensor& tensor = model.tensors[t];
-    const Bytes bytes = RoundUp(StoredBytes(tensor), kAlignment);
-    if (native.multiplied[t]) {
-      (native.expert[t] ? out.experts : out.matrices).push_back(t);
-      out.matrix_bytes += bytes;
-      if (!native.expert[t]) out.dense_bytes += bytes;
-      out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * native.row_step[t]);
-      if (model.BlockOf(tensor.module) != kNoId) out.largest = std::max(out.largest, StoredBytes(tensor));
-    } else if (native.gathered[t]) {
-      out.tables.push_back(t);
-      out.table_bytes += bytes;
-    } else {
-      out.fixed += bytes;
+Status ParseHost(std::string_view text, HostShare& out) {
+  if (text == "cpu-kv") {
+    out.caches = true;
+  } else if (text == "cpu-experts") {
+    out.experts = true;
+  } else if (text.starts_with("cpu=") && text.ends_with('%')) {
+    int percent = 0;
+    const std::string_view digits = text.substr(4, text.size() - 5);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), percent);
+    if (error != std::errc() || end != digits.data() + digits.size() || percent < 0 || percent > 100) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("ring: the host computes 'cpu=N%' of the matrices, N from 0 to 100, not '{}'", text)};
     }
+    out.percent = percent;
+  } else {
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("ring streams 'tensors' or 'rows', and the host may compute 'cpu=N%', 'cpu-experts' or "
+                             "'cpu-kv'; not '{}'",
+                             text)};
   }
-  return out;
+  return OkStatus();
 }
 
-// A task as the ring sees it.
-class Ring {
- public:
-  Ring(const PlanningTask& task, std::shared_ptr<const NativeModel> native)
-      : task_(task),
-        native_(std::move(native)),
-        movable_(MovableOf(*native_, *task.model)),
-        fixed_(FixedBytesOf(*native_, task).total() + movable_.fixed),
-        least_(std::max(kSmallestRing, RoundUp(movable_.widest_tile, kAlignment) * 2)) {}
-
-  static Result<Ring> Of(const PlanningTask& task) {
-    STOWAGE_TRY(auto native, RealizeModel(task));
-    return Ring(task, std::move(native));
-  }
-
-  const NativeModel& native() const { return *native_; }
-  Bytes SmallestBudget() const { return fixed_ + std::min(least_, movable_.matrix_bytes + movable_.table_bytes); }
-  Bytes ResidentBudget() const { return fixed_ + movable_.matrix_bytes + movable_.table_bytes; }
-  bool NothingStreams() const { return ResidentBudget() <= budget(); }
-
-  Result<NativeProposal> Propose(const RingParameters& p) const;
-  Result<NativeProposal> Feasible(const RingParameters& p) const {
-    STOWAGE_TRY(NativeProposal proposal, Propose(p));
-    STOWAGE_RETURN_IF_ERROR(CheckFits(*native_, task_, proposal));
-    return proposal;
-  }
-  std::vector<RingParameters> Sizes() const;
-  std::vector<RingParameters> Least() const { return {{least_, Grain::kTensors}, {least_, Grain::kRows}}; }
-  // Those of Sizes() that fit, else those of Least() that do.
-  std::vector<RingParameters> Candidates() const;
-
- private:
-  void Spread(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const;
-  Bytes budget() const { return task_.machine->pools[task_.machine->FindPool("gpu0")].budget; }
-
-  const PlanningTask& task_;
-  std::shared_ptr<const NativeModel> native_;
-  Movable movable_;
-  Bytes fixed_;  // of gpu0, whatever is proposed
-  Bytes least_;  // ring
-};
-
-// Tables leave first: gathering a few rows over the link costs next to nothing, streaming a matrix costs all of it.
-Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
-  const std::vector<Tensor>& tensors = task_.model->tensors;
-  NativeProposal out{.strategy = "ring:" + Spell(p), .ring = p.ring};
-  out.tile = Bytes(p.ring.value() / 2 / kAlignment.value() * kAlignment.value());
-  for (const Tensor& t : tensors) out.resident_rows.push_back(RowsOf(t));
-  if (NothingStreams()) {
-    out.ring = Bytes(0);
+Result<Choice> Parse(std::string_view text) {
+  Choice out;
+  if (text.starts_with(kLayers)) {
+    STOWAGE_TRY(out.layers, ParseLayers(text.substr(kLayers.size())));
     return out;
   }
-  if (out.tile < movable_.widest_tile) {
-    return Error{ErrorCode::kInfeasible, fmt::format("a ring of {} cannot hold two pieces of {}, which cannot be cut",
-                                                     FormatBytes(p.ring), FormatBytes(movable_.widest_tile))};
+  if (text.starts_with(kMap)) {
+    out.map = text.substr(kMap.size());
+    return out;
   }
-  Bytes left = budget() - fixed_ - p.ring;
-  if (left < Bytes(0)) {
-    return Error{
-        ErrorCode::kInfeasible,
-        fmt::format("ring needs {} of gpu0 with nothing but the ring, caches, activations and norms there; its "
-                    "budget is {}",
-                    FormatBytes(fixed_ + p.ring), FormatBytes(budget()))};
-  }
-  for (const TensorId t : movable_.tables) {
-    const Bytes size = RoundUp(StoredBytes(tensors[t]), kAlignment);
-    if (movable_.matrix_bytes + size <= left) {
-      left -= size;
-      continue;
+  std::size_t colon = std::min(text.find(':'), text.size());
+  const std::string_view size = text.substr(0, colon);
+  while (colon < text.size()) {
+    const std::size_t next = std::min(text.find(':', colon + 1), text.size());
+    const std::string_view word = text.substr(colon + 1, next - colon - 1);
+    colon = next;
+    if (word == "rows") {
+      out.ring.grain = Grain::kRows;
+    } else if (word != "tensors" && !word.empty()) {
+      STOWAGE_RETURN_IF_ERROR(ParseHost(word, out.ring.host));
     }
-    out.resident_rows[t] = 0;
-    out.refused.push_back(
-        fmt::format("{} ({}) stays in host memory: gathering its rows over the link costs less than streaming matrices",
-                    tensors[t].name, FormatBytes(size)));
   }
-  if (movable_.matrix_bytes <= left + out.ring) left += std::exchange(out.ring, Bytes(0));
-  // Experts leave first: a token multiplies by all other matrices, but by few experts.
-  Spread(movable_.matrices, left, p.grain, out);
-  Spread(movable_.experts, left - movable_.dense_bytes, p.grain, out);
-  MoveToDisk(*native_, task_, out);
+  STOWAGE_TRY(out.ring.ring, ParseSize(size));
+  if (out.ring.ring < kSmallestRing) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("a ring of {} is smaller than {}, the least there can be",
+                                                       FormatBytes(out.ring.ring), FormatBytes(kSmallestRing))};
+  }
+  out.ring.ring = Bytes(out.ring.ring.value() / kAlignment.value() * kAlignment.value());
   return out;
 }
 
-// Which rows of the matrices stay within `budget` (none when it is negative).
-void Ring::Spread(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const {
-  std::vector<SpreadItem> items;
-  for (const TensorId t : matrices) {
-    const Tensor& tensor = task_.model->tensors[t];
-    items.push_back({RowBytes(tensor) * native_->row_step[t], RowsOf(tensor) / native_->row_step[t]});
-  }
-  const std::vector<std::int64_t> rows = SpreadResident(items, budget, grain, kAlignment);
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    out.resident_rows[matrices[i]] = rows[i] * native_->row_step[matrices[i]];
-  }
-}
-
-// Ring sizes worth simulating: a ring of whole matrices hides one behind another, a small one leaves more room for
-// residents. A sweep over sizes finds none that is 3 % better (sim/rank/ring_quality_test).
-std::vector<RingParameters> Ring::Sizes() const {
-  std::vector<RingParameters> out;
-  const auto add = [&](Bytes ring, Grain grain) {
-    ring = std::max(RoundUp(ring, kAlignment), least_);
-    const auto same = [&](const RingParameters& p) { return p.ring == ring && p.grain == grain; };
-    if (std::none_of(out.begin(), out.end(), same)) out.push_back({ring, grain});
-  };
-  for (const int eighths : {4, 8}) {
-    add(movable_.largest * eighths / 8, Grain::kTensors);
-    add(movable_.largest * eighths / 16, Grain::kRows);
-  }
+std::string Spell(const Choice& choice) {
+  if (choice.layers) return fmt::format("{}{}", kLayers, Spell(*choice.layers));
+  if (!choice.map.empty()) return fmt::format("{}{}", kMap, choice.map);
+  const RingParameters& p = choice.ring;
+  std::string out = fmt::format("{}{}", p.ring.value(), p.grain == Grain::kRows ? ":rows" : "");
+  if (p.host.percent > 0) out += fmt::format(":cpu={}%", p.host.percent);
+  if (p.host.experts) out += ":cpu-experts";
+  if (p.host.caches) out += ":cpu-kv";
   return out;
 }
 
-std::vector<RingParameters> Ring::Candidates() const {
-  std::vector<RingParameters> out = Sizes();
-  const auto impossible = [&](const RingParameters& p) { return !Feasible(p).ok(); };
+std::vector<RingParameters> Least(const Ring& ring) {
+  return {{ring.least(), Grain::kTensors, {}}, {ring.least(), Grain::kRows, {}}};
+}
+
+Result<NativeProposal> Propose(const Ring& ring, const PlanningTask& task, const Choice& choice) {
+  NativeProposal out;
+  if (choice.layers) {
+    out = ProposeLayers(ring.native(), task, *choice.layers);
+  } else if (!choice.map.empty()) {
+    STOWAGE_TRY(out, ProposeMap(ring.native(), task, choice.map));
+  } else {
+    STOWAGE_TRY(out, ring.Propose(choice.ring));
+  }
+  out.strategy = "ring:" + Spell(choice);
+  return out;
+}
+
+// Of rings without the host: those of Sizes() that fit, else those of Least() that do.
+std::vector<RingParameters> DeviceRings(const Ring& ring) {
+  std::vector<RingParameters> out = ring.Sizes();
+  const auto impossible = [&](const RingParameters& p) { return !ring.Feasible(p).ok(); };
   std::erase_if(out, impossible);
   if (out.empty()) {
-    out = Least();
+    out = Least(ring);
     std::erase_if(out, impossible);
   }
   return out;
 }
 
+// What the optimal map would do, where its bound leaves a doubt.
+void AddMap(const Ring& ring, const PlanningTask& task, Seconds slow, std::vector<Choice>& out) {
+  constexpr std::string_view kOptimal = "optimal";
+  if (ring.NothingStreams()) return;
+  const Result<NativeProposal> proposal = ProposeMap(ring.native(), task, kOptimal);
+  if (!proposal || !CheckFits(ring.native(), task, *proposal)) return;
+  Bytes resident;
+  for (const std::vector<TensorId>* matrices : {&ring.movable().matrices, &ring.movable().experts}) {
+    for (const TensorId t : *matrices) resident += RowBytes(task.model->tensors[t]) * proposal->resident_rows[t];
+  }
+  if (out.empty() || ring.StreamingBound(resident) < slow) out.push_back({.ring = {}, .map = std::string(kOptimal)});
+}
+
+std::vector<Choice> Candidates(const Ring& ring, const PlanningTask& task) {
+  std::vector<Choice> out;
+  for (const RingParameters& p : DeviceRings(ring)) {
+    out.push_back({.ring = p});
+    if (ring.NothingStreams()) break;  // whatever its size
+  }
+  for (const RingParameters& p : ring.HostShares()) {
+    if (ring.Feasible(p)) out.push_back({.ring = p});
+  }
+  const bool alone = out.empty();
+  const Seconds slow = ring.SlowestRequest() * kDoubt;
+  for (const LayersParameters& p : LayersCandidates(ring.native(), task)) {
+    if (alone || LayersBound(ring.native(), task, p) < slow) out.push_back({.ring = {}, .layers = p});
+  }
+  AddMap(ring, task, slow, out);
+  return out;
+}
+
+bool AnyFits(const Ring& ring, const PlanningTask& task) {
+  if (!DeviceRings(ring).empty()) return true;
+  const std::vector<RingParameters> shares = ring.HostShares();
+  return std::any_of(shares.begin(), shares.end(), [&](const RingParameters& p) { return ring.Feasible(p).ok(); }) ||
+         !LayersCandidates(ring.native(), task).empty();
+}
+
 Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   STOWAGE_TRY(const Ring ring, Ring::Of(task));
-  RingParameters p;
+  Choice choice;
   if (parameters.empty()) {
-    const std::vector<RingParameters> all = ring.Candidates();
-    p = all.empty() ? ring.Least().front() : all.front();  // which fails, and says why
+    const std::vector<Choice> all = Candidates(ring, task);
+    choice = all.empty() ? Choice{.ring = Least(ring).front()} : all.front();  // which fails, and says why
   } else {
-    STOWAGE_TRY(p, Parse(parameters));
+    STOWAGE_TRY(choice, Parse(parameters));
   }
-  STOWAGE_TRY(const NativeProposal proposal, ring.Propose(p));
+  STOWAGE_TRY(const NativeProposal proposal, Propose(ring, task, choice));
   return LowerNative(ring.native(), task, proposal);
 }
 
 std::vector<std::string> CandidateStrings(const PlanningTask& task) {
   const Result<Ring> ring = Ring::Of(task);
   if (!ring) return {};
-  if (ring->NothingStreams()) return {""};  // whatever the ring's size would be
   std::vector<std::string> out;
-  for (const RingParameters& p : ring->Candidates()) out.push_back(Spell(p));
+  for (const Choice& choice : Candidates(*ring, task)) {
+    const bool whole = !choice.layers && choice.map.empty() && ring->NothingStreams();
+    out.push_back(whole ? "" : Spell(choice));
+  }
   return out;
 }
 
@@ -233,11 +196,11 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   STOWAGE_TRY(const Ring ring, Ring::Of(probe));
   const auto fits = [&](Bytes budget) {
     machine.pools[machine.FindPool("gpu0")].budget = budget;
-    return !ring.Candidates().empty();
+    return AnyFits(ring, probe);
   };
-  Bytes too_small = ring.SmallestBudget(), enough = std::max(too_small, ring.ResidentBudget());
-  if (fits(too_small)) return too_small;
-  if (!fits(enough)) return ring.Feasible(ring.Least().front()).error();
+  Bytes too_small = machine.Reserved("gpu0"), enough = std::max(ring.SmallestBudget(), ring.ResidentBudget());
+  if (fits(too_small)) return too_small;  // the host computes everything
+  if (!fits(enough)) return ring.Feasible(Least(ring).front()).error();
   while (enough - too_small > kAlignment) {
     const Bytes middle = too_small + RoundUp((enough - too_small) / 2, kAlignment);
     (fits(middle) ? enough : too_small) = middle;
@@ -245,38 +208,51 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   return enough;
 }
 
-// With no host memory to speak of, all that can be on the disk is.
-Result<Bytes> SmallestHost(const PlanningTask& original) {
-  Machine machine = *original.machine;
-  PlanningTask task = original;
-  task.machine = &machine;
-  machine.pools[machine.FindPool("host")].budget = Bytes(0);
-  STOWAGE_TRY(const Ring ring, Ring::Of(task));
+Result<Bytes> SmallestHost(const PlanningTask& task) {
+  Machine machine = *task.machine;
+  PlanningTask probe = task;
+  probe.machine = &machine;
+  Pool& host = machine.pools[machine.FindPool("host")];
+  host.pinned_limit.reset();
+  STOWAGE_TRY(const Ring ring, Ring::Of(probe));
   std::optional<Bytes> smallest;
   std::vector<RingParameters> all = ring.Sizes();
-  for (const RingParameters& p : ring.Least()) all.push_back(p);
+  for (const auto& more : {Least(ring), ring.HostShares()}) all.insert(all.end(), more.begin(), more.end());
   for (const RingParameters& p : all) {
+    host.budget = Bytes(0);  // all that can be on the disk is there
     const Result<NativeProposal> proposal = ring.Propose(p);
     if (!proposal) continue;
-    const Bytes need = HostBudgetFor(ring.native(), task, *proposal);
-    smallest = std::min(smallest.value_or(need), need);
+    host.budget = HostBudgetFor(ring.native(), probe, *proposal);
+    if (smallest && host.budget >= *smallest) continue;
+    if (CheckFits(ring.native(), probe, *proposal)) smallest = host.budget;  // gpu0 may be too small
   }
+  const Result<Bytes> layers = LayersStrategy().smallest_host_budget(task);
+  if (layers) smallest = std::min(smallest.value_or(*layers), *layers);
   if (smallest) return *smallest;
-  return ring.Propose(ring.Least().front()).error();
+  return ring.Propose(Least(ring).front()).error();
 }
 
-// What exceeds the device leaves it, tables first; the ring's own bytes are left out.
+// What exceeds the device leaves it, tables first; the ring's own bytes are left out. Link and host share what has left,
+// both busy all the time.
 ClosedForm Close(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
   const Machine& machine = *task.machine;
   const Bytes room = machine.pools[machine.FindPool("gpu0")].budget - machine.Reserved("gpu0");
   const Bytes fixed = sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.native_activations.value_or(Bytes(0));
-  const Bytes over = std::clamp(fixed + sizes.weights - room, Bytes(0), sizes.weights);
+  const Bytes over = std::clamp(fixed + sizes.weights - room, Bytes(0), fixed + sizes.weights);
+  double share = 1;  // of the link
+  const std::int32_t link = machine.FindResource("gpu0.h2d"), cores = machine.FindResource("host.cores");
+  if (link >= 0 && machine.resources[link].transfer && cores >= 0 && machine.resources[cores].compute) {
+    const double copied = machine.resources[link].transfer->pinned.value();
+    const double computed = machine.resources[cores].compute->memory.value();
+    if (copied > 0 && computed > 0) share = copied / (copied + computed);
+  }
+  const Bytes streamed = std::max(Bytes(0), std::min(over, sizes.weights) - sizes.tables);
   return CloseForm(
       task, sizes,
       {.gpu = fixed + sizes.weights - over,
        .host = (over > Bytes(0) ? std::max(over, sizes.tables) : Bytes(0)) + std::min(sizes.weights, kStagingRing),
-       .streamed = std::max(Bytes(0), over - sizes.tables)});
+       .streamed = Bytes(static_cast<std::int64_t>(static_cast<double>(streamed.value()) * share))});
 }
 
 }  // namespace
