@@ -74,6 +74,7 @@ struct Strategy {
   std::int64_t sampled_passes = 3;
   // Without lowering anything, for any model: `plan --quick`. Empty: there is none.
   std::function<ClosedForm(const PlanningTask&)> closed_form = {};
+  bool several_gpus = false;  // else gpu0 alone, whatever the machine has
 };
 
 }  // namespace stowage

@@ -53,9 +53,10 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
 
 // The ring takes what the map leaves free, up to two of the largest streamed matrices.
 Result<NativeProposal> Propose(const NativeModel& native, const PlanningTask& task, std::string_view map) {
-  STOWAGE_TRY(const std::vector<WeightHome> homes, HomesOf(task, map));
+  STOWAGE_TRY(const DeviceMapHomes homes, HomesOf(task, map));
+  if (!homes.OneGpu()) return Error{ErrorCode::kInvalidInput, "device-map-ring: the map uses several GPUs"};
   NativeProposal out{.strategy = fmt::format("{}:{}", kName, map)};
-  const Streams streams = Follow(native, *task.model, homes, out);
+  const Streams streams = Follow(native, *task.model, homes.weights, out);
   if (streams.largest == Bytes(0)) return out;
   const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
   const Bytes least = RoundUp(streams.widest_tile, kAlignment) * 2;
