@@ -18,7 +18,7 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
 // With less not even the passes fit, whatever the map.
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
   if (task.machine->gpus.size() > 1) {
-    return Error{ErrorCode::kInvalidInput, "the smallest budget is not worked out for several GPUs"};
+    return Error{ErrorCode::kInfeasible, "the smallest budget is not worked out for several GPUs"};
   }
   return SmallestTorchBudget(task, TorchPlacement::SequentialOffload(*task.model));
 }

@@ -1,5 +1,7 @@
 #include "planner/strategy/torch/torch_pass.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -96,25 +98,28 @@ AffineFlops TorchPassEmitter::At(AffineFlops flops, const PassInput& input) cons
   return {flops.at(input.first).value(), flops.step * static_cast<double>(input.stride)};
 }
 
-BufferId TorchPassEmitter::BufferOf(StorageId id) {
+BufferId TorchPassEmitter::BufferOf(StorageId id, const PassInput& input) {
   if (buffers_[id] >= 0) return buffers_[id];
   const TorchStorage& s = program_.storages[id];
-  STOWAGE_CHECK(s.bytes.constant());
   std::string name = prefix_;
+  if (!s.bytes.constant()) {
+    growing_.push_back(id);
+    name += fmt::format("{}/", input.first);
+  }
   if (s.tensor != kNoId) {
     name += model_.tensors[s.tensor].name;
   } else {
     if (s.module != kNoId) name.append(model_.modules[s.module].name).append(" ");
     name += s.op;
   }
-  return buffers_[id] = b_.AddBuffer(GpuOf(id).pool, std::move(name), KindOf(s.role), s.bytes);
+  return buffers_[id] = b_.AddBuffer(GpuOf(id).pool, std::move(name), KindOf(s.role), At(s.bytes, input));
 }
 
 // An empty tensor has no bytes to read, and the allocator gives it none.
 void TorchPassEmitter::AddSlice(StorageId id, const PassInput& input, std::vector<Slice>& slices) {
   const AffineBytes bytes = At(program_.storages[id].bytes, input);
   if (bytes == AffineBytes(0)) return;
-  slices.push_back({BufferOf(id), AffineBytes(0), bytes});
+  slices.push_back({BufferOf(id, input), AffineBytes(0), bytes});
 }
 
 bool TorchPassEmitter::Hooked(ModuleId module) const { return !program_.hooked.empty() && program_.hooked[module]; }
@@ -173,7 +178,7 @@ BufferId TorchPassEmitter::StagingOf(TensorId owner) {
   return known->second;
 }
 
-void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
+void TorchPassEmitter::EmitUpload(const TorchEvent& event, const PassInput& input) {
   const TensorId id = program_.storages[event.storage].tensor;
   const TensorId owner = model_.tensors[id].tied_to == kNoId ? id : model_.tensors[id].tied_to;
   const bool disk = weights_.host[owner] < 0;
@@ -185,7 +190,7 @@ void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
   }
   const std::int16_t gpu = program_.storages[event.storage].gpu;
   const StepId copy =
-      b_.Copy(lanes_.gpus[gpu].in, b_.Whole(from), b_.Whole(BufferOf(event.storage)), streams_.WaitsOf(gpu));
+      b_.Copy(lanes_.gpus[gpu].in, b_.Whole(from), b_.Whole(BufferOf(event.storage, input)), streams_.WaitsOf(gpu));
   b_.step(copy).blocking = true;
   b_.step(copy).pageable = true;
   streams_.Issued(gpu, copy);
@@ -194,6 +199,8 @@ void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
 
 BufferId TorchPassEmitter::Emit(const PassInput& input) {
   STOWAGE_CHECK(input.past.size() == program_.past.size() && input.new_cache.size() == program_.cache.size());
+  for (const StorageId id : growing_) buffers_[id] = -1;  // of another size in this pass
+  growing_.clear();
   for (std::size_t i = 0; i < input.past.size(); ++i) buffers_[program_.past[i]] = input.past[i];
   for (std::size_t i = 0; i < input.new_cache.size(); ++i) buffers_[program_.cache[i]] = input.new_cache[i];
   std::vector<BufferId> workspaces = input.workspaces;
@@ -203,10 +210,10 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
     const bool empty = event.storage != kNoId && program_.storages[event.storage].bytes == AffineBytes(0);
     switch (event.kind) {
       case TorchEventKind::kAllocate:
-        if (!empty) b_.Allocate(BufferOf(event.storage));
+        if (!empty) b_.Allocate(BufferOf(event.storage, input));
         break;
       case TorchEventKind::kRelease:
-        if (!empty) b_.Free(BufferOf(event.storage));
+        if (!empty) b_.Free(BufferOf(event.storage, input));
         break;
       case TorchEventKind::kEmptyCache:
         for (const TorchGpu& gpu : lanes_.gpus) b_.EmptyCache(gpu.pool);
@@ -215,7 +222,7 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
         EmitMove(event, input);
         break;
       case TorchEventKind::kUpload:
-        EmitUpload(event);
+        EmitUpload(event, input);
         break;
       case TorchEventKind::kCompute:
         if (workspaces[event.gpu] >= 0 && IsMatrixProduct(event.op)) {
@@ -235,7 +242,13 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
         break;
     }
   }
-  return BufferOf(program_.kept.front());
+  return BufferOf(program_.kept.front(), input);
+}
+
+void TorchPassEmitter::DropResults() {
+  for (const StorageId id : program_.kept) {
+    if (buffers_[id] >= 0) b_.Free(buffers_[id]);
+  }
 }
 
 }  // namespace stowage

@@ -65,7 +65,7 @@ struct TorchWeights {
   std::vector<BufferId> file;    // by TensorId: where uploads without one are read from; -1: none
 };
 
-// Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches.
+// Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches or grow.
 class TorchPassEmitter {
  public:
   // All must outlive the emitter. `prefix` names the buffers: "prefill/". Kernels and required ops stay without names
@@ -90,14 +90,17 @@ class TorchPassEmitter {
   // Emits one pass. Returns the buffer of the logits, which is still alive; so are the new caches.
   BufferId Emit(const PassInput& input);
 
+  // Frees all that a pass that is the only one leaves: logits or hidden states, and its cache.
+  void DropResults();
+
  private:
-  BufferId BufferOf(StorageId storage);
+  BufferId BufferOf(StorageId storage, const PassInput& input);
   AffineBytes At(AffineBytes bytes, const PassInput& input) const;
   AffineFlops At(AffineFlops flops, const PassInput& input) const;
   void AddSlice(StorageId storage, const PassInput& input, std::vector<Slice>& slices);
   void EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op);
   void EmitMove(const TorchEvent& event, const PassInput& input);
-  void EmitUpload(const TorchEvent& event);
+  void EmitUpload(const TorchEvent& event, const PassInput& input);
   const TorchGpu& GpuOf(StorageId storage) const { return lanes_.gpus[program_.storages[storage].gpu]; }
   BufferId StagingOf(TensorId owner);
   bool Hooked(ModuleId module) const;
@@ -113,6 +116,7 @@ class TorchPassEmitter {
   std::string prefix_;
   bool named_;
   std::vector<BufferId> buffers_;         // by StorageId; -1: not made yet
+  std::vector<StorageId> growing_;        // made for this pass alone
   std::map<TensorId, BufferId> staging_;  // of what is read from the disk
   std::int32_t hook_kernel_ = -1;
 };
