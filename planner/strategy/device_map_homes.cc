@@ -46,7 +46,8 @@ Result<DeviceMap> InferredMap(const PlanningTask& task, std::string_view mode) {
   return std::move(inferred.map);
 }
 
-Result<DeviceMap> OptimalMap(const PlanningTask& task, std::int64_t percent) {
+Result<DeviceMap> OptimalMap(const PlanningTask& task, std::int64_t percent,
+                             PlacementObjective objective = PlacementObjective::kLatency) {
   Machine machine = *task.machine;
   for (Pool& pool : machine.pools) {
     if (pool.kind == PoolKind::kGpu) pool.budget = pool.budget / 100 * percent;
@@ -56,7 +57,8 @@ Result<DeviceMap> OptimalMap(const PlanningTask& task, std::int64_t percent) {
     if (layer >= model.shape.layers) return Bytes(0);
     return LayerCacheBytesPerPosition(model) * CachedPositions(model, layer, positions);
   };
-  STOWAGE_TRY(const ModelChain chain, ChainOf(model, task.request, machine, {.layer_cache = layer_cache}));
+  STOWAGE_TRY(const ModelChain chain,
+              ChainOf(model, task.request, machine, {.layer_cache = layer_cache, .objective = objective}));
   STOWAGE_TRY(const ChainPlacement placement, SolvePlacement(chain.problem));
   return DeviceMapOf(chain, placement);
 }
@@ -66,6 +68,7 @@ Result<DeviceMap> MapOf(const PlanningTask& task, std::string_view words) {
     return InferredMap(task, words);
   }
   if (words == "optimal") return OptimalMap(task, 100);
+  if (words == "throughput") return OptimalMap(task, 100, PlacementObjective::kThroughput);
   for (const std::int64_t percent : kPercents) {
     if (words == fmt::format("optimal:{}", percent)) return OptimalMap(task, percent);
   }

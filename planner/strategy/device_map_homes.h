@@ -5,6 +5,7 @@
 //   optimal                                         the map of planner/solve/placement
 //   optimal:97 | optimal:94 | optimal:90            that for so many percent of the GPUs' budgets: an allocator that
 //                                                   fragments needs the others
+//   throughput                                      the one whose slowest GPU is fastest
 //   {"model": 0, "lm_head": "cpu"}                  a map of the user's own, in accelerate's JSON
 #pragma once
 

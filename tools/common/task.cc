@@ -74,7 +74,7 @@ void SayWhatUsesOneGpu(Machine& machine) {
   if (machine.gpus.size() <= 1) return;
   std::vector<std::string> one;
   for (const Strategy& s : AllStrategies()) {
-    if (!s.several_gpus) one.push_back(s.name);
+    if (s.gpus == GpuUse::kFirst) one.push_back(s.name);
   }
   machine.assumptions.push_back(Join(one, ", ") + " use gpu0 alone.");
 }

@@ -75,7 +75,7 @@ class Lowering {
       for (const auto& [tensor, from] : buffers.computed) {
         table_copied = b_.Copy(lanes_.in, b_.Whole(from), b_.Whole(buffers.resident[tensor]));
       }
-      EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {lanes_.disk, lanes_.cpu, lanes_.in},
+      EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {lanes_.disk, lanes_.cpu, {lanes_.in}},
                pools_.disk, staging, size);
       if (table_copied >= 0) b_.Wait({table_copied});
     }

@@ -36,7 +36,7 @@ Strategy DeviceMapStrategy() {
               },
           .smallest_gpu_budget = SmallestGpu,
           .sampled_passes = 2,
-          .several_gpus = true};
+          .gpus = GpuUse::kAny};
 }
 
 }  // namespace stowage

@@ -122,7 +122,7 @@ TEST(DeviceMapStrategy, EveryOfAcceleratesMapsMakesAScheduleThatHolds) {
 TEST(DeviceMapStrategy, MapsOverSeveralGpusMakeSchedulesThatHold) {
   for (const char* gpus : {"2GB,1.5GB", "3x2GB", "t4,2GB"}) {
     for (const char* mode : {"auto", "balanced", "balanced_low_0", "sequential", "optimal"}) {
-      for (const std::int64_t tokens : {1, 2, 8, 9}) {
+      for (const std::int64_t tokens : {2, 9}) {
         Case c;
         c.machine = *BuildMachine({.gpus = {gpus}, .cpu = "4GB", .disk = "100GB"}, {});
         c.request.new_tokens = tokens;
