@@ -4,6 +4,7 @@
 
 #include "planner/base/text.h"
 #include "planner/strategy/native/device_map_ring.h"
+#include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/pipeline.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
@@ -14,8 +15,8 @@
 namespace stowage {
 
 std::vector<Strategy> AllStrategies() {
-  return {ResidentStrategy(),      RingStrategy(),      DeviceMapRingStrategy(),    PipelineStrategy(),
-          TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy()};
+  return {ResidentStrategy(), LayersStrategy(),        RingStrategy(),      DeviceMapRingStrategy(),
+          PipelineStrategy(), TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy()};
 }
 
 std::vector<Strategy> StrategiesFor(const Machine& machine) {
