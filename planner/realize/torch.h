@@ -61,6 +61,10 @@ struct TorchStorage {
   ModuleId module = kNoId;  // where it was made
   TorchRole role = TorchRole::kTemporary;
   TensorId tensor = kNoId;  // kUpload: the weight it is a copy of
+  std::int16_t gpu = 0;     // whose memory it is in
+  // Of the view that modules are given, which is what a copy of it takes, where that is not the whole or more: expanded
+  // masks, the last of the position ids.
+  std::optional<AffineBytes> view = std::nullopt;
 };
 
 enum class TorchEventKind : std::uint8_t {
@@ -68,6 +72,7 @@ enum class TorchEventKind : std::uint8_t {
   kRelease,     // storage: its last reference is gone
   kCompute,     // a kernel is launched on the default stream
   kUpload,      // a blocking copy of a pageable host tensor into `storage`
+  kMove,        // reads[0], on another GPU, is copied into `storage`, on the stream of the former
   kEmptyCache,  // torch.cuda.empty_cache()
   kEnter,       // a module's forward begins (before its hooks)
   kExit,        // and ends (after its hooks)
@@ -77,6 +82,7 @@ struct TorchEvent {
   TorchEventKind kind = TorchEventKind::kCompute;
   StorageId storage = kNoId;
   ModuleId module = kNoId;  // the innermost module that runs; kEnter, kExit: the module itself
+  std::int16_t gpu = 0;     // kCompute: where the kernel runs
   // kCompute only:
   std::string_view op = {};  // static text
   DType dtype = DType::kBF16;
@@ -126,6 +132,20 @@ TorchProgram AddSequentialOffloadHooks(TorchProgram program, const Model& model)
 // modules that own them, as above; the others stay. Every module that holds something of a state_dict has a hook that
 // does at least nothing. Of a tied weight all users must be offloaded, or none.
 TorchProgram AddDispatchHooks(TorchProgram program, const Model& model, const std::vector<bool>& offloaded);
+
+// Which GPUs a device map uses for what.
+struct TorchDevices {
+  std::vector<std::int16_t> tensors;  // by TensorId: where a parameter or buffer is when it is used
+  std::vector<std::int16_t> modules;  // by ModuleId: where its hook moves what the module is given; -1: it has none
+  std::int16_t main = 0;              // ids arrive there, results are moved back to it
+};
+
+// dispatch_model on several GPUs, after AddDispatchHooks where something is off them: the hook of each module copies
+// the tensors it is given to the module's GPU (send_to_device), and the copies die when the module returns. Results stay
+// where they were made, except the root's. So the rotary tables, made once, are copied for every layer on another GPU.
+// past_key_values are skipped: each layer's cache is on its own GPU. Caches of the past get their GPU here too.
+// kInvalidInput where torch would raise: an operator with operands on two GPUs.
+Result<TorchProgram> SpreadOverGpus(TorchProgram program, const Model& model, const TorchDevices& devices);
 
 // A program in the form of the trace recorder: [name, bytes], positive for an allocation, negative for a release.
 struct TorchTrace {

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "planner/base/text.h"
 #include "planner/strategy/device_map_homes.h"
+#include "planner/strategy/native/chain.h"
+#include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/proposal.h"
 
@@ -20,11 +23,12 @@ struct Streams {
   Bytes largest;      // streamed matrix
 };
 
-// Fills proposal.resident_rows.
+// Fills proposal.resident_rows and on_disk.
 Streams Follow(const NativeModel& native, const Model& model, const std::vector<WeightHome>& homes,
                NativeProposal& proposal) {
   Streams out;
-  Bytes stay, on_disk;
+  Bytes stay, lifted;
+  proposal.on_disk.assign(model.tensors.size(), false);
   for (const Tensor& t : model.tensors) proposal.resident_rows.push_back(RowsOf(t));
   for (const TensorId t : native.used) {
     const Tensor& tensor = model.tensors[t];
@@ -35,7 +39,10 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
       continue;
     }
     proposal.resident_rows[t] = 0;
-    if (homes[t] == WeightHome::kDisk) on_disk += tensor.bytes();
+    if (homes[t] == WeightHome::kDisk) {
+      proposal.on_disk[t] = CanBeOnDisk(native, model, t);
+      if (!proposal.on_disk[t]) lifted += tensor.bytes();
+    }
     if (!native.multiplied[t]) continue;
     out.widest_tile = std::max(out.widest_tile, RowBytes(tensor) * native.row_step[t]);
     out.largest = std::max(out.largest, tensor.bytes());
@@ -44,14 +51,30 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
     proposal.refused.push_back(
         fmt::format("{} of norms and biases stay on gpu0, though the map has them elsewhere", FormatBytes(stay)));
   }
-  if (on_disk > Bytes(0)) {
-    proposal.refused.push_back(
-        fmt::format("{} that the map has on the disk are kept in host memory", FormatBytes(on_disk)));
+  if (lifted > Bytes(0)) {
+    proposal.refused.push_back(fmt::format(
+        "{} of tables, gathered experts and what must be converted are in host memory, though the map has them on the "
+        "disk",
+        FormatBytes(lifted)));
   }
   return out;
 }
 
+// On several GPUs each holds its blocks; what is off them all would need a ring on the main one.
+Result<Lowered> LowerOverGpus(const PlanningTask& task, DeviceMapHomes homes, std::string_view map) {
+  for (std::size_t t = 0; t < homes.weights.size(); ++t) {
+    if (homes.weights[t] == WeightHome::kDevice) continue;
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("{}: a map over several GPUs is executed where it keeps everything on them, and {} is "
+                             "elsewhere",
+                             kName, task.model->tensors[t].name)};
+  }
+  return LowerChain(task, {.strategy = fmt::format("{}:{}", kName, map), .gpu = std::move(homes.gpu)});
+}
+
 Result<Lowered> Lower(const PlanningTask& task, std::string_view map) {
+  STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, map));
+  if (!homes.OneGpu()) return LowerOverGpus(task, std::move(homes), map);
   STOWAGE_TRY(const auto native, RealizeModel(task));
   STOWAGE_TRY(const NativeProposal proposal, ProposeMap(*native, task, map));
   return LowerNative(*native, task, proposal);
@@ -59,6 +82,9 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view map) {
 
 // Closest to what a map can do with little memory: whatever fits, by the optimal map.
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
+  if (task.machine->gpus.size() > 1) {
+    return Error{ErrorCode::kInfeasible, "the smallest budget is not worked out for several GPUs"};
+  }
   STOWAGE_TRY(const auto native, RealizeModel(task));
   Machine machine = *task.machine;
   PlanningTask probe = task;
@@ -83,9 +109,10 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
 
 // The ring takes what the map leaves free, up to two of the largest streamed matrices.
 Result<NativeProposal> ProposeMap(const NativeModel& native, const PlanningTask& task, std::string_view map) {
-  STOWAGE_TRY(const std::vector<WeightHome> homes, HomesOf(task, map));
+  STOWAGE_TRY(const DeviceMapHomes homes, HomesOf(task, map));
+  if (!homes.OneGpu()) return Error{ErrorCode::kInvalidInput, fmt::format("{}: the map is over several GPUs", kName)};
   NativeProposal out{.strategy = fmt::format("{}:{}", kName, map)};
-  const Streams streams = Follow(native, *task.model, homes, out);
+  const Streams streams = Follow(native, *task.model, homes.weights, out);
   if (streams.largest == Bytes(0)) return out;
   const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
   const Bytes least = RoundUp(streams.widest_tile, kAlignment) * 2;
@@ -102,7 +129,8 @@ Strategy DeviceMapRingStrategy() {
           .summary = "the residency of a device map, with a ring for what it has on cpu or disk",
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{"optimal"}; },
-          .smallest_gpu_budget = SmallestGpu};
+          .smallest_gpu_budget = SmallestGpu,
+          .gpus = GpuUse::kAny};
 }
 
 }  // namespace stowage
