@@ -107,11 +107,7 @@ Result<int> PlanTool(int argc, char** argv) {
   std::vector<Strategy> strategies = AllStrategies();
   if (strategy) {
     STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, *strategy));
-    Strategy only = *choice.strategy;
-    if (!choice.parameters.empty()) {
-      only.candidates = [parameters = choice.parameters](const PlanningTask&) { return std::vector{parameters}; };
-    }
-    strategies = {only};
+    strategies = {WithParameters(choice)};
   }
   const std::optional<std::string> unknown = OperationsUnknown(loaded.task());
   if (quick || unknown) {
