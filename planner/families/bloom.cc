@@ -2,8 +2,7 @@
 
 #include <utility>
 
-#include "planner/families/module_tree.h"
-#include "planner/families/read_config.h"
+#include "planner/families/headed.h"
 
 namespace stowage {
 namespace {
@@ -13,6 +12,7 @@ struct BloomConfig {
   DType dtype = DType::kBF16;
   std::string class_name;
   bool tied = true;
+  bool normed_residual = false;
 };
 
 Result<BloomConfig> Read(const HfConfig& config) {
@@ -31,6 +31,7 @@ Result<BloomConfig> Read(const HfConfig& config) {
   s.max_positions = 2048;  // what it was trained with; alibi has no table that would limit it
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kBF16));
   STOWAGE_TRY(c.tied, config.BoolOr("tie_word_embeddings", true));
+  STOWAGE_TRY(c.normed_residual, config.BoolOr("apply_residual_connection_post_layernorm", false));
   return c;
 }
 
@@ -72,19 +73,18 @@ Result<Model> BuildBloom(const HfConfig& config, std::string name) {
   model.class_name = c.class_name;
   model.shape = c.shape;
   model.forward.alibi = true;
+  model.forward.normed_residual = c.normed_residual;
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"BloomBlock"};
   ModuleTree tree(model);
-  tree.Enter("", c.class_name);
-  if (c.class_name == "BloomModel") {
-    AddBody(tree, c);
-    return model;
-  }
-  tree.Enter("transformer", "BloomModel");
-  const TensorId table = AddBody(tree, c);
-  tree.Leave();
-  const TensorId head = tree.Embedding("lm_head", c.shape.vocab, c.shape.hidden, c.dtype, "Linear");
-  if (c.tied) tree.Tie(table, head);
+  AddHeaded(tree,
+            {.class_name = model.class_name,
+             .base_class = "BloomModel",
+             .vocab = c.shape.vocab,
+             .hidden = c.shape.hidden,
+             .dtype = c.dtype,
+             .tied = c.tied},
+            [&] { return AddBody(tree, c); });
   return model;
 }
 

@@ -51,7 +51,8 @@ class ShortList {
 };
 
 // What a storage is for, as far as a peak's list of buffers or the next pass needs to know.
-enum class TorchRole : std::uint8_t { kTemporary, kTokenIds, kCache, kLogits, kUpload };
+// kModel: the model made it for its next passes and never lets go.
+enum class TorchRole : std::uint8_t { kTemporary, kTokenIds, kCache, kLogits, kUpload, kModel };
 
 // One torch storage: an allocation of the caching allocator. Views share it. Bytes of iteration i, before rounding.
 struct TorchStorage {

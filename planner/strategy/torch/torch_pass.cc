@@ -19,6 +19,7 @@ BufferKind KindOf(TorchRole role) {
       return BufferKind::kTokens;
     case TorchRole::kTemporary:
     case TorchRole::kLogits:
+    case TorchRole::kModel:
       return BufferKind::kActivations;
   }
   return BufferKind::kActivations;
