@@ -108,11 +108,7 @@ Result<int> PlanTool(int argc, char** argv) {
   if (strategy) {
     const std::vector<Strategy> all = AllStrategies();
     STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, *strategy));
-    Strategy only = *choice.strategy;
-    if (!choice.parameters.empty()) {
-      only.candidates = [parameters = choice.parameters](const PlanningTask&) { return std::vector{parameters}; };
-    }
-    strategies = {only};
+    strategies = {WithParameters(choice)};
   }
   const std::optional<std::string> unknown = OperationsUnknown(loaded.task());
   if (quick || unknown) {

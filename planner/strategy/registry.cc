@@ -37,4 +37,12 @@ Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::strin
   return Error{ErrorCode::kInvalidInput, fmt::format("unknown strategy '{}'; there are {}", name, Join(known, ", "))};
 }
 
+Strategy WithParameters(const StrategyChoice& choice) {
+  Strategy only = *choice.strategy;
+  if (!choice.parameters.empty()) {
+    only.candidates = [parameters = choice.parameters](const PlanningTask&) { return std::vector{parameters}; };
+  }
+  return only;
+}
+
 }  // namespace stowage

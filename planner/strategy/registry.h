@@ -21,4 +21,7 @@ struct StrategyChoice {
 // Splits NAME[:PARAMETERS] and finds NAME; an unknown name is an error that lists the known ones.
 Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text);
 
+// The strategy with the parameters given, if any, for its only candidate.
+Strategy WithParameters(const StrategyChoice& choice);
+
 }  // namespace stowage

@@ -1,7 +1,8 @@
 // The residency of a device map, executed our way: what the map puts on the GPU stays there, the rest is prefetched
-// through a ring from page-locked host memory, embedding tables gathered in place. Norms and biases stay on the GPU
-// wherever the map has them; what cannot be read from the disk at each use (disk_feed.h) is in host memory. A map over several GPUs is a chain
-// (chain.h) and must have everything on them. Runtime: native.
+// through a ring from page-locked host memory or, where the map says so, from the disk (disk_feed.h); embedding tables
+// are gathered in place. Norms and biases stay on the GPU wherever the map has them; tables, gathered experts and what
+// must be converted are in host memory though it has them on the disk. A map over several GPUs is a chain (chain.h) and
+// must have everything on them. Runtime: native.
 //
 //   device-map-ring:auto                           and all other maps of device_map_homes.h
 //   device-map-ring:{"model": 0, "lm_head": "cpu"}
