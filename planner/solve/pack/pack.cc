@@ -42,8 +42,6 @@ std::vector<int> RankOf(const Lifetimes& l, int run) {
 
 // How much the dead ends of earlier runs steer this one.
 double Exponent(int run) {
-  static const double ex = getenv("EX") ? atof(getenv("EX")) : -1;
-  if (ex >= 0) return ex;
   constexpr std::array<double, 3> kExponents = {0.3, 0, 1};
   return kExponents[(run + run / 6) % 3];
 }
