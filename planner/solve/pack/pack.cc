@@ -20,8 +20,8 @@ using packing::Lifetimes;
 // The search's explanations grow with the square of the items.
 constexpr std::size_t kMostBlocks = 2'000;
 
-// Which of the blocks that could lie on a floor comes first: no rule is best for all, so runs take turns, later ones with
-// noise. (mt19937's numbers are the same everywhere; the distributions' are not.)
+// Which of the blocks that could lie on a floor comes first: no rule is best for all, so runs take turns, later ones
+// with noise. (mt19937's numbers are the same everywhere; the distributions' are not.)
 std::vector<int> RankOf(const Lifetimes& l, int run) {
   std::mt19937 random(static_cast<std::uint32_t>(run));
   std::vector<double> key;

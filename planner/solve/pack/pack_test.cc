@@ -110,8 +110,8 @@ TEST(Pack, IsAsSmallAsBruteForceFindsAndProvesIt) {
   EXPECT_GT(searched, 10);  // greedy was not good enough
 }
 
-// Items added at random for as long as they never exceed `alive` bytes at once: hardly anything is left free, so some of
-// them do not fit in as many bytes.
+// Items added at random for as long as they never exceed `alive` bytes at once: hardly anything is left free, so some
+// of them do not fit in as many bytes.
 std::vector<PackItem> TightItems(std::mt19937& random, std::int32_t times, std::int64_t alive) {
   std::vector<PackItem> items;
   std::vector<std::int64_t> used(times, 0);
