@@ -20,8 +20,8 @@ using packing::Lifetimes;
 // The search's explanations grow with the square of the items.
 constexpr std::size_t kMostBlocks = 2'000;
 
-// Which of the blocks that could lie on a floor comes first: no rule is best for all, so runs take turns, later ones with
-// noise. (mt19937's numbers are the same everywhere; the distributions' are not.)
+// Which of the blocks that could lie on a floor comes first: no rule is best for all, so runs take turns, later ones
+// with noise. (mt19937's numbers are the same everywhere; the distributions' are not.)
 std::vector<int> RankOf(const Lifetimes& l, int run) {
   std::mt19937 random(static_cast<std::uint32_t>(run));
   std::vector<double> key;
@@ -42,8 +42,6 @@ std::vector<int> RankOf(const Lifetimes& l, int run) {
 
 // How much the dead ends of earlier runs steer this one.
 double Exponent(int run) {
-  static const double ex = getenv("EX") ? atof(getenv("EX")) : -1;
-  if (ex >= 0) return ex;
   constexpr std::array<double, 3> kExponents = {0.3, 0, 1};
   return kExponents[(run + run / 6) % 3];
 }

@@ -77,7 +77,8 @@ bool Skyline::Solve(int level) {
   return false;
 }
 
-// Is the last dead end this level's fault too? Then takes it out of the conflict: the level's other choices are looked at.
+// Is the last dead end this level's fault too? Then takes it out of the conflict: the level's other choices are looked
+// at.
 bool Skyline::Blames(int level) {
   Word& word = conflict_[level / 64];
   const Word bit = Word{1} << (level % 64);

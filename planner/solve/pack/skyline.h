@@ -1,22 +1,22 @@
 // Do blocks with fixed lifetimes fit within a capacity? An exact search over skylines. Private to this folder.
 //
-// Blocks are put down bottom up. The skyline is what is taken in each section so far. A *valley* is a run of sections of
-// one height between higher ones; whatever lies on its floor lies wholly inside it, since a block that also reaches over
-// a wall cannot be lower than that wall:
+// Blocks are put down bottom up. The skyline is what is taken in each section so far. A *valley* is a run of sections
+// of one height between higher ones; whatever lies on its floor lies wholly inside it, since a block that also reaches
+// over a wall cannot be lower than that wall:
 //
 //        | wall |                 | wall      a section of the valley: one of the blocks inside that cover it is on the
 //        |      |_________________|           floor, or none is, and it is wasted up to where one could be next: the
 //      __|        valley, floor               lower wall, or on top of the smallest block beside it
 //
-// One decision: which block of those lies on the floor at some section of some valley, or none. All blocks supported from
-// below is enough (any packing can be pushed down), so a block on a floor that is not the top of another one is left out.
-// Sections whose waste up to the wall exceeds their slack (capacity - floor - what is still to come) end the branch;
-// sections that no block inside covers are wasted without a decision.
+// One decision: which block of those lies on the floor at some section of some valley, or none. All blocks supported
+// from below is enough (any packing can be pushed down), so a block on a floor that is not the top of another one is
+// left out. Sections whose waste up to the wall exceeds their slack (capacity - floor - what is still to come) end the
+// branch; sections that no block inside covers are wasted without a decision.
 //
-// Any section of any valley may be decided next: the one with the fewest choices is. And each dead end is explained by the
-// decisions that shaped the valley it was in; decisions that no explanation names are not tried otherwise (conflict-directed
-// backjumping, Prosser 1993). Lifetimes are intervals, so explanations are local, and parts of the timeline that do not
-// touch do not multiply.
+// Any section of any valley may be decided next: the one with the fewest choices is. And each dead end is explained by
+// the decisions that shaped the valley it was in; decisions that no explanation names are not tried otherwise
+// (conflict-directed backjumping, Prosser 1993). Lifetimes are intervals, so explanations are local, and parts of the
+// timeline that do not touch do not multiply.
 //
 // Canonical bottom-up search with bounds by section is the idea of MiniMalloc (Moffitt, ASPLOS 2023); choosing among
 // valleys, the bound by walls and the explanations are ours.
@@ -33,9 +33,9 @@ enum class Answer : std::uint8_t { kFits, kDoesNot, kOutOfSteps };
 
 class Skyline {
  public:
-  // `lifetimes` and `dead_ends` must outlive this. `rank`: of blocks that could lie on a floor, the lowest is tried first.
-  // `dead_ends`, of each section: grows from run to run. A section is chosen as if it had so many times fewer choices as
-  // its dead ends to the power of `exponent`.
+  // `lifetimes` and `dead_ends` must outlive this. `rank`: of blocks that could lie on a floor, the lowest is tried
+  // first. `dead_ends`, of each section: grows from run to run. A section is chosen as if it had so many times fewer
+  // choices as its dead ends to the power of `exponent`.
   Skyline(const Lifetimes& lifetimes, std::int64_t capacity, std::vector<int> rank, double exponent,
           std::vector<double>& dead_ends);
 

@@ -88,7 +88,8 @@ class Bottleneck {
     return time;
   }
 
-  // Between lower_ and the best one known. That is usually the best there is, so what is a little better is asked first.
+  // Between lower_ and the best one known. That is usually the best there is, so what is a little better is asked
+  // first.
   void Improve() {
     bool halve = false;
     while (lower_<best_.value&& * nodes_left_> 0) {

@@ -53,8 +53,8 @@ Rest NothingYet(const Tables& t) {
   return rest;
 }
 
-// Unit i's places of `rest`, once those of all devices that start with it are known. `computed`: the layer after the CPU
-// computed it; nullptr: it cannot.
+// Unit i's places of `rest`, once those of all devices that start with it are known. `computed`: the layer after the
+// CPU computed it; nullptr: it cannot.
 void Leave(const Tables& t, int i, const Rest* computed, Rest& rest) {
   const int cpu = t.devices;
   const Time on_cpu = computed == nullptr ? kInfinite : OnCpu(t, i);

@@ -34,8 +34,8 @@ struct Rest {
   std::vector<std::vector<Time>> enter;  // [q][i]: device q is about to start with unit i
 };
 
-// The most that units in so many bytes of host memory can be worth under the prices of some tables: by what a bound with
-// prices exceeds one without. Exact for few kinds of units, else rounded up.
+// The most that units in so many bytes of host memory can be worth under the prices of some tables: by what a bound
+// with prices exceeds one without. Exact for few kinds of units, else rounded up.
 class HostWorth {
  public:
   HostWorth() = default;
@@ -54,10 +54,10 @@ class HostWorth {
 };
 
 struct Bounds {
-  // kLatency when the CPU computes and host memory binds: layer k is the rest when the CPU may still compute units of k
-  // levels of bytes in all; a level is the commonest unit's bytes, other units count for as many as they surely fill.
-  // Without that constraint a CPU as cheap as streaming, at the prices of the day, computes all that does not fit, and no
-  // device pays for its staging. Else one layer.
+  // kLatency when the CPU computes and host memory binds: layer k is the rest when the CPU may still compute units of
+  // k levels of bytes in all; a level is the commonest unit's bytes, other units count for as many as they surely
+  // fill. Without that constraint a CPU as cheap as streaming, at the prices of the day, computes all that does not
+  // fit, and no device pays for its staging. Else one layer.
   std::vector<Rest> layers;
   std::int64_t level = 0;  // bytes; 0: one layer
   HostWorth worth;

@@ -192,8 +192,8 @@ std::optional<accelerate::DeviceMap> Inferred(const Model& model, const std::vec
   return inferred->map;
 }
 
-// Three GPUs in every order, maps that run back and forth among them: with a free order ours is never worse, and nothing
-// that the rules of the chain reject is counted.
+// Three GPUs in every order, maps that run back and forth among them: with a free order ours is never worse, and
+// nothing that the rules of the chain reject is counted.
 TEST(Optimal, IsNeverWorseThanAMapInAnotherOrderWhenTheOrderIsFree) {
   int fit = 0, out_of_order = 0;
   for (int trial = 0; trial < 120; ++trial) {

@@ -15,8 +15,9 @@ namespace stowage::placement {
 void PlaceTies(const PlacementProblem& problem, const std::vector<Home>& homes, std::vector<UnitPlacement>& units);
 
 // Every choice of one home per tie, by a lower bound that is at first what the ties take beside the best of the rest,
-// wherever the ties are. A choice that comes up under that bound is bounded again: with the home's memory taken from the
-// run on its device, between the best of what comes before and after it, and with the hops to and from the tied units.
+// wherever the ties are. A choice that comes up under that bound is bounded again: with the home's memory taken from
+// the run on its device, between the best of what comes before and after it, and with the hops to and from the tied
+// units.
 class Homes {
  public:
   // kInvalidInput for too many ties. `problem` must outlive this.

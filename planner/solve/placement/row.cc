@@ -6,9 +6,9 @@
 namespace stowage::placement {
 namespace {
 
-// The least price of streaming a run, without limits of host and disk. Exact as long as all kinds but the commonest have
-// few units, so for a stack of equal blocks with what is before and after it; else the price of its bytes at the best
-// rate.
+// The least price of streaming a run, without limits of host and disk. Exact as long as all kinds but the commonest
+// have few units, so for a stack of equal blocks with what is before and after it; else the price of its bytes at the
+// best rate.
 class Cover {
  public:
   Cover(const Tables& t, int device, std::int64_t pinned_staging) : t_(t), d_(device), pinned_(pinned_staging) {}

@@ -17,8 +17,8 @@ struct Burden {
 };
 
 // The bounds of the runs [begin, end) on a device for one `begin` after the other. They depend on what the run is made
-// of alone, so beside a unit like itself a run of the same length keeps its bound: in a stack of equal blocks, moving on
-// by one works out the ends beyond the stack only.
+// of alone, so beside a unit like itself a run of the same length keeps its bound: in a stack of equal blocks, moving
+// on by one works out the ends beyond the stack only.
 class RunRow {
  public:
   // *t must outlive this. `more`: beyond what `t` has pinned there.
