@@ -62,8 +62,7 @@ struct TorchStorage {
   TorchRole role = TorchRole::kTemporary;
   TensorId tensor = kNoId;  // kUpload: the weight it is a copy of
   std::int16_t gpu = 0;     // whose memory it is in
-  // Of the view that modules are given, which is what a copy of it takes, where that is not the whole or more: expanded
-  // masks, the last of the position ids.
+  // Of the view that modules are given and that a copy takes, where it is not the whole: expanded masks, last positions.
   std::optional<AffineBytes> view = std::nullopt;
 };
 
@@ -132,20 +131,6 @@ TorchProgram AddSequentialOffloadHooks(TorchProgram program, const Model& model)
 // modules that own them, as above; the others stay. Every module that holds something of a state_dict has a hook that
 // does at least nothing. Of a tied weight all users must be offloaded, or none.
 TorchProgram AddDispatchHooks(TorchProgram program, const Model& model, const std::vector<bool>& offloaded);
-
-// Which GPUs a device map uses for what.
-struct TorchDevices {
-  std::vector<std::int16_t> tensors;  // by TensorId: where a parameter or buffer is when it is used
-  std::vector<std::int16_t> modules;  // by ModuleId: where its hook moves what the module is given; -1: it has none
-  std::int16_t main = 0;              // ids arrive there, results are moved back to it
-};
-
-// dispatch_model on several GPUs, after AddDispatchHooks where something is off them: the hook of each module copies
-// the tensors it is given to the module's GPU (send_to_device), and the copies die when the module returns. Results stay
-// where they were made, except the root's. So the rotary tables, made once, are copied for every layer on another GPU.
-// past_key_values are skipped: each layer's cache is on its own GPU. Caches of the past get their GPU here too.
-// kInvalidInput where torch would raise: an operator with operands on two GPUs.
-Result<TorchProgram> SpreadOverGpus(TorchProgram program, const Model& model, const TorchDevices& devices);
 
 // A program in the form of the trace recorder: [name, bytes], positive for an allocation, negative for a release.
 struct TorchTrace {

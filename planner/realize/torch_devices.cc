@@ -9,13 +9,14 @@
 //
 // What a module is given is what it reads of what was there before it, and what it does not read: rotary embeddings get
 // the hidden states (for their dtype), layers the position ids and, where they do not rotate, the rotary tables.
+#include "planner/realize/torch_devices.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "planner/base/check.h"
-#include "planner/realize/torch.h"
 
 namespace stowage {
 namespace {

@@ -31,7 +31,7 @@ struct Case {
 Seconds BusyOfAllGpus(const Timeline& timeline) {
   Seconds busy;
   for (const ResourceTimeline& r : timeline.resources) {
-    if (r.name.ends_with(".sm")) busy += r.busy;
+    if (r.resource.ends_with(".sm")) busy += r.busy;
   }
   return busy;
 }
@@ -39,7 +39,7 @@ Seconds BusyOfAllGpus(const Timeline& timeline) {
 Seconds After(const Timeline& timeline) {
   Seconds load;
   for (const PhaseTimeline& phase : timeline.phases) {
-    if (phase.name == "load") load = phase.seconds;
+    if (phase.phase == "load") load = phase.seconds;
   }
   return timeline.length - load;
 }

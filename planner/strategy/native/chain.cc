@@ -185,7 +185,8 @@ class ChainLowering {
   }
 
   void EmitLoadPhase() {
-    const std::vector<LoadItem> items = Items();
+    const NativeLayout whole = LayOut(c_.native, c_.task, c_.resident);
+    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.resident, whole);
     const Bytes budget = b_.so_far().pools[host_].budget;
     const StagingSize size = StagingFor(c_.model(), items, budget - c_.layout.host_buffers);
     BufferId staging = -1;
@@ -214,9 +215,6 @@ class ChainLowering {
     }
     if (staging >= 0) b_.Free(staging);
   }
-
-  std::vector<LoadItem> Items() const { return LoadItemsOf(c_.native, c_.model(), c_.resident, AllResident()); }
-  NativeLayout AllResident() const { return LayOut(c_.native, c_.task, c_.resident); }
 
   std::vector<RequiredOp> Required(const NativeProgram& program) const {
     std::vector<RequiredOp> out;

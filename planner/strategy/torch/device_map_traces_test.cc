@@ -16,6 +16,7 @@
 #include "planner/formats/hf_config.h"
 #include "planner/machine/build_machine.h"
 #include "planner/realize/torch.h"
+#include "planner/realize/torch_devices.h"
 #include "planner/realize/torch_model.h"
 #include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/torch/torch_lowering.h"

@@ -30,6 +30,7 @@
 
 #include "planner/base/result.h"
 #include "planner/realize/torch.h"
+#include "planner/realize/torch_devices.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/strategy.h"
