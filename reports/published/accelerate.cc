@@ -121,7 +121,7 @@ constexpr auto kBigModelRows = std::to_array<Row>({
     {"GPT-J-6B float32", "gpt-j-6b", "fp32", kSequential, 1, 6, 14, kGptJ32, kMaskSide},
     {"GPT-NeoX-20B float16", "gpt-neox-20b", "fp16", kSequential, 1, 6, 14, kNeoX16, kMaskSide},
     {"GPT-NeoX-20B float32", "gpt-neox-20b", "fp32", kSequential, 1, 6, 14, kNeoX32, kMaskSide},
-    {"T0pp (11B) float32", "", "fp32", "", 1, 6, 14, kT0pp, 0,
+    {"T0pp (11B) float32", "", "fp32", "", 1, 6, 14, kT0pp, 0, 0,
      "not predicted: of T5 only the encoder is known, T0pp has a decoder"},
     {"OPT-30B float16", "opt-30b", "fp16", kSequential, 1, 6, 14, kOpt16},
     {"OPT-30B float32", "opt-30b", "fp32", kSequential, 1, 6, 14, kOpt32},
@@ -161,11 +161,11 @@ constexpr std::string_view kLayersOnDisk =
     R"( "model.decoder.final_layer_norm": "disk", "model.decoder.layers": "disk", "lm_head": 0})";
 
 constexpr auto kFlexRows = std::to_array<Row>({
-    {"OPT-6.7B, on the GPU", "opt-6.7b", "fp16", "torch-resident", 2, 512, 32, kOpt67B, 0,
+    {"OPT-6.7B, on the GPU", "opt-6.7b", "fp16", "torch-resident", 2, 512, 32, kOpt67B, 0, 0,
      "seven tenths of it are 31 passes over 13.3 GB at the table's 234 GB/s, which is a copy's rate; kernels that only "
      "read may "
      "be quicker"},
-    {"OPT-30B, on the CPU", "opt-30b", "fp16", kLayersOnHost, 8, 512, 32, kOpt30B, 0,
+    {"OPT-30B, on the CPU", "opt-30b", "fp16", kLayersOnHost, 8, 512, 32, kOpt30B, 0, 0,
      "the layers cross the link at 4.9 GB/s: a cloud machine's cores copy pageable memory more slowly than the other's "
      "6.2, "
      "and nothing else published says how much"},

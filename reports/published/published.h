@@ -55,7 +55,8 @@ struct Row {
   std::string_view strategy;  // as --strategy; empty: what the row did is not modelled
   std::int64_t batch = 1, prompt = 1, new_tokens = 1;
   std::span<const Figure> figures;
-  std::int64_t mask_side = 0;    // the library of then held a mask of [side, side] in each attention; 0: none
+  std::int64_t mask_side = 0;  // the library of then held a mask of [side, side] in each attention; 0: none
+  std::int64_t context = 0;    // positions the cache was allocated for, where that is more than the request's; 0: those
   std::string_view remark = {};  // why it misses, or why it is not modelled
 };
 

@@ -106,6 +106,22 @@ Times TimesOf(const Timeline& timeline) {
   return out;
 }
 
+// The peak of a pool, with a cache as long as the row's.
+std::optional<double> ProcessBytes(const published::Row& row, const Run& run, const std::string& name) {
+  for (const PoolTimeline& pool : run.timeline.pools) {
+    if (pool.pool != name) continue;
+    const auto peak = static_cast<double>(pool.peak.bytes.value());
+    const std::int64_t positions = run.lowered.plan.request.CachePositions();
+    if (row.context <= positions) return peak;
+    double cache = 0;
+    for (const ArenaPlan& arena : run.lowered.plan.arenas) {
+      if (arena.pool == name && arena.kind == "kv") cache += static_cast<double>(arena.bytes.value());
+    }
+    return peak + cache * (static_cast<double>(row.context) / static_cast<double>(positions) - 1);
+  }
+  return std::nullopt;
+}
+
 std::optional<double> ValueOf(const Figure& figure, const published::Row& row, const Run& run) {
   const Times times = TimesOf(run.timeline);
   const auto batch = static_cast<double>(row.batch);
@@ -121,10 +137,7 @@ std::optional<double> ValueOf(const Figure& figure, const published::Row& row, c
     case Quantity::kDecodeRate:
       return times.passes > 0 ? std::optional(batch * static_cast<double>(times.passes) / times.decode) : std::nullopt;
     case Quantity::kProcessGpuBytes:
-      for (const PoolTimeline& pool : run.timeline.pools) {
-        if (pool.pool == fmt::format("gpu{}", figure.gpu)) return static_cast<double>(pool.peak.bytes.value());
-      }
-      return std::nullopt;
+      return ProcessBytes(row, run, fmt::format("gpu{}", figure.gpu));
     case Quantity::kKvTokens:
       return std::nullopt;
   }
