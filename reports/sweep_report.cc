@@ -46,9 +46,12 @@ struct Axes {
 Axes AxesOf(const std::vector<SweepPoint>& points) {
   Axes a{INFINITY, -INFINITY, INFINITY, -INFINITY};
   for (const SweepPoint& p : points) {
-    const double memory = static_cast<double>(p.gpu.value()), time = std::log(p.time.value());
-    a.least_memory = std::min(a.least_memory, memory), a.most_memory = std::max(a.most_memory, memory);
-    a.least_time = std::min(a.least_time, time), a.most_time = std::max(a.most_time, time);
+    const double memory = static_cast<double>(p.gpu.value());
+    const double time = std::log(p.time.value());
+    a.least_memory = std::min(a.least_memory, memory);
+    a.most_memory = std::max(a.most_memory, memory);
+    a.least_time = std::min(a.least_time, time);
+    a.most_time = std::max(a.most_time, time);
   }
   return a;
 }

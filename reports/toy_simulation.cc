@@ -89,8 +89,10 @@ SimulationReport ToySimulation() {
                  {"gpu0.h2d", Seconds(3.5), Seconds(3.5), {{"waiting for compute", Seconds(3.5)}}},
                  {"gpu0.sm", Seconds(3), Seconds(4), {{"waiting for a copy", Seconds(4)}}}};
   r.low = r.high = t;
-  r.low->length = Seconds(5), r.low->phases[0].seconds = Seconds(1);
-  r.high->length = Seconds(9), r.high->phases[0].seconds = Seconds(5);
+  r.low->length = Seconds(5);
+  r.low->phases[0].seconds = Seconds(1);
+  r.high->length = Seconds(9);
+  r.high->phases[0].seconds = Seconds(5);
   r.would_help = {"gpu0.h2d twice as fast: 3 s in place of 4 s after loading (25 % less)."};
   return r;
 }

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <optional>
 
-#include "planner/formats/file.h"
 #include "planner/strategy/registry.h"
 #include "reports/compare_report.h"
 #include "reports/html_page.h"
@@ -12,6 +11,7 @@
 #include "reports/trace_json.h"
 #include "sim/rank/rank.h"
 #include "tools/common/command_line.h"
+#include "tools/common/device_map_file.h"
 #include "tools/common/exit.h"
 #include "tools/common/host.h"
 #include "tools/common/options.h"
@@ -23,8 +23,6 @@
 
 namespace stowage {
 namespace {
-
-constexpr std::int64_t kLargestMap = 64 << 20;
 
 struct SimulateOptions {
   std::optional<std::string> plan;
@@ -73,7 +71,7 @@ Result<LoadedPlan> Prepare(const SimulateOptions& o) {
   }
   std::string strategy = o.strategy;
   if (o.device_map) {
-    STOWAGE_TRY(const std::string map, ReadTextFile(*o.device_map, kLargestMap));
+    STOWAGE_TRY(const std::string map, ReadDeviceMapFile(*o.device_map));
     strategy = "device-map:" + map;
   }
   const std::vector<Strategy> strategies = AllStrategies();

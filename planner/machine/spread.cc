@@ -99,9 +99,9 @@ std::string Factors(const Spread& s) { return fmt::format("{:.3g} to {:.3g}", s.
 
 CardSpread SpreadOf(const CardRow& row, Bytes budget) {
   if (row.id == "generic") {
-    return {.flops = AmongCards(row, budget, FlopsRate),
-            .memory = AmongCards(row, budget, MemoryRate),
-            .link = AmongCards(row, budget, LinkRate)};
+    Spread link = AmongCards(row, budget, LinkRate);
+    link.low *= kAssumedLink.low;
+    return {.flops = AmongCards(row, budget, FlopsRate), .memory = AmongCards(row, budget, MemoryRate), .link = link};
   }
   if (!IsCard(row)) return {.flops = kAssumedCores, .memory = kAssumedDram, .link = kAssumedDram};
   CardSpread out;

@@ -5,7 +5,8 @@
 //   card, efficiency of its class  FLOPS 0.77 to 1.03 and bandwidth 0.85 to 1.03 of what the fit expects: the lowest
 //                                  measured card of the table (B200's 78 % of its peak, A100's and H200's 81 % of their
 //                                  bandwidth), and the peak itself. The T4 is no member: 70 W throttle it to a third
-//   a bare size                    from the slowest to the fastest card of the table with 0.8 to 1.5 times that memory
+//   a bare size                    from the slowest to the fastest card of the table with 0.8 to 1.5 times that memory;
+//                                  the link also at half its lanes
 //   host link, not measured there  0.5 (half the lanes: cloud slots, second slots of desktops) to 1.06 (13.1 of 12.4)
 //   disk                           0.19 (SATA, 0.55 GB/s) to 2.4 (PCIe 4.0, 7 GB/s)
 //   host memory and cores          half a channel pair to a server: 0.5 to 5 and 0.25 to 10
