@@ -90,10 +90,17 @@ struct Budgeted {
     return fmt::format("{}", 250'000 + model.WeightBytes().value() * percent / 100);
   }
 };
-inline constexpr Budgeted kBudgeted[] = {
-    {"resident", 100},       {"ring", 40},           {"ring:100KB", 20}, {"ring:131072:tensors", 30},
-    {"ring:65536:rows", 10}, {"ring:90KB:rows", 25}, {"layers:0", 0},    {"layers:1", 60},
-    {"layers:2", 80}};
+inline constexpr Budgeted kBudgeted[] = {{"resident", 100},
+                                         {"ring", 40},
+                                         {"ring:100KB", 20},
+                                         {"ring:131072:tensors", 30},
+                                         {"ring:65536:rows", 10},
+                                         {"ring:90KB:rows", 25},
+                                         {"layers:0", 0},
+                                         {"layers:1", 60},
+                                         {"layers:2", 80},
+                                         {"ring:100KB:cpu=50%", 60},
+                                         {"ring:65536:rows:cpu=30%:cpu-kv", 40}};
 
 inline std::string GoldenName(const testing::TestParamInfo<std::string>& info) {
   return info.param == "llama"   ? "Llama"

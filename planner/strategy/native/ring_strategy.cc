@@ -130,6 +130,7 @@ std::vector<RingParameters> DeviceRings(const Ring& ring) {
 void AddMap(const Ring& ring, const PlanningTask& task, Seconds slow, std::vector<Choice>& out) {
   constexpr std::string_view kOptimal = "optimal";
   if (ring.NothingStreams()) return;
+  if (!out.empty() && ring.StreamingBound(ring.BudgetForMatrices()) >= slow) return;  // whatever it keeps
   const Result<NativeProposal> proposal = ProposeMap(ring.native(), task, kOptimal);
   if (!proposal || !CheckFits(ring.native(), task, *proposal)) return;
   Bytes resident;
@@ -139,25 +140,38 @@ void AddMap(const Ring& ring, const PlanningTask& task, Seconds slow, std::vecto
   if (out.empty() || ring.StreamingBound(resident) < slow) out.push_back({.ring = {}, .map = std::string(kOptimal)});
 }
 
+// Rings of experts that are read over the link are hopeless where the host's cores would be done before the link.
+bool HostIsQuickerForExperts(const Ring& ring) {
+  const Seconds shared = ring.SlowestWithExpertsOnHost();
+  return !ring.movable().experts.empty() && !ring.NothingStreams() && shared > Seconds(0) &&
+         ring.StreamingBound(ring.BudgetForMatrices()) > shared * kDoubt;
+}
+
 std::vector<Choice> Candidates(const Ring& ring, const PlanningTask& task) {
   std::vector<Choice> out;
-  for (const RingParameters& p : DeviceRings(ring)) {
-    out.push_back({.ring = p});
-    if (ring.NothingStreams()) break;  // whatever its size
-  }
   for (const RingParameters& p : ring.HostShares()) {
     if (ring.Feasible(p)) out.push_back({.ring = p});
   }
-  const bool alone = out.empty();
-  const Seconds slow = ring.SlowestRequest() * kDoubt;
-  for (const LayersParameters& p : LayersCandidates(ring.native(), task)) {
-    if (alone || LayersBound(ring.native(), task, p) < slow) out.push_back({.ring = {}, .layers = p});
+  const bool shared = !out.empty() && HostIsQuickerForExperts(ring);
+  std::vector<Choice> alone;
+  if (!shared) {
+    for (const RingParameters& p : DeviceRings(ring)) {
+      alone.push_back({.ring = p});
+      if (ring.NothingStreams()) break;  // whatever its size
+    }
   }
-  AddMap(ring, task, slow, out);
+  out.insert(out.begin(), alone.begin(), alone.end());
+  const bool none = out.empty();
+  const Seconds slow = shared ? ring.SlowestWithExpertsOnHost() : ring.SlowestRequest();
+  for (const LayersParameters& p : LayersCandidates(ring.native(), task)) {
+    if (none || LayersBound(ring.native(), task, p) < slow * kDoubt) out.push_back({.ring = {}, .layers = p});
+  }
+  AddMap(ring, task, slow * kDoubt, out);
   return out;
 }
 
 bool AnyFits(const Ring& ring, const PlanningTask& task) {
+  if (CheckFits(ring.native(), task, ProposeLayers(ring.native(), task, {}))) return true;  // all on the host
   if (!DeviceRings(ring).empty()) return true;
   const std::vector<RingParameters> shares = ring.HostShares();
   return std::any_of(shares.begin(), shares.end(), [&](const RingParameters& p) { return ring.Feasible(p).ok(); }) ||
@@ -200,6 +214,7 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   };
   Bytes too_small = machine.Reserved("gpu0"), enough = std::max(ring.SmallestBudget(), ring.ResidentBudget());
   if (fits(too_small)) return too_small;  // the host computes everything
+  if (!fits(ring.SmallestBudget())) too_small = ring.SmallestBudget();
   if (!fits(enough)) return ring.Feasible(Least(ring).front()).error();
   while (enough - too_small > kAlignment) {
     const Bytes middle = too_small + RoundUp((enough - too_small) / 2, kAlignment);
