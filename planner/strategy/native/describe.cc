@@ -91,7 +91,10 @@ class Describer {
     if (readers.device[id] || (unread && all_.device[id])) {
       if (resident > 0)
         out.push_back({Where::kResident, phase, "gpu0", "weights", layout_.weight_offset[id], 0, resident});
-      if (resident < rows && native_.multiplied[id]) {
+      if (resident < rows && proposal_.OnDisk(id)) {
+        const Bytes from = RowBytes(t) * resident;  // in the file's tensor
+        out.push_back({Where::kStreamed, phase, "disk", "", from, resident, rows});
+      } else if (resident < rows && native_.multiplied[id]) {
         const Bytes from = master + RowBytes(t) * (resident - layout_.master_begin[id]);
         const bool gathers = native_.expert[id] && gathers_experts;
         out.push_back(

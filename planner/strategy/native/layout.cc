@@ -112,7 +112,7 @@ void LayOutWeights(const NativeModel& native, const Model& model, const NativePr
     // An embedding gathers from one place and the host's cores compute from one, so a table that is not wholly resident
     // and what the host reads are whole in host memory. (Computed tables are there anyway.)
     const bool whole = native.gathered[t] || on_host[t];
-    const bool none = model.tensors[t].buffer || (resident == rows && !on_host[t]);
+    const bool none = model.tensors[t].buffer || proposal.OnDisk(t) || (resident == rows && !on_host[t]);
     out.master_begin[t] = none ? rows : whole ? 0 : resident;
     out.master_offset[t] = out.masters;
     out.masters += RoundUp(row * (rows - out.master_begin[t]), kAlignment);

@@ -13,7 +13,7 @@ namespace {
 bool Quantized(const Tensor& t) { return IsPacked(t.dtype) || t.scales > Bytes(0); }
 DType FileDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.source ? t.source->dtype : t.dtype; }
 DType MemoryDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.dtype; }
-bool Converts(const Tensor& t) { return FileDType(t) != MemoryDType(t); }
+bool Converts(const Tensor& t) { return ConvertsOnLoad(t); }
 std::int64_t Units(const Tensor& t) { return Quantized(t) ? StoredBytes(t).value() : Elements(t.shape); }
 bool Staged(const Tensor& t, const LoadItem& item) { return Converts(t) || !item.to_host; }
 
@@ -147,6 +147,8 @@ class Loader {
 };
 
 }  // namespace
+
+bool ConvertsOnLoad(const Tensor& tensor) { return FileDType(tensor) != MemoryDType(tensor); }
 
 std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model, const NativeProposal& proposal,
                                   const NativeLayout& layout) {

@@ -7,6 +7,7 @@
 #include "planner/base/text.h"
 #include "planner/strategy/native/buffers.h"
 #include "planner/strategy/native/describe.h"
+#include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/load.h"
 #include "planner/strategy/native/passes.h"
 #include "planner/strategy/native/proposal.h"
@@ -31,10 +32,11 @@ class Lowering {
     NativeBuffers buffers = AddBuffers(b_, c_, pools_);
     const RingOffsets offsets = Offsets();
     AddRing(b_, c_, pools_, prefill_units_.items, decode_units_.items, offsets, buffers);
+    std::optional<DiskFeed> disk = AddDiskFeed(buffers);
     EmitLoadPhase(buffers);
     STOWAGE_TRY(const PassLoop loop,
                 FindLoop(prefill_units_, decode_units_, offsets, c_.proposal.ring, c_.task.LoweredPasses()));
-    PassEmitter(&b_, &c_, &buffers, &lanes_, &prefill_units_, &decode_units_).Run(loop);
+    PassEmitter(&b_, &c_, &buffers, &lanes_, &prefill_units_, &decode_units_, disk ? &*disk : nullptr).Run(loop);
     return std::move(b_).Take();
   }
 
@@ -56,16 +58,34 @@ class Lowering {
     lanes_.out = lane("gpu0/out", "gpu0.d2h");
     lanes_.disk = lane("disk0/0", "disk0");
     lanes_.cpu = lane("cpu/0", "host.cores");
-    b_.AddIssuer("main", IssuerKind::kNative);
+    main_ = b_.AddIssuer("main", IssuerKind::kNative);
     for (const std::string& file : c_.model().files) b_.AddFile(file);
     if (c_.model().files.empty()) b_.AddFile(c_.model().name + " (no checkpoint)");
+  }
+
+  // The host ring takes what the arenas and the least staging leave; staging then what it leaves.
+  std::optional<DiskFeed> AddDiskFeed(NativeBuffers& buffers) {
+    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.proposal, c_.layout);
+    const Bytes left =
+        b_.so_far().pools[pools_.host].budget - HostArenas(c_.layout) - StagingFor(c_.model(), items, Bytes(0)).total();
+    const HostRing size = HostRingFor(c_.native, c_.model(), c_.proposal, left);
+    if (size.slots == 0) return std::nullopt;
+    const BufferId ring = b_.AddBuffer(pools_.host, "host_ring", BufferKind::kStaging, size.total());
+    b_.buffer(ring).pinned = true;
+    buffers.arenas.push_back(ring);
+    host_ring_ = size.total();
+    const Lane read = {b_.AddQueue("disk0/ring"), lanes_.disk.resources};
+    const Lane in = {b_.AddQueue("gpu0/ring"), lanes_.in.resources};
+    const std::int32_t reader = b_.AddIssuer("reader", IssuerKind::kNative);
+    b_.UseIssuer(main_);
+    return DiskFeed(&b_, &c_.model(), {read, in, reader, main_, pools_.disk}, ring, size);
   }
 
   RingOffsets Offsets() const { return PlaceInRing(prefill_units_.items, decode_units_.items, c_.proposal.ring); }
 
   void EmitLoadPhase(const NativeBuffers& buffers) {
     const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.proposal, c_.layout);
-    const Bytes used = HostArenas(c_.layout);
+    const Bytes used = HostArenas(c_.layout) + host_ring_;
     const StagingSize size = StagingFor(c_.model(), items, b_.so_far().pools[pools_.host].budget - used);
     BufferId staging = -1;
     if (size.slots > 0) {
@@ -95,6 +115,8 @@ class Lowering {
   const PassUnits decode_units_;
   NativePools pools_;
   NativeLanes lanes_;
+  std::int32_t main_ = -1;  // issuer
+  Bytes host_ring_;
 };
 
 Status CheckRows(const NativeCase& c) {
@@ -114,7 +136,8 @@ Status CheckRows(const NativeCase& c) {
 
 Bytes HostNeed(const NativeCase& c) {
   const std::vector<LoadItem> items = LoadItemsOf(c.native, c.model(), c.proposal, c.layout);
-  return HostArenas(c.layout) + StagingFor(c.model(), items, Bytes(0)).total() + c.task.machine->Reserved("host");
+  return HostArenas(c.layout) + HostRingFor(c.native, c.model(), c.proposal, Bytes(0)).total() +
+         StagingFor(c.model(), items, Bytes(0)).total() + c.task.machine->Reserved("host");
 }
 
 Status CheckCase(const NativeCase& c) {

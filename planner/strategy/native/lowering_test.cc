@@ -148,10 +148,11 @@ TEST(NativeStrategies, NameTheHostItsNeedAndItsBudgetWhenTheHostIsTooSmall) {
   TestTask test{TinyLlamaModel({.layers = 4, .head_dim = 64, .intermediate = 512, .vocab = 3000}), TinyMachine(), {}};
   test.request = {.prompt_tokens = 4, .new_tokens = 4};
   test.Budget("gpu0") = Ring::Of(test.task())->SmallestBudget();
-  test.Budget("host") = Bytes(1'000'000);
+  test.Budget("host") = Bytes(100'000);
   const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
   ASSERT_FALSE(lowered.ok());
-  EXPECT_EQ(lowered.error().message, "ring:65536 needs 3.50 MB of host (3.50 MB for weights), whose budget is 1.00 MB");
+  EXPECT_EQ(lowered.error().message,
+            "ring:65536 needs 834.2 kB of host (768.0 kB for weights), whose budget is 100.0 kB");
 }
 
 TEST(RingStrategy, NamesWhatIsWrongWithItsParameters) {

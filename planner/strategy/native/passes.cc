@@ -6,8 +6,8 @@
 namespace stowage {
 
 PassEmitter::PassEmitter(ScheduleBuilder* b, const NativeCase* c, const NativeBuffers* buffers,
-                         const NativeLanes* lanes, const PassUnits* prefill, const PassUnits* decode)
-    : b_(*b), c_(*c), buffers_(*buffers), lanes_(*lanes) {
+                         const NativeLanes* lanes, const PassUnits* prefill, const PassUnits* decode, DiskFeed* disk)
+    : b_(*b), c_(*c), buffers_(*buffers), lanes_(*lanes), disk_(disk) {
   prefill_ = {
       &c->native.prefill,          prefill, &buffers->prefill, &buffers->host_prefill, &c->proposal.prefill_on_host,
       &c->layout.prefill_crossings};
@@ -66,11 +66,14 @@ std::vector<RequiredOp> PassEmitter::Required(const Side& side) const {
 }
 
 void PassEmitter::EmitPrefill(const PassLoop& loop) {
+  const StepId loaded = b_.next() - 1;
   b_.BeginPhase("prefill", Required(prefill_));
   b_.BeginPrologue(1);
+  if (disk_ != nullptr) disk_->Start(loaded);
   StepId given = GiveTokens();
   if (buffers_.input >= 0) given = GiveInput();
   step_of_.assign(loop.steps.size(), -1);
+  waits_at_.assign(loop.steps.size(), -1);
   EmitSection(loop, loop.prefill, prefill_, {}, given);
   if (buffers_.logits_out >= 0) {
     const auto [logits, lane] = Written(c_.native.prefill.logits, prefill_);
@@ -92,8 +95,10 @@ void PassEmitter::EmitDecode(const PassLoop& loop) {
   }
   if (loop.iterations > 0) {
     b_.BeginBody(loop.iterations, loop.period);
+    if (disk_ != nullptr) disk_->BeginBody();
     EmitSection(loop, loop.body, decode_, {first + loop.prologue_passes, loop.period}, -1);
     AddSteadyReferences(loop);
+    if (disk_ != nullptr) disk_->EndBody();
   }
   b_.BeginEpilogue(loop.epilogue_passes);
   EmitSection(loop, loop.epilogue, decode_, {first + loop.prologue_passes + loop.iterations * loop.period}, -1);
@@ -135,7 +140,7 @@ void PassEmitter::EmitSection(const PassLoop& loop, const PassLoop::Range& range
       if (step_of_[r] >= 0) after.push_back({step_of_[r]});
     }
     if (ring_step.copy) {
-      step_of_[s] = EmitCopy(ring_step, std::move(after));
+      EmitCopy(s, ring_step, std::move(after));
       continue;
     }
     if (before >= 0) after.push_back({std::exchange(before, -1)});
@@ -143,19 +148,27 @@ void PassEmitter::EmitSection(const PassLoop& loop, const PassLoop::Range& range
     const Passes at{passes.first + pass, passes.stride};
     const Unit& unit = side.units->units[ring_step.index];
     if (unit.tile == 0) EnterKernel(unit.kernel, side, at, after);
-    step_of_[s] = EmitLaunch(ring_step, pass, side, at, std::move(after));
+    step_of_[s] = waits_at_[s] = EmitLaunch(ring_step, pass, side, at, std::move(after));
     last_launch_ = step_of_[s];
     last_on_host_ = side.OnHost(unit.kernel);
     if (unit.tile + 1 == side.units->tiles[unit.kernel]) LeaveKernel(unit.kernel, side, at);
   }
 }
 
-StepId PassEmitter::EmitCopy(const RingStep& step, std::vector<StepRef> after) {
+void PassEmitter::EmitCopy(std::int32_t s, const RingStep& step, std::vector<StepRef> after) {
   const StreamItem& item = (step.pass == 0 ? prefill_ : decode_).units->items[step.index];
+  const BufferId to = buffers_.ring[RingPass(step.pass)][step.index];
+  if (c_.proposal.OnDisk(item.tensor)) {
+    const DiskFeed::Copies copies = disk_->Feed(item, to, std::move(after));
+    waits_at_[s] = copies.first;
+    step_of_[s] = copies.last;
+    return;
+  }
   const std::int64_t skipped = item.row_begin - c_.layout.master_begin[item.tensor];
   const Slice from = {buffers_.master[item.tensor], AffineBytes(RowBytes(c_.model().tensors[item.tensor]) * skipped),
                       AffineBytes(item.bytes)};
-  return b_.Copy(lanes_.in, from, b_.Whole(buffers_.ring[RingPass(step.pass)][step.index]), std::move(after));
+  step_of_[s] = waits_at_[s] = disk_ != nullptr ? disk_->Copy(from, to, std::move(after))
+                                                : b_.Copy(lanes_.in, from, b_.Whole(to), std::move(after));
 }
 
 StepId PassEmitter::EmitLaunch(const RingStep& step, std::int32_t pass, Side& side, Passes at,
@@ -225,7 +238,7 @@ void PassEmitter::AddSteadyReferences(const PassLoop& loop) {
   const std::int32_t length = loop.body.end - loop.body.begin;
   for (std::int32_t s = 0; s < length; ++s) {
     const RingStep& steady = loop.steps[loop.body.end + s];
-    Step& step = b_.step(step_of_[loop.body.begin + s]);
+    Step& step = b_.step(waits_at_[loop.body.begin + s]);
     step_of_[loop.body.end + s] = step_of_[loop.body.begin + s];
     for (const std::int32_t r : steady.after) {
       if (r >= loop.body.end) continue;  // within the iteration: already there

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "planner/strategy/native/buffers.h"
+#include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/loop.h"
 
 namespace stowage {
@@ -17,9 +18,9 @@ struct NativeLanes {
 
 class PassEmitter {
  public:
-  // All of it outlives this.
+  // All of it outlives this. `disk`: nullptr when nothing comes from the disk.
   PassEmitter(ScheduleBuilder* b, const NativeCase* c, const NativeBuffers* buffers, const NativeLanes* lanes,
-              const PassUnits* prefill, const PassUnits* decode);
+              const PassUnits* prefill, const PassUnits* decode, DiskFeed* disk);
 
   void Run(const PassLoop& loop);
 
@@ -54,7 +55,8 @@ class PassEmitter {
   void EmitDecode(const PassLoop& loop);
   // `before`: a step the first launch waits for, or -1.
   void EmitSection(const PassLoop& loop, const PassLoop::Range& range, Side& side, Passes passes, StepId before);
-  StepId EmitCopy(const RingStep& step, std::vector<StepRef> after);
+  // Sets waits_at_ and step_of_ of the ring's step `s`.
+  void EmitCopy(std::int32_t s, const RingStep& step, std::vector<StepRef> after);
   StepId EmitLaunch(const RingStep& step, std::int32_t pass, Side& side, Passes at, std::vector<StepRef> after);
   Slice Read(const Operand& operand, bool gathered, bool on_host, const Side& side) const;
   Slice SliceOf(const Operand& operand, bool on_host, const Side& side) const;
@@ -83,7 +85,9 @@ class PassEmitter {
   const NativeLanes& lanes_;
   std::deque<NativeKernel> own_;  // tiles, subsets and gathers, which differ from the program's kernels
   Side prefill_, decode_;
-  std::vector<StepId> step_of_;  // by index into PassLoop::steps
+  DiskFeed* disk_;
+  std::vector<StepId> step_of_;   // by index into PassLoop::steps: what others wait for
+  std::vector<StepId> waits_at_;  // likewise: what itself waits; two where a piece is copied in parts
   StepId last_launch_ = -1;
   bool last_on_host_ = false;
 };

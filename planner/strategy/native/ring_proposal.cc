@@ -10,6 +10,7 @@
 
 #include "planner/base/text.h"
 #include "planner/cost/cost.h"
+#include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/layout.h"
 
 namespace stowage {
@@ -136,6 +137,7 @@ Result<NativeProposal> Ring::OnDevice(const RingParameters& p) const {
   // Experts leave first: a token multiplies by all other matrices, but by few experts.
   Spread(movable_.matrices, left, p.grain, out);
   Spread(movable_.experts, left - movable_.dense_bytes, p.grain, out);
+  MoveToDisk(*native_, task_, out);
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -147,6 +148,10 @@ bool HostIsQuickerForExperts(const Ring& ring) {
          ring.StreamingBound(ring.BudgetForMatrices()) > shared * kDoubt;
 }
 
+bool UsesDisk(const NativeProposal& p) {
+  return std::find(p.on_disk.begin(), p.on_disk.end(), true) != p.on_disk.end();
+}
+
 std::vector<Choice> Candidates(const Ring& ring, const PlanningTask& task) {
   std::vector<Choice> out;
   for (const RingParameters& p : ring.HostShares()) {
@@ -161,10 +166,12 @@ std::vector<Choice> Candidates(const Ring& ring, const PlanningTask& task) {
     }
   }
   out.insert(out.begin(), alone.begin(), alone.end());
-  const bool none = out.empty();
-  const Seconds slow = shared ? ring.SlowestWithExpertsOnHost() : ring.SlowestRequest();
+  const bool none = out.empty() || (!alone.empty() && UsesDisk(*ring.Propose(alone.front().ring)));
+  const Seconds slow = none     ? Seconds(std::numeric_limits<double>::infinity())
+                       : shared ? ring.SlowestWithExpertsOnHost()
+                                : ring.SlowestRequest();
   for (const LayersParameters& p : LayersCandidates(ring.native(), task)) {
-    if (none || LayersBound(ring.native(), task, p) < slow * kDoubt) out.push_back({.ring = {}, .layers = p});
+    if (LayersBound(ring.native(), task, p) < slow * kDoubt) out.push_back({.ring = {}, .layers = p});
   }
   AddMap(ring, task, slow * kDoubt, out);
   return out;
@@ -223,6 +230,7 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   return enough;
 }
 
+// With no host memory to speak of, all that can be on the disk is.
 Result<Bytes> SmallestHost(const PlanningTask& task) {
   Machine machine = *task.machine;
   PlanningTask probe = task;
@@ -234,6 +242,7 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   std::vector<RingParameters> all = ring.Sizes();
   for (const auto& more : {Least(ring), ring.HostShares()}) all.insert(all.end(), more.begin(), more.end());
   for (const RingParameters& p : all) {
+    host.budget = Bytes(0);
     const Result<NativeProposal> proposal = ring.Propose(p);
     if (!proposal) continue;
     host.budget = HostBudgetFor(ring.native(), probe, *proposal);
