@@ -164,7 +164,9 @@ Result<ExplainReport> Explain(const PlanFile& file, std::string_view what) {
   out.device = Join(devices, ", ");
   const Counts counts = AddTensors(tensors, out);
   out.device_free = FreeIn(file.plan, devices[0]);
-  if (devices.size() == 1) {
+  if (devices.size() == 1 && devices[0] == "host") {
+    out.reasons.push_back("The host's cores compute it from where it is: nothing of it crosses a link.");
+  } else if (devices.size() == 1) {
     STOWAGE_TRY(const Link link, LinkOf(file, devices[0]));
     out.streaming_now = link.TimeOf(out.streamed, counts.streamed);
     out.streaming_instead = link.TimeOf(out.resident, counts.resident);

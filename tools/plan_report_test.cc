@@ -24,6 +24,7 @@ TestTask Small() {
   out.machine.assumptions.clear();
   for (Resource& r : out.machine.resources) r.flops_spread = r.rate_spread = Spread();
   out.machine.dispatch.spread = Spread();
+  out.machine.resources[out.machine.FindResource("host.cores")].compute->memory = BytesPerSecond(1e8);
   out.request = {.prompt_tokens = 8, .new_tokens = 8};
   return out;
 }
@@ -47,7 +48,7 @@ std::string TableAndBelow(std::int64_t gpu, std::int64_t host) {
 TEST(PlanReport, OfASmallModelOnASmallCardReadsLikeThis) {
   EXPECT_EQ(TableAndBelow(400'000, 4'000'000),
             R"(strategy    runtime  fits      gpu0      host  needs gpu0  first token  per token  tokens/s  limited by
-ring:65536  native   yes   399.9 kB  604.3 kB    86.59 kB     291.4 us   266.6 us  3.75e+03  gpu0.sm busy 100 %
+ring:65536  native   yes   399.9 kB  604.3 kB         0 B     291.4 us   266.6 us  3.75e+03  gpu0.sm busy 100 %
 resident    native   no           -         -    643.6 kB            -          -         -  resident needs 643.6 kB of gpu0, whose budget is 400.0 kB
 
 chosen: ring:65536
@@ -76,7 +77,7 @@ TEST(PlanReport, OfACardWithRoomForEverythingNeedsNoHelp) {
   EXPECT_EQ(TableAndBelow(2'000'000, 4'000'000),
             R"(strategy  runtime  fits      gpu0      host  needs gpu0  first token  per token  tokens/s  limited by
 resident  native   yes   643.6 kB  524.4 kB    643.6 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 100 %
-ring      native   yes   643.6 kB  524.4 kB    86.59 kB     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 100 %
+ring      native   yes   643.6 kB  524.4 kB         0 B     219.2 us   210.5 us  4.75e+03  gpu0.sm busy 100 %
 
 chosen: resident
   gpu0  625.2 kB  weights
@@ -112,7 +113,7 @@ TEST(PlanReport, OfAFormatThatDoesNotFitSaysWhatTheChosenRingWouldKeep) {
 }
 
 TEST(PlanReport, OfACardThatIsTooSmallNamesTheSmallestBudget) {
-  EXPECT_EQ(TableAndBelow(50'000, 4'000'000),
+  EXPECT_EQ(TableAndBelow(50'000, 600'000),
             R"(strategy  runtime  fits  needs gpu0  first token  per token  tokens/s  limited by
 resident  native   no      643.6 kB            -          -         -  resident needs 643.6 kB of gpu0, whose budget is 50.00 kB
 ring      native   no      86.59 kB            -          -         -  ring needs 86.59 kB of gpu0 with nothing but the ring, caches, activations and norms there; its budget is 50.00 kB

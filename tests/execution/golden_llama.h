@@ -107,6 +107,8 @@ inline constexpr Budgeted kBudgeted[] = {{"resident", 100},
                                          {"layers:0", 0},
                                          {"layers:1", 60},
                                          {"layers:2", 80},
+                                         {"ring:100KB:cpu=50%", 60},
+                                         {"ring:65536:rows:cpu=30%:cpu-kv", 40},
                                          {"ring", 30, true},
                                          {"ring:65536:rows", 10, true}};
 

@@ -94,11 +94,12 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
     const Result<NativeProposal> proposal = ProposeMap(*native, probe, "optimal");
     return proposal.ok() && CheckFits(*native, probe, *proposal).ok();
   };
-  constexpr Bytes kGrain{1 << 20};
+  // Each probe solves for a map: as fine as a screen shows it.
+  const Bytes grain = std::max(Bytes(1 << 20), task.model->WeightBytes() / 4096);
   Bytes too_small = FixedBytesOf(*native, task).total();
   Bytes enough = too_small + task.model->WeightBytes() * 2;
   if (!fits(enough)) return Error{ErrorCode::kInfeasible, "no budget of gpu0 would do"};
-  while (enough - too_small > kGrain) {
+  while (enough - too_small > grain) {
     const Bytes middle = too_small + (enough - too_small) / 2;
     (fits(middle) ? enough : too_small) = middle;
   }

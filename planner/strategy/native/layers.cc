@@ -16,6 +16,10 @@ namespace stowage {
 namespace {
 
 constexpr std::string_view kName = "layers";
+// Where launches and crossings, which a sum of durations leaves out, may turn the order, all candidates are simulated:
+// when the sums are this close, and in models of few kernels, which cost little to simulate.
+constexpr double kClose = 1.25;
+constexpr std::size_t kFewKernels = 300;
 constexpr std::int64_t kAll = 1'000'000;  // more than any model has
 
 // Experts and what is done to their rows between and after them; not the shared experts, which every row needs.
@@ -125,6 +129,8 @@ bool Fits(const NativeModel& native, const PlanningTask& task, const LayersParam
   return CheckFits(native, task, ProposeLayers(native, task, p)).ok();
 }
 
+bool Small(const NativeModel& native) { return native.prefill.kernels.size() <= kFewKernels; }
+
 Bytes DeviceNeed(const NativeModel& native, const PlanningTask& task, const LayersParameters& p) {
   const NativeProposal proposal = ProposeLayers(native, task, p);
   const NativeLayout l = LayOut(native, task, proposal);
@@ -177,6 +183,7 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
     machine.pools[machine.FindPool("gpu0")].budget = need;
     last = CheckFits(*native, probe, ProposeLayers(*native, probe, {n}));
     if (last) smallest = need;
+    if (smallest == machine.Reserved("gpu0")) break;  // there is no less
   }
   if (smallest) return *smallest;
   return last.error();
@@ -280,11 +287,13 @@ std::vector<LayersParameters> LayersCandidates(const NativeModel& native, const 
   add({0});
   add({1});
   const Pace pace(native, task);
-  std::stable_sort(out.begin(), out.end(), [&](const LayersParameters& a, const LayersParameters& b) {
-    return pace.Request(a) < pace.Request(b);
-  });
-  constexpr std::size_t kSimulated = 3;
-  if (out.size() > kSimulated) out.resize(kSimulated);
+  std::vector<std::pair<double, LayersParameters>> paced;
+  for (const LayersParameters& p : out) paced.emplace_back(pace.Request(p), p);
+  std::stable_sort(paced.begin(), paced.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  out.clear();
+  for (const auto& [seconds, p] : paced) {
+    if (seconds <= paced.front().first * kClose || Small(native)) out.push_back(p);
+  }
   return out;
 }
 

@@ -103,20 +103,19 @@ void LayOutWeights(const NativeModel& native, const Model& model, const NativePr
   out.weight_offset.resize(model.tensors.size());
   out.master_offset.resize(model.tensors.size());
   out.master_begin.resize(model.tensors.size());
-  const Readers readers = ReadersOf(native, proposal, model.tensors.size());
+  const std::vector<bool> on_host = HostReaders(native, proposal, model.tensors.size());
   for (const TensorId t : native.used) {
-    const Tensor& tensor = model.tensors[t];
-    const std::int64_t rows = RowsOf(tensor);
-    const std::int64_t resident = proposal.resident_rows[t];
+    const std::int64_t rows = native.rows[t], resident = proposal.resident_rows[t];
+    const Bytes row = native.row_bytes[t];
     out.weight_offset[t] = out.weights;
-    out.weights += RoundUp(RowBytes(tensor) * resident, kAlignment);
+    out.weights += RoundUp(row * resident, kAlignment);
     // An embedding gathers from one place and the host's cores compute from one, so a table that is not wholly resident
     // and what the host reads are whole in host memory. (Computed tables are there anyway.)
-    const bool whole = native.gathered[t] || readers.host[t];
-    const bool none = tensor.buffer || proposal.OnDisk(t) || (resident == rows && !readers.host[t]);
+    const bool whole = native.gathered[t] || on_host[t];
+    const bool none = model.tensors[t].buffer || proposal.OnDisk(t) || (resident == rows && !on_host[t]);
     out.master_begin[t] = none ? rows : whole ? 0 : resident;
     out.master_offset[t] = out.masters;
-    out.masters += RoundUp(RowBytes(tensor) * (rows - out.master_begin[t]), kAlignment);
+    out.masters += RoundUp(row * (rows - out.master_begin[t]), kAlignment);
   }
 }
 
@@ -174,18 +173,24 @@ void LayOutCaches(const NativeModel& native, const NativeProposal& proposal, Nat
   }
 }
 
-}  // namespace
-
-NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
-  const Model& model = *task.model;
+// All but weights and what host memory holds beside them.
+NativeLayout WithoutWeights(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
   NativeLayout out;
-  LayOutWeights(native, model, proposal, out);
   LayOutCaches(native, proposal, out);
   LayOutActivations(native, proposal, out);
   out.tokens = Bytes((task.request.prompt_tokens + std::max<std::int64_t>(task.request.new_tokens, 1)) *
                      task.request.batch * kIdBytes);
   out.ids_on_host = TouchesTokens(true, native, proposal);
   if (!out.ids_on_host || TouchesTokens(false, native, proposal)) out.device_tokens = out.tokens;
+  return out;
+}
+
+}  // namespace
+
+NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
+  const Model& model = *task.model;
+  NativeLayout out = WithoutWeights(native, task, proposal);
+  LayOutWeights(native, model, proposal, out);
   out.host_buffers = out.tokens + Bytes(task.request.prompt_tokens * task.request.batch * kIdBytes);
   if (native.prefill.input != kNoId) out.host_buffers += native.prefill.activations[native.prefill.input].bytes;
   if (native.prefill.output.id != kNoId) {
@@ -199,9 +204,7 @@ NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const N
 }
 
 FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
-  NativeProposal none = proposal;
-  none.resident_rows.assign(task.model->tensors.size(), 0);
-  const NativeLayout layout = LayOut(native, task, none);
+  const NativeLayout layout = WithoutWeights(native, task, proposal);
   return {layout.kv, layout.activations, layout.device_tokens, task.machine->Reserved("gpu0")};
 }
 

@@ -120,11 +120,12 @@ class Lowering {
 };
 
 Status CheckRows(const NativeCase& c) {
-  const Readers readers = ReadersOf(c.native, c.proposal, c.model().tensors.size());
+  const bool host = !c.layout.prefill_crossings.empty() || !c.layout.decode_crossings.empty();
+  const Readers readers = host ? ReadersOf(c.native, c.proposal, c.model().tensors.size()) : Readers{};
   for (const TensorId t : c.native.used) {
     const Tensor& tensor = c.model().tensors[t];
-    const std::int64_t rows = RowsOf(tensor), resident = c.proposal.resident_rows[t];
-    const bool may_leave = c.native.multiplied[t] || c.native.gathered[t] || !readers.device[t];
+    const std::int64_t rows = c.native.rows[t], resident = c.proposal.resident_rows[t];
+    const bool may_leave = c.native.multiplied[t] || c.native.gathered[t] || (host && !readers.device[t]);
     if (resident < 0 || resident > rows || (resident < rows && !may_leave)) {
       return Error{ErrorCode::kInternal,
                    fmt::format("tensor '{}' cannot have {} of its {} rows resident", tensor.name, resident, rows)};

@@ -60,6 +60,12 @@ Result<NativeModel> Realize(const PlanningTask& task) {
   out.expert.resize(model.tensors.size());
   out.row_step.resize(model.tensors.size(), 1);
   out.uses.resize(model.tensors.size());
+  out.rows.reserve(model.tensors.size());
+  out.row_bytes.reserve(model.tensors.size());
+  for (const Tensor& t : model.tensors) {
+    out.rows.push_back(RowsOf(t));
+    out.row_bytes.push_back(RowBytes(t));
+  }
   std::vector<bool> other(model.tensors.size());
   if (!MakesTokens(model) && task.request.DecodePasses() > 0) {
     return Error{ErrorCode::kInvalidInput, fmt::format("{} is a {}, which makes no tokens: ask for none (--new 0)",

@@ -143,6 +143,21 @@ Readers ReadersOf(const NativeModel& native, const NativeProposal& proposal, std
   return out;
 }
 
+std::vector<bool> HostReaders(const NativeModel& native, const NativeProposal& proposal, std::size_t tensors) {
+  std::vector<bool> out(tensors);
+  const auto note = [&](const NativeProgram& program, const std::vector<bool>& on_host) {
+    for (std::size_t k = 0; k < on_host.size(); ++k) {
+      if (!on_host[k]) continue;
+      for (const Operand& o : program.kernels[k].reads) {
+        if (o.source == Operand::Source::kWeight) out[o.id] = true;
+      }
+    }
+  };
+  note(native.prefill, proposal.prefill_on_host);
+  note(native.decode, proposal.decode_on_host);
+  return out;
+}
+
 bool TouchesTokens(bool host, const NativeModel& native, const NativeProposal& proposal) {
   return TouchesTokensIn(host, native.prefill, proposal.prefill_on_host) ||
          TouchesTokensIn(host, native.decode, proposal.decode_on_host);

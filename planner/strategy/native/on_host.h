@@ -51,6 +51,8 @@ struct Readers {
 Readers ReadersOf(const NativeProgram& program, const std::vector<bool>& on_host, std::size_t tensors);
 Readers ReadersOf(const NativeModel& native, const NativeProposal& proposal, std::size_t tensors);  // in any phase
 
+std::vector<bool> HostReaders(const NativeModel& native, const NativeProposal& proposal, std::size_t tensors);
+
 // Whether a kernel of the device (of the host) reads or writes the buffer of token ids.
 bool TouchesTokens(bool host, const NativeModel& native, const NativeProposal& proposal);
 

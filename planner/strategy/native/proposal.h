@@ -27,6 +27,8 @@ struct NativeModel {
   bool prefill_gathers = false;  // see GathersExperts: all sparse layers of a pass do alike
   bool decode_gathers = false;
   std::vector<std::int32_t> uses;  // by TensorId: kernels of one pass that read it
+  std::vector<std::int64_t> rows;  // by TensorId, as the next: RowsOf and RowBytes, asked for again and again
+  std::vector<Bytes> row_bytes;
   // By TensorId, of matrices: they are cut between groups of this many rows. 8, so that every tile is one that a matrix
   // library takes (16-byte aligned columns of the output), 1 where rows are no multiple of it, one expert of stacked
   // ones, all rows where a row is no column of the output (Conv1D).

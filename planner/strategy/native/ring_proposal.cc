@@ -139,6 +139,7 @@ Result<NativeProposal> Ring::OnDevice(const RingParameters& p) const {
   // Experts leave first: a token multiplies by all other matrices, but by few experts.
   Spread(movable_.matrices, left, p.grain, out);
   Spread(movable_.experts, left - movable_.dense_bytes, p.grain, out);
+  MoveToDisk(*native_, task_, out);
   return out;
 }
 
@@ -301,6 +302,25 @@ Seconds Ring::SlowestRequest() const {
   return pass(native_->prefill, 0) + pass(native_->decode, passes / 2) * static_cast<double>(passes);
 }
 
+// Crossings: two activations to the host and one back, at each layer. The prefill is that of the others.
+Seconds Ring::SlowestWithExpertsOnHost() const {
+  const ComputeRate* sm = ComputeRateOf(*task_.machine, "gpu0.sm");
+  const ComputeRate* cores = ComputeRateOf(*task_.machine, "host.cores");
+  const TransferRate* link = LinkOf(*task_.machine);
+  if (sm == nullptr || cores == nullptr || link == nullptr) return Seconds(0);
+  const std::int64_t passes = task_.request.DecodePasses();
+  const Seconds issue = task_.machine->dispatch.native_launch;
+  const Bytes over = std::max(Bytes(0), ResidentBudget() - budget() - movable_.table_bytes);
+  Seconds prefill = over / link->pinned, decode;
+  for (const NativeKernel& k : native_->prefill.kernels) prefill += Duration(k.kernel, 0, *sm) + issue;
+  for (const NativeKernel& k : native_->decode.kernels) {
+    const bool grouped = k.kernel.kind == KernelKind::kGroupedLinear;
+    decode += Duration(k.kernel, passes / 2, grouped ? *cores : *sm) + issue;
+    if (grouped) decode += link->latency * 2 + issue * 4;
+  }
+  return prefill + decode * static_cast<double>(passes);
+}
+
 Seconds Ring::StreamingBound(Bytes resident) const {
   const TransferRate* link = LinkOf(*task_.machine);
   if (link == nullptr) return Seconds(0);
@@ -355,7 +375,6 @@ std::vector<RingParameters> Ring::HostShares() const {
   }
   if (!movable_.experts.empty() && !NothingStreams()) {
     add(Grain::kTensors, {0, true, false});
-    add(Grain::kRows, {0, true, false});
   }
   return out;
 }

@@ -51,6 +51,7 @@ class Ring {
   // Of gpu0, with nothing on the host but what streams.
   Bytes SmallestBudget() const { return fixed_ + std::min(least_, movable_.matrix_bytes + movable_.table_bytes); }
   Bytes ResidentBudget() const { return fixed_ + movable_.matrix_bytes + movable_.table_bytes; }
+  Bytes BudgetForMatrices() const { return budget() - fixed_; }
   bool NothingStreams() const { return ResidentBudget() <= budget(); }
 
   // kInfeasible where the ring cannot hold two pieces of what cannot be cut, or gpu0 not even that.
@@ -60,6 +61,8 @@ class Ring {
 
   // A guess that is too slow rather than too quick, of a ring without the host's help: no copy hidden behind anything.
   Seconds SlowestRequest() const;
+  // Likewise with the experts that the device has no room for on the host, in decode passes.
+  Seconds SlowestWithExpertsOnHost() const;
   // No request is quicker that keeps `resident` bytes of the matrices on the device and streams the others.
   Seconds StreamingBound(Bytes resident) const;
 

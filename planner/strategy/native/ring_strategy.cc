@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -130,6 +131,7 @@ std::vector<RingParameters> DeviceRings(const Ring& ring) {
 void AddMap(const Ring& ring, const PlanningTask& task, Seconds slow, std::vector<Choice>& out) {
   constexpr std::string_view kOptimal = "optimal";
   if (ring.NothingStreams()) return;
+  if (!out.empty() && ring.StreamingBound(ring.BudgetForMatrices()) >= slow) return;  // whatever it keeps
   const Result<NativeProposal> proposal = ProposeMap(ring.native(), task, kOptimal);
   if (!proposal || !CheckFits(ring.native(), task, *proposal)) return;
   Bytes resident;
@@ -139,25 +141,44 @@ void AddMap(const Ring& ring, const PlanningTask& task, Seconds slow, std::vecto
   if (out.empty() || ring.StreamingBound(resident) < slow) out.push_back({.ring = {}, .map = std::string(kOptimal)});
 }
 
+// Rings of experts that are read over the link are hopeless where the host's cores would be done before the link.
+bool HostIsQuickerForExperts(const Ring& ring) {
+  const Seconds shared = ring.SlowestWithExpertsOnHost();
+  return !ring.movable().experts.empty() && !ring.NothingStreams() && shared > Seconds(0) &&
+         ring.StreamingBound(ring.BudgetForMatrices()) > shared * kDoubt;
+}
+
+bool UsesDisk(const NativeProposal& p) {
+  return std::find(p.on_disk.begin(), p.on_disk.end(), true) != p.on_disk.end();
+}
+
 std::vector<Choice> Candidates(const Ring& ring, const PlanningTask& task) {
   std::vector<Choice> out;
-  for (const RingParameters& p : DeviceRings(ring)) {
-    out.push_back({.ring = p});
-    if (ring.NothingStreams()) break;  // whatever its size
-  }
   for (const RingParameters& p : ring.HostShares()) {
     if (ring.Feasible(p)) out.push_back({.ring = p});
   }
-  const bool alone = out.empty();
-  const Seconds slow = ring.SlowestRequest() * kDoubt;
-  for (const LayersParameters& p : LayersCandidates(ring.native(), task)) {
-    if (alone || LayersBound(ring.native(), task, p) < slow) out.push_back({.ring = {}, .layers = p});
+  const bool shared = !out.empty() && HostIsQuickerForExperts(ring);
+  std::vector<Choice> alone;
+  if (!shared) {
+    for (const RingParameters& p : DeviceRings(ring)) {
+      alone.push_back({.ring = p});
+      if (ring.NothingStreams()) break;  // whatever its size
+    }
   }
-  AddMap(ring, task, slow, out);
+  out.insert(out.begin(), alone.begin(), alone.end());
+  const bool none = out.empty() || (!alone.empty() && UsesDisk(*ring.Propose(alone.front().ring)));
+  const Seconds slow = none     ? Seconds(std::numeric_limits<double>::infinity())
+                       : shared ? ring.SlowestWithExpertsOnHost()
+                                : ring.SlowestRequest();
+  for (const LayersParameters& p : LayersCandidates(ring.native(), task)) {
+    if (LayersBound(ring.native(), task, p) < slow * kDoubt) out.push_back({.ring = {}, .layers = p});
+  }
+  AddMap(ring, task, slow * kDoubt, out);
   return out;
 }
 
 bool AnyFits(const Ring& ring, const PlanningTask& task) {
+  if (CheckFits(ring.native(), task, ProposeLayers(ring.native(), task, {}))) return true;  // all on the host
   if (!DeviceRings(ring).empty()) return true;
   const std::vector<RingParameters> shares = ring.HostShares();
   return std::any_of(shares.begin(), shares.end(), [&](const RingParameters& p) { return ring.Feasible(p).ok(); }) ||
@@ -200,6 +221,7 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   };
   Bytes too_small = machine.Reserved("gpu0"), enough = std::max(ring.SmallestBudget(), ring.ResidentBudget());
   if (fits(too_small)) return too_small;  // the host computes everything
+  if (!fits(ring.SmallestBudget())) too_small = ring.SmallestBudget();
   if (!fits(enough)) return ring.Feasible(Least(ring).front()).error();
   while (enough - too_small > kAlignment) {
     const Bytes middle = too_small + RoundUp((enough - too_small) / 2, kAlignment);
@@ -208,6 +230,7 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   return enough;
 }
 
+// With no host memory to speak of, all that can be on the disk is.
 Result<Bytes> SmallestHost(const PlanningTask& task) {
   Machine machine = *task.machine;
   PlanningTask probe = task;
@@ -219,7 +242,7 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   std::vector<RingParameters> all = ring.Sizes();
   for (const auto& more : {Least(ring), ring.HostShares()}) all.insert(all.end(), more.begin(), more.end());
   for (const RingParameters& p : all) {
-    host.budget = Bytes(0);  // all that can be on the disk is there
+    host.budget = Bytes(0);
     const Result<NativeProposal> proposal = ring.Propose(p);
     if (!proposal) continue;
     host.budget = HostBudgetFor(ring.native(), probe, *proposal);
