@@ -103,9 +103,7 @@ Result<Ring> Ring::Of(const PlanningTask& task) {
 }
 
 Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
-  STOWAGE_TRY(NativeProposal out, p.host == HostShare{} ? OnDevice(p) : Shared(p));
-  MoveToDisk(*native_, task_, out);
-  return out;
+  return p.host == HostShare{} ? OnDevice(p) : Shared(p);
 }
 
 Result<NativeProposal> Ring::Feasible(const RingParameters& p) const {
