@@ -41,7 +41,7 @@ TEST(BuildMachine, DescribesTwoCardsWithEverythingAssumed) {
             "gpu1.h2d        one at a time  assumed    25.50 GB/s, pageable 10.00 GB/s, +5.00 us\n"
             "gpu1.d2h        one at a time  assumed    25.50 GB/s, pageable 10.80 GB/s, +5.00 us\n"
             "host.cores      one at a time  assumed    fp32 0.4 TFLOPS, fp16 -, bf16 -, memory 40.00 GB/s; 1.000 and "
-            "1.000 of them, p 2, +0 s\n"
+            "1.000 of them, p 2, +5.00 us\n"
             "host.dram       shared         assumed    40.00 GB/s, pageable 40.00 GB/s, +0 s\n"
             "disk0           one at a time  published  2.90 GB/s, pageable 2.90 GB/s, +100.0 us\n"
             "link:gpu0-gpu1  one at a time  assumed    13.10 GB/s, pageable 13.10 GB/s, +5.00 us\n"
