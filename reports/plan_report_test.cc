@@ -81,7 +81,7 @@ TEST(PlanText, ShowsTheWholeAnswerOnOneScreen) {
       "  slowest card known here; bf16 as fast as fp16; PCIe 3.0 x16, measured 12.4 GB/s up and 13.1 down\n"
       "  pinned, 6.2 pageable (what accelerate's OPT-30B row implies); an x8 cloud link gives 6.3. Name the\n"
       "  card for better times: --gpu t4, --gpu rtx4090:22GiB.\n"
-      "- host: 400 GFLOPS fp32 and 40 GB/s assumed (8 cores, two channels). disk: 2.90 GB/s (one NVMe\n"
+      "- host: 100 GFLOPS fp32 and 40 GB/s assumed (8 cores, two channels). disk: 2.90 GB/s (one NVMe\n"
       "  drive, fio), 1.00 TB assumed.\n"
       "- A host thread pays 3.00 us for a native launch, 12.00 us for a torch operator (single eager\n"
       "  kernels on an RTX 4090 show 9-14 us), 50.00 us for a module hook, 100.0 us for cudaMalloc or\n"

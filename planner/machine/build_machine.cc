@@ -29,10 +29,7 @@ constexpr DispatchCost kDispatch = {.native_launch = Seconds(3e-6),
 constexpr Seconds kCopyLatency(5e-6);  // assumed: one DMA's start and completion
 
 // The host nobody described.
-// Assumed: 8 cores with AVX2 at 50 GFLOPS each, in a product of many rows. llama.cpp's prompts on CPUs show that: 46 t/s
-// of 3 active billions (Qwen3.6-35B-A3B beside an RTX 5080), 45 t/s of 1.1 billions on 2 cores.
-constexpr double kHostGflops = 400;
-constexpr Seconds kHostLaunch(5e-6);     // assumed: eight threads woken, and waited for
+constexpr double kHostGflops = 100;      // assumed: 8 cores with AVX2, fp32
 constexpr double kHostDramGbs = 40;      // assumed: two channels of DDR4-3200 (51.2 GB/s) at 0.8
 constexpr double kDiskGbs = 2.9;         // measured: Samsung 980 PRO, 1 GiB files (fio)
 constexpr Seconds kDiskLatency(100e-6);  // assumed
@@ -185,7 +182,7 @@ void AddHost(Bytes host, Bytes disk, Machine& machine) {
   machine.pools.push_back({"disk", PoolKind::kDisk, disk, std::nullopt});
   const ComputeRate cores{.fp32 = FlopsPerSecond(kHostGflops * 1e9),
                           .memory = Gbs(kHostDramGbs),
-                          .launch = kHostLaunch,
+                          .launch = Seconds(),
                           .in_place = Gbs(kHostDramGbs)};
   machine.resources.push_back(
       {"host.cores", false, cores, std::nullopt, Origin::kAssumed, kAssumedCores, kAssumedDram});

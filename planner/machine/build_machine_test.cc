@@ -57,7 +57,7 @@ TEST(BuildMachine, DescribesTwoCardsWithEverythingAssumed) {
             "608 measured matmuls (mean error 3.8 %); link PCIe 4.0 x16, 25.5 GB/s pinned of the 26.0 measured "
             "elsewhere; pageable as on an A100's host (10.0, 10.8).\n"
             "- Cards without NVLink exchange tensors at the slower of their host links.\n"
-            "- host: 400 GFLOPS fp32 and 40 GB/s assumed (8 cores, two channels). disk: 2.90 GB/s (one NVMe drive, "
+            "- host: 100 GFLOPS fp32 and 40 GB/s assumed (8 cores, two channels). disk: 2.90 GB/s (one NVMe drive, "
             "fio), 1.00 TB assumed.\n"
             "- A host thread pays 3.00 us for a native launch, 12.00 us for a torch operator (single eager kernels on "
             "an RTX 4090 show 9-14 us), 50.00 us for a module hook, 100.0 us for cudaMalloc or cudaFree, 10.00 us for "

@@ -130,15 +130,15 @@ std::vector<RingParameters> DeviceRings(const Ring& ring) {
 // What the optimal map would do, where its bound leaves a doubt.
 void AddMap(const Ring& ring, const PlanningTask& task, Seconds slow, std::vector<Choice>& out) {
   constexpr std::string_view kOptimal = "optimal";
-  if (ring.NothingStreams()) return;
-  if (!out.empty() && ring.StreamingBound(ring.BudgetForMatrices()) >= slow) return;  // whatever it keeps
+  if (ring.NothingStreams() || out.empty()) return;  // alone it would blur what the smallest budgets are
+  if (ring.StreamingBound(ring.BudgetForMatrices()) >= slow) return;  // whatever it keeps
   const Result<NativeProposal> proposal = ProposeMap(ring.native(), task, kOptimal);
   if (!proposal || !CheckFits(ring.native(), task, *proposal)) return;
   Bytes resident;
   for (const std::vector<TensorId>* matrices : {&ring.movable().matrices, &ring.movable().experts}) {
     for (const TensorId t : *matrices) resident += RowBytes(task.model->tensors[t]) * proposal->resident_rows[t];
   }
-  if (out.empty() || ring.StreamingBound(resident) < slow) out.push_back({.ring = {}, .map = std::string(kOptimal)});
+  if (ring.StreamingBound(resident) < slow) out.push_back({.ring = {}, .map = std::string(kOptimal)});
 }
 
 // Rings of experts that are read over the link are hopeless where the host's cores would be done before the link.
@@ -221,7 +221,7 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   };
   Bytes too_small = machine.Reserved("gpu0"), enough = std::max(ring.SmallestBudget(), ring.ResidentBudget());
   if (fits(too_small)) return too_small;  // the host computes everything
-  if (!fits(ring.SmallestBudget())) too_small = ring.SmallestBudget();
+  (fits(ring.SmallestBudget()) ? enough : too_small) = ring.SmallestBudget();
   if (!fits(enough)) return ring.Feasible(Least(ring).front()).error();
   while (enough - too_small > kAlignment) {
     const Bytes middle = too_small + RoundUp((enough - too_small) / 2, kAlignment);
