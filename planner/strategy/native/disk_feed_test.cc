@@ -4,7 +4,7 @@
 
 #include "planner/plan/plan.h"
 #include "planner/schedule/check.h"
-#include "planner/strategy/native/ring_strategy.h"
+#include "planner/strategy/native/ring_proposal.h"
 #include "planner/strategy/testing/random_task.h"
 
 namespace stowage {
@@ -37,32 +37,41 @@ Bytes OnDisk(const Plan& plan) {
   return bytes;
 }
 
+// With little memory on the device, so that most matrices stream.
 TestTask Streaming(std::uint64_t seed) {
   TestTask test = RandomTask(seed);
-  const Result<Bytes> least = RingStrategy().smallest_gpu_budget(test.task());
-  EXPECT_TRUE(least) << seed;
-  test.Budget("gpu0") = *least + (test.Budget("gpu0") - *least) / 64 * static_cast<std::int64_t>(seed % 4);
+  const Bytes least = Ring::Of(test.task())->SmallestBudget();
+  test.Budget("gpu0") = least + (test.Budget("gpu0") - least) / 64 * static_cast<std::int64_t>(seed % 4);
   return test;
+}
+
+NativeProposal Propose(TestTask& test, Bytes host) {
+  test.Budget("host") = host;
+  const Ring ring = *Ring::Of(test.task());
+  return *ring.Propose({ring.least()});
+}
+
+Bytes HostBudget(TestTask& test, Bytes host) {
+  const NativeProposal proposal = Propose(test, host);
+  return HostBudgetFor(Ring::Of(test.task())->native(), test.task(), proposal);
 }
 
 TEST(DiskFeed, ReadsInEachPassWhatThePlanLeavesOnTheDisk) {
   int from_disk = 0;
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
     TestTask test = Streaming(seed);
-    const Bytes roomy = test.Budget("host");
-    const Result<Bytes> least = RingStrategy().smallest_host_budget(test.task());
-    ASSERT_TRUE(least) << seed << ": " << least.error().message;
-    Bytes before = OnDisk(RingStrategy().lower(test.task(), "")->plan);
-    EXPECT_EQ(before, Bytes(0)) << seed;
-    for (const Bytes host : {*least + (roomy - *least) / 1000, *least}) {
-      test.Budget("host") = host;
-      const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
+    const Bytes most = HostBudget(test, test.Budget("host")), least = HostBudget(test, Bytes(0));
+    Bytes before;
+    for (const Bytes host : {most, (most + least) / 2, least}) {
+      const NativeProposal proposal = Propose(test, host);
+      const Result<Lowered> lowered = LowerNative(Ring::Of(test.task())->native(), test.task(), proposal);
       ASSERT_TRUE(lowered) << seed << ": " << lowered.error().message;
       const Status plan = CheckPlan(lowered->plan);
       EXPECT_TRUE(plan) << seed << ": " << plan.error().message;
       const Status schedule = CheckSchedule(lowered->schedule);
       EXPECT_TRUE(schedule) << seed << ": " << schedule.error().message;
       const Bytes on_disk = OnDisk(lowered->plan);
+      EXPECT_TRUE(host < most || on_disk == Bytes(0)) << seed;
       EXPECT_GE(on_disk, before) << seed;  // less memory, more on the disk
       before = on_disk;
       // Copies run ahead of the pass that needs them, so only the sum is known.
@@ -75,10 +84,11 @@ TEST(DiskFeed, ReadsInEachPassWhatThePlanLeavesOnTheDisk) {
   EXPECT_GE(from_disk, 50);
 }
 
-TEST(DiskFeed, SaysWhatNoDiskCanRelieveTheHostOf) {
+TEST(DiskFeed, LeavesToTheHostWhatNoDiskCanRelieveItOf) {
   TestTask test = Streaming(3);
-  test.Budget("host") = *RingStrategy().smallest_host_budget(test.task()) - Bytes(1);
-  const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
+  const Bytes least = HostBudget(test, Bytes(0));
+  const NativeProposal proposal = Propose(test, least - Bytes(1));
+  const Result<Lowered> lowered = LowerNative(Ring::Of(test.task())->native(), test.task(), proposal);
   ASSERT_FALSE(lowered);
   EXPECT_EQ(lowered.error().code, ErrorCode::kInfeasible);
 }
