@@ -50,7 +50,19 @@ class ShortList {
 };
 
 // What a storage is for, as far as a peak's list of buffers or the next pass needs to know.
-enum class TorchRole : std::uint8_t { kTemporary, kTokenIds, kCache, kLogits, kUpload };
+enum class TorchRole : std::uint8_t {
+  kTemporary,
+  kTokenIds,
+  kCache,
+  kLogits,
+  kUpload,
+  kMoved,
+  kMaster,
+  kTwin,
+  kLingering,
+  kLingers
+};
+enum class TorchPlace : std::uint8_t { kDevice, kPageable, kPinned };
 
 // One torch storage: an allocation of the caching allocator. Views share it. Bytes of iteration i, before rounding.
 struct TorchStorage {
@@ -58,23 +70,35 @@ struct TorchStorage {
   AffineBytes bytes = {};
   ModuleId module = kNoId;  // where it was made
   TorchRole role = TorchRole::kTemporary;
-  TensorId tensor = kNoId;  // kUpload: the weight it is a copy of
+  TensorId tensor = kNoId;  // kUpload to kLingers: the weight it is a copy of
+  // Of hooks that are not accelerate's leaf-wise ones (torch_hooks.h):
+  TorchPlace place = TorchPlace::kDevice;
+  std::int8_t stream = 0;  // kDevice: whose memory it comes from; 0 computes, 1 copies
 };
 
 enum class TorchEventKind : std::uint8_t {
-  kAllocate,    // storage
-  kRelease,     // storage: its last reference is gone
-  kCompute,     // a kernel is launched on the default stream
-  kUpload,      // a blocking copy of a pageable host tensor into `storage`
+  kAllocate,  // storage
+  kRelease,   // storage: its last reference is gone
+  kCompute,   // a kernel is launched on the default stream
+  kUpload,    // a copy of host memory into `storage`; without a source (`reads`) a blocking one of the pageable weight
   kEmptyCache,  // torch.cuda.empty_cache()
   kEnter,       // a module's forward begins (before its hooks)
   kExit,        // and ends (after its hooks)
+  // torch_hooks.h only:
+  kDownload,      // a blocking copy of reads[0] to pageable memory, writes[0]
+  kPin,           // reads[0], pageable, is copied to pinned memory, writes[0]
+  kReadFile,      // a weight's bytes come from a file to pageable memory, writes[0]
+  kUseStream,     // what follows is allocated and copied on `stream`
+  kWaitStream,    // the host waits for all work of `stream`
+  kRecordStream,  // `storage` is not reused before stream 0 has done its work so far
 };
 
 struct TorchEvent {
   TorchEventKind kind = TorchEventKind::kCompute;
   StorageId storage = kNoId;
   ModuleId module = kNoId;  // the innermost module that runs; kEnter, kExit: the module itself
+  std::int8_t stream = 0;   // kUseStream, kWaitStream
+  bool async = false;       // kUpload: on stream 1, and the host goes on
   // kCompute only:
   std::string_view op = {};  // static text
   DType dtype = DType::kBF16;

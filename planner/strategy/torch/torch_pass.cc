@@ -1,5 +1,6 @@
 #include "planner/strategy/torch/torch_pass.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "planner/base/check.h"
@@ -12,6 +13,11 @@ BufferKind KindOf(TorchRole role) {
     case TorchRole::kCache:
       return BufferKind::kKv;
     case TorchRole::kUpload:
+    case TorchRole::kMoved:
+    case TorchRole::kMaster:
+    case TorchRole::kTwin:
+    case TorchRole::kLingering:
+    case TorchRole::kLingers:
       return BufferKind::kWeights;
     case TorchRole::kTokenIds:
       return BufferKind::kTokens;
@@ -27,7 +33,7 @@ bool IsMatrixProduct(std::string_view op) { return op == "mm.default" || op == "
 }  // namespace
 
 TorchPassEmitter::TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program,
-                                   const TorchLanes& lanes, const TorchWeights& weights, std::string prefix, bool named)
+                                   const TorchLanes& lanes, TorchWeights& weights, std::string prefix, bool named)
     : b_(b),
       model_(model),
       program_(program),
@@ -70,6 +76,11 @@ BufferId TorchPassEmitter::BufferOf(StorageId id) {
   if (buffers_[id] >= 0) return buffers_[id];
   const TorchStorage& s = program_.storages[id];
   STOWAGE_CHECK(s.bytes.constant());
+  if (s.role == TorchRole::kMoved) return buffers_[id] = weights_.device[s.tensor];
+  if (s.role == TorchRole::kMaster) return buffers_[id] = weights_.host[s.tensor];
+  if (s.role == TorchRole::kTwin) return buffers_[id] = weights_.twin[s.tensor];
+  if (s.role == TorchRole::kLingering) return weights_.lingering[s.tensor][0];  // they take turns: not by storage
+  if (s.role == TorchRole::kLingers) return weights_.lingering[s.tensor][1];
   std::string name = prefix_;
   if (s.tensor != kNoId) {
     name += model_.tensors[s.tensor].name;
@@ -77,7 +88,13 @@ BufferId TorchPassEmitter::BufferOf(StorageId id) {
     if (s.module != kNoId) name.append(model_.modules[s.module].name).append(" ");
     name += s.op;
   }
-  return buffers_[id] = b_.AddBuffer(lanes_.gpu, std::move(name), KindOf(s.role), s.bytes);
+  if (s.place == TorchPlace::kDevice) {
+    return buffers_[id] = b_.AddBuffer(lanes_.gpu, std::move(name), KindOf(s.role), s.bytes);
+  }
+  const bool pinned = s.place == TorchPlace::kPinned;
+  buffers_[id] = b_.AddBuffer(lanes_.host, name.append(pinned ? "@pinned" : "@read"), BufferKind::kStaging, s.bytes);
+  b_.buffer(buffers_[id]).pinned = pinned;
+  return buffers_[id];
 }
 
 // An empty tensor has no bytes to read, and the allocator gives it none.
@@ -101,7 +118,7 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
   }
   if (MakesIds(event)) {
     if (input.ids < 0) {
-      b_.step(b_.Copy(lanes_.in, b_.Whole(input.prompt), writes[0])).pageable = true;
+      b_.step(Entered(b_.Copy(lanes_.in, b_.Whole(input.prompt), writes[0]))).pageable = true;
       b_.step(b_.next() - 1).blocking = true;
     } else {
       reads.push_back(b_.Whole(input.ids));
@@ -110,8 +127,8 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
   Kernel kernel{.kind = KernelKind::kOpaque, .name = named_ ? NameOf(event) : "", .dtype = event.dtype};
   kernel.flops = At(event.flops, input);
   kernel.bytes = At(event.moved, input);
-  b_.Compute(lanes_.compute, b_.AddKernel(std::move(kernel)), std::move(reads), std::move(writes),
-             {.op = op, .pass = input.pass});
+  Entered(b_.Compute(lanes_.compute, b_.AddKernel(std::move(kernel)), std::move(reads), std::move(writes),
+                     {.op = op, .pass = input.pass}));
 }
 
 BufferId TorchPassEmitter::StagingOf(TensorId owner) {
@@ -122,6 +139,15 @@ BufferId TorchPassEmitter::StagingOf(TensorId owner) {
 }
 
 void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
+  if (!event.reads.empty()) {
+    const TorchStorage& source = program_.storages[event.reads[0]];
+    const StepId copy = Entered(b_.Copy(event.stream == 1 ? lanes_.side : lanes_.in, b_.Whole(BufferOf(event.reads[0])),
+                                        b_.Whole(BufferOf(event.storage))));
+    b_.step(copy).blocking = !event.async;
+    b_.step(copy).pageable = source.place == TorchPlace::kPageable;
+    if (event.async && source.role == TorchRole::kTemporary) in_flight_.push_back(event.reads[0]);
+    return;
+  }
   const TensorId id = program_.storages[event.storage].tensor;
   const TensorId owner = model_.tensors[id].tied_to == kNoId ? id : model_.tensors[id].tied_to;
   const bool disk = weights_.host[owner] < 0;
@@ -137,20 +163,78 @@ void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
   if (disk) b_.Free(from);
 }
 
+StepId TorchPassEmitter::Entered(StepId step) {
+  last_[b_.step(step).queue] = step;
+  return step;
+}
+
+// Torch's pinned allocator reuses memory when the copies that read it are done; here it returns as soon as the host
+// knows.
+void TorchPassEmitter::WaitFor(std::int32_t queue) {
+  if (const auto last = last_.find(queue); last != last_.end()) {
+    b_.Wait({last->second});
+    last_.erase(last);
+  }
+  if (queue != lanes_.side.queue) return;
+  for (const StorageId id : late_) b_.Free(BufferOf(id));
+  late_.clear();
+  in_flight_.clear();
+}
+
+void TorchPassEmitter::EmitRelease(StorageId storage) {
+  if (std::find(in_flight_.begin(), in_flight_.end(), storage) != in_flight_.end()) {
+    late_.push_back(storage);
+  } else {
+    b_.Free(BufferOf(storage));
+  }
+}
+
+void TorchPassEmitter::EmitHook(const TorchEvent& event) {
+  if (event.kind == TorchEventKind::kWaitStream)
+    return WaitFor((event.stream == 1 ? lanes_.side : lanes_.compute).queue);
+  if (event.kind == TorchEventKind::kRecordStream) {
+    b_.RecordStream(BufferOf(event.storage), lanes_.compute.queue);
+    return;
+  }
+  const BufferId to = BufferOf(event.writes[0]);
+  if (event.kind == TorchEventKind::kReadFile) {
+    const TensorId id = program_.storages[event.writes[0]].tensor;
+    b_.step(b_.Read(lanes_.read, b_.Whole(weights_.file[id]), b_.Whole(to))).blocking = true;
+    return;
+  }
+  const BufferId from = BufferOf(event.reads[0]);
+  if (event.kind == TorchEventKind::kDownload) {
+    const StepId copy = Entered(b_.Copy(lanes_.out, b_.Whole(from), b_.Whole(to)));
+    b_.step(copy).blocking = true;
+    b_.step(copy).pageable = true;
+    return;
+  }
+  EmitHostCopy(b_, lanes_, from, to, "pin_memory");
+}
+
+void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, BufferId to, std::string_view name) {
+  Kernel kernel{.kind = KernelKind::kOpaque, .name = std::string(name)};
+  kernel.bytes = AffineBytes(b.buffer(from).bytes.base * 2);
+  b.step(b.Compute(lanes.cpu, b.AddKernel(std::move(kernel)), {b.Whole(from)}, {b.Whole(to)})).blocking = true;
+}
+
 BufferId TorchPassEmitter::Emit(const PassInput& input) {
   STOWAGE_CHECK(input.past.size() == program_.past.size() && input.new_cache.size() == program_.cache.size());
   for (std::size_t i = 0; i < input.past.size(); ++i) buffers_[program_.past[i]] = input.past[i];
   for (std::size_t i = 0; i < input.new_cache.size(); ++i) buffers_[program_.cache[i]] = input.new_cache[i];
   BufferId workspace = input.workspace;
   std::int32_t op = 0;
+  last_.clear();
   for (const TorchEvent& event : program_.events) {
     const bool empty = event.storage != kNoId && program_.storages[event.storage].bytes == AffineBytes(0);
     switch (event.kind) {
       case TorchEventKind::kAllocate:
-        if (!empty) b_.Allocate(BufferOf(event.storage));
+        if (!empty) {
+          b_.Allocate(BufferOf(event.storage), program_.storages[event.storage].stream == 1 ? lanes_.side.queue : -1);
+        }
         break;
       case TorchEventKind::kRelease:
-        if (!empty) b_.Free(BufferOf(event.storage));
+        if (!empty) EmitRelease(event.storage);
         break;
       case TorchEventKind::kEmptyCache:
         b_.EmptyCache(lanes_.gpu);
@@ -174,9 +258,18 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
         }
         break;
       case TorchEventKind::kExit:
+      case TorchEventKind::kUseStream:
+        break;
+      case TorchEventKind::kDownload:
+      case TorchEventKind::kPin:
+      case TorchEventKind::kReadFile:
+      case TorchEventKind::kWaitStream:
+      case TorchEventKind::kRecordStream:
+        EmitHook(event);
         break;
     }
   }
+  for (auto& [tensor, buffers] : weights_.lingering) std::swap(buffers[0], buffers[1]);
   return BufferOf(program_.kept.front());
 }
 

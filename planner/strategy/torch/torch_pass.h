@@ -1,6 +1,7 @@
 // The steps of one pass of a TorchProgram. Internal to planner/strategy/torch.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 #include <vector>
@@ -16,6 +17,8 @@ struct TorchLanes {
   std::int32_t gpu = -1, host = -1;  // pools
   Lane compute;                      // gpu0/default on gpu0.sm
   Lane in, out;                      // gpu0/default on the links
+  Lane side;                         // gpu0/copy on the link to the device: diffusers' stream; no queue without one
+  Lane cpu;                          // cpu/0 on host.cores
   Lane python;                       // host work
   Lane read;                         // disk0/0
   Seconds hook;                      // beyond what issuing a step costs
@@ -23,9 +26,15 @@ struct TorchLanes {
 
 struct TorchWeights {
   std::vector<BufferId> device;  // by TensorId: resident parameters and buffers; -1: uploaded when used
-  std::vector<BufferId> host;    // by TensorId: the pageable copy that uploads come from; -1: none
-  std::vector<BufferId> file;    // by TensorId: where uploads without one are read from; -1: none
+  std::vector<BufferId> host;    // by TensorId: the copy that uploads come from; -1: none
+  std::vector<BufferId> twin;    // by TensorId: of the buffers that a group's hooks hold twice; -1: none
+  // What hooks leave on the device after a pass, and where the next one puts it; exchanged by each pass.
+  std::map<TensorId, std::array<BufferId, 2>> lingering = {};
+  std::vector<BufferId> file;  // by TensorId: where uploads without one are read from; -1: none
 };
+
+// A blocking copy within host memory.
+void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, BufferId to, std::string_view name);
 
 // Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches.
 class TorchPassEmitter {
@@ -33,7 +42,7 @@ class TorchPassEmitter {
   // All must outlive the emitter. `prefix` names the buffers: "prefill/". Kernels and required ops stay without names
   // unless `named`: a sample's are never read.
   TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program, const TorchLanes& lanes,
-                   const TorchWeights& weights, std::string prefix, bool named);
+                   TorchWeights& weights, std::string prefix, bool named);
 
   // The phase's required ops: one per kernel of the program.
   std::vector<RequiredOp> Required() const;
@@ -59,6 +68,10 @@ class TorchPassEmitter {
   void AddSlice(StorageId storage, const PassInput& input, std::vector<Slice>& slices);
   void EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op);
   void EmitUpload(const TorchEvent& event);
+  void EmitHook(const TorchEvent& event);
+  void EmitRelease(StorageId storage);
+  void WaitFor(std::int32_t queue);
+  StepId Entered(StepId step);  // notes it as its queue's last one
   BufferId StagingOf(TensorId owner);
   bool Hooked(ModuleId module) const;
   bool MakesIds(const TorchEvent& event) const;
@@ -68,12 +81,15 @@ class TorchPassEmitter {
   const Model& model_;
   const TorchProgram& program_;
   const TorchLanes& lanes_;
-  const TorchWeights& weights_;
+  TorchWeights& weights_;
   std::string prefix_;
   bool named_;
   std::vector<BufferId> buffers_;         // by StorageId; -1: not made yet
   std::map<TensorId, BufferId> staging_;  // of what is read from the disk
   std::int32_t hook_kernel_ = -1;
+  std::map<std::int32_t, StepId> last_;  // by queue: the last step of this pass that the host has not waited for
+  std::vector<StorageId> in_flight_;     // pinned memory that an asynchronous copy reads
+  std::vector<StorageId> late_;          // of it, what was released; it returns when the copies are done
 };
 
 }  // namespace stowage

@@ -58,10 +58,35 @@ TorchPlacement TorchPlacement::Dispatched(std::vector<WeightHome> homes) {
   return {.hooks = all ? Hooks::kNone : Hooks::kDispatch, .homes = std::move(homes)};
 }
 
-TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement) {
-  if (placement.hooks == TorchPlacement::Hooks::kNone) return program;
-  if (placement.hooks == TorchPlacement::Hooks::kCpuOffload)
-    return AddSequentialOffloadHooks(std::move(program), model);
+TorchPlacement TorchPlacement::ModelOffload(const Model& model) {
+  return {.hooks = Hooks::kModelOffload, .homes = std::vector(model.tensors.size(), WeightHome::kHost)};
+}
+
+TorchPlacement TorchPlacement::GroupOffloaded(const Model& model, const GroupOffload& group) {
+  const WeightHome home = group.disk ? WeightHome::kDisk : WeightHome::kHost;
+  return {.hooks = Hooks::kGroupOffload, .homes = std::vector(model.tensors.size(), home), .group = group};
+}
+
+bool TorchPlacement::Stays(const Model& model, TensorId id) const {
+  if (hooks == Hooks::kGroupOffload) return false;
+  return hooks == Hooks::kModelOffload || model.tensors[id].buffer || homes[id] == WeightHome::kDevice;
+}
+
+Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement,
+                            const TorchProgram* first) {
+  using Hooks = TorchPlacement::Hooks;
+  if (placement.hooks == Hooks::kNone) return program;
+  if (placement.hooks == Hooks::kCpuOffload) return AddSequentialOffloadHooks(std::move(program), model);
+  if (placement.hooks == Hooks::kModelOffload) {
+    if (first == nullptr) program = AddModelOffloadHooks(std::move(program), model);
+    return program;
+  }
+  if (placement.hooks == Hooks::kGroupOffload) {
+    STOWAGE_TRY(const OffloadGroups groups, GroupsOf(model, placement.group));
+    if (first == nullptr) return AddGroupOffloadHooks(std::move(program), model, groups, nullptr);
+    const std::vector<ModuleId> traced = TracedOrder(*first, groups);
+    return AddGroupOffloadHooks(std::move(program), model, groups, &traced);
+  }
   std::vector<bool> offloaded;
   for (const Tensor& t : model.tensors) {
     const auto id = static_cast<TensorId>(offloaded.size());
@@ -73,6 +98,9 @@ TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlaceme
 Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const TorchPlacement& placement) {
   if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return TorchPlacement::SequentialOffload(held);
   if (placement.hooks == TorchPlacement::Hooks::kNone) return TorchPlacement::Resident(held);
+  if (placement.hooks == TorchPlacement::Hooks::kModelOffload) return TorchPlacement::ModelOffload(held);
+  if (placement.hooks == TorchPlacement::Hooks::kGroupOffload)
+    return TorchPlacement::GroupOffloaded(held, placement.group);
   const auto same = [](const Tensor& a, const Tensor& b) { return a.name == b.name; };
   if (std::equal(held.tensors.begin(), held.tensors.end(), model.tensors.begin(), model.tensors.end(), same)) {
     return placement;
@@ -93,8 +121,10 @@ Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& t
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(resident->held, *task.model, placement));
   auto hooked = std::make_shared<TorchPrograms>();
   hooked->held = resident->held;
-  hooked->prefill = Hooked(resident->prefill, hooked->held, held);
-  if (task.LoweredPasses() > 0) hooked->decode = Hooked(resident->decode, hooked->held, held);
+  STOWAGE_TRY(hooked->prefill, Hooked(resident->prefill, hooked->held, held, nullptr));
+  if (task.LoweredPasses() > 0) {
+    STOWAGE_TRY(hooked->decode, Hooked(resident->decode, hooked->held, held, &resident->prefill));
+  }
   return std::shared_ptr<const TorchPrograms>(std::move(hooked));
 }
 
