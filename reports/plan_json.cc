@@ -16,7 +16,9 @@ Json ModelOf(const ModelLine& model) {
           {"weights_bytes", model.weights.value()},
           {"dtype", model.dtype},
           {"layers", model.layers},
-          {"kv_bytes_per_token", model.kv_per_token.value()}};
+          {"kv_bytes_per_token", model.kv_per_token.value()},
+          {"source", model.source},
+          {"notes", model.notes}};
 }
 
 Json MachineOf(const Machine& machine, const std::vector<StrategyLine>& strategies) {
@@ -73,6 +75,17 @@ Json StrategyOf(const StrategyLine& line) {
   return json;
 }
 
+Json FormatOf(const FormatLine& line) {
+  return {{"dtype", line.name},
+          {"about", line.about},
+          {"weights_bytes", line.weights.value()},
+          {"needed_bytes", line.needed.value()},
+          {"fits", line.fits},
+          {"resident_bytes", line.fits       ? Json(line.weights.value())
+                             : line.resident ? Json(line.resident->value())
+                                             : Json()}};
+}
+
 }  // namespace
 
 Result<std::string> PlanJson(const PlanReport& report, std::string_view plan_json) {
@@ -84,6 +97,8 @@ Result<std::string> PlanJson(const PlanReport& report, std::string_view plan_jso
                {"request", RequestOf(report.request, report.basis)},
                {"strategies", Json::array()}};
   for (const StrategyLine& line : report.strategies) json["strategies"].push_back(StrategyOf(line));
+  json["formats"] = Json::array();
+  for (const FormatLine& line : report.formats) json["formats"].push_back(FormatOf(line));
   json["chosen"] = report.chosen.empty() ? Json() : Json(report.chosen);
   json["plan"] = std::move(plan);
   if (report.smallest_budget) {

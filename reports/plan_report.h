@@ -19,7 +19,9 @@ struct ModelLine {
   Bytes weights;
   std::string dtype;  // "bf16"; "bf16, fp32" when mixed
   std::int64_t layers = 0;
-  Bytes kv_per_token;  // of one sequence, all layers
+  Bytes kv_per_token;              // of one sequence, all layers
+  std::string source;              // where the figures are from: "the zoo's facts of meta-llama/Llama-3.1-8B"
+  std::vector<std::string> notes;  // sentences: where files and config differ, what was not read
 };
 
 struct PoolBytes {
@@ -58,6 +60,16 @@ struct PackingLine {
   Bytes live_bound;
 };
 
+// One number format of the model: whether gpu0 holds all of it beside what the request needs.
+struct FormatLine {
+  std::string name;   // what to give --dtype
+  std::string about;  // "bitsandbytes nf4, blocks of 64"
+  Bytes weights;
+  Bytes needed;  // weights, caches, activations, reservations
+  bool fits = false;
+  std::optional<Bytes> resident;  // of the weights, when they do not fit and the chosen strategy streams what is over
+};
+
 struct SmallestBudget {
   std::string pool;
   Bytes bytes;
@@ -89,6 +101,7 @@ struct PlanReport {
   std::vector<PoolContents> contents;
   bool contents_at_peak = false;  // they are what torch holds at the peak, not arenas
   std::vector<PackingLine> packing;
+  std::vector<FormatLine> formats;      // the model as it is first; empty: not asked
   std::vector<std::string> facts;       // sentences about blocks and what is needed; when sizes are all there is
   std::vector<std::string> would_help;  // sentences
   std::vector<PasteBlock> paste;

@@ -143,6 +143,43 @@ TEST(PlanText, SaysTheSmallestBudgetWhenNothingFits) {
       "nothing fits; the smallest budget that would do is 1.60 GB (1,600,000,001 bytes) of gpu0, with ring\n");
 }
 
+std::string PartFrom(const std::string& text, const std::string& first) {
+  const std::size_t at = text.find(first);
+  return at == std::string::npos ? text : text.substr(at, text.find("\n\n", at) - at);
+}
+
+TEST(PlanText, ShowsWhichFormatsFitAndWhatWouldStayOfTheOthers) {
+  PlanReport r = LlamaOn15GB();
+  r.formats = {{"auto", "as it is", Bytes(16'060'522'496), Bytes(16'661'225'472), false, Bytes(14'000'000'000)},
+               {"int8", "a scale a row", Bytes(9'086'705'664), Bytes(9'687'408'640), true, std::nullopt}};
+  EXPECT_EQ(PartFrom(PlanText(r, false), "which formats"),
+            "which formats fit with everything on gpu0\n"
+            "--dtype   weights  needs gpu0  resident         what it is\n"
+            "auto     16.06 GB    16.66 GB  14.00 GB (87 %)  as it is\n"
+            "int8      9.09 GB     9.69 GB  all              a scale a row");
+  r.formats[0].resident.reset();
+  EXPECT_NE(PlanText(r, false).find("auto     16.06 GB    16.66 GB  no        as it is\n"), std::string::npos);
+}
+
+TEST(PlanText, SaysInOneSentenceThatAllFormatsFitAndNothingOfASingleOne) {
+  PlanReport r = LlamaOn15GB();
+  r.formats = {{"auto", "as it is", Bytes(2'000), Bytes(3'000), true, std::nullopt}};
+  EXPECT_EQ(PlanText(r, false).find("format"), std::string::npos);
+  r.formats.push_back({"int8", "a scale a row", Bytes(1'000), Bytes(2'000), true, std::nullopt});
+  EXPECT_EQ(PartFrom(PlanText(r, false), "All 2"),
+            "All 2 number formats fit with everything on gpu0, from auto (needs 3.00 kB) to int8 (2.00 kB).");
+}
+
+TEST(PlanText, TheSourceOfTheModelAndItsNotesFollowItsLine) {
+  PlanReport r = LlamaOn15GB();
+  r.model.source = "a folder";
+  r.model.notes = {"The files hold fp16, the config says bf16."};
+  const std::string text = PlanText(r, false);
+  EXPECT_NE(text.find(" a token\nsource: a folder\n- The files hold fp16, the config says bf16.\nrequest: "),
+            std::string::npos)
+      << text;
+}
+
 TEST(PlanText, BoundsAreMarkedAsSuch) {
   PlanReport r = LlamaOn15GB();
   r.basis = PlanBasis::kClosedForms;
@@ -200,7 +237,8 @@ TEST(PlanJson, HasExactlyTheDocumentedMembers) {
   const auto parsed = nlohmann::ordered_json::parse(*json);
   std::vector<std::string> names;
   for (const auto& [name, value] : parsed.items()) names.push_back(name);
-  EXPECT_EQ(names, (std::vector<std::string>{"model", "machine", "request", "strategies", "chosen", "plan"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"model", "machine", "request", "strategies", "formats", "chosen", "plan"}));
   EXPECT_EQ(Member(LlamaOn15GB(), "chosen"), R"("ring")");
   EXPECT_EQ(Member(LlamaOn15GB(), "plan"), "{\n  \"version\": 1\n}");
 }
@@ -216,7 +254,9 @@ TEST(PlanJson, DescribesTheModelAndTheMachine) {
   "weights_bytes": 16060522496,
   "dtype": "bf16",
   "layers": 32,
-  "kv_bytes_per_token": 131072
+  "kv_bytes_per_token": 131072,
+  "source": "",
+  "notes": []
 })");
   EXPECT_EQ(Member(r, "machine"), R"({
   "name": "generic card 15.00 GB, host 30.00 GB",
@@ -284,6 +324,18 @@ TEST(PlanJson, DescribesTheRequestAndEachStrategy) {
     "why_not": "gpu0 is 1.69 GB short"
   }
 ])");
+}
+
+TEST(PlanJson, OfAFormatThatDoesNotFitTheResidentBytesAreWhatTheChosenStrategyKeepsOrNull) {
+  PlanReport r = LlamaOn15GB();
+  r.formats = {{"auto", "as it is", Bytes(16), Bytes(17), false, Bytes(14)},
+               {"int8", "a scale a row", Bytes(8), Bytes(9), true, std::nullopt},
+               {"nf4", "blocks", Bytes(4), Bytes(5), false, std::nullopt}};
+  EXPECT_EQ(
+      nlohmann::ordered_json::parse(Member(r, "formats")).dump(),
+      R"([{"dtype":"auto","about":"as it is","weights_bytes":16,"needed_bytes":17,"fits":false,"resident_bytes":14},)"
+      R"({"dtype":"int8","about":"a scale a row","weights_bytes":8,"needed_bytes":9,"fits":true,"resident_bytes":8},)"
+      R"({"dtype":"nf4","about":"blocks","weights_bytes":4,"needed_bytes":5,"fits":false,"resident_bytes":null}])");
 }
 
 TEST(PlanJson, WithoutAPlanBothChosenAndPlanAreNull) {

@@ -162,6 +162,30 @@ std::string Verdict(const PlanReport& report, const Style& style) {
   return out + "\n";
 }
 
+std::string ResidentText(const FormatLine& line) {
+  if (line.fits) return "all";
+  if (!line.resident) return "no";
+  const double share = static_cast<double>(line.resident->value()) / static_cast<double>(line.weights.value());
+  return fmt::format("{} ({:.0f} %)", FormatBytes(*line.resident), share * 100);
+}
+
+// One format alone is what the strategies are about already; where all fit, none need be looked at.
+std::string FormatTable(const std::vector<FormatLine>& formats, const Style& style) {
+  if (formats.size() < 2) return "";
+  if (std::all_of(formats.begin(), formats.end(), [](const FormatLine& f) { return f.fits; })) {
+    return Wrap("",
+                fmt::format("All {} number formats fit with everything on gpu0, from {} (needs {}) to {} ({}).",
+                            formats.size(), formats.front().name, FormatBytes(formats.front().needed),
+                            formats.back().name, FormatBytes(formats.back().needed)),
+                kWidth);
+  }
+  std::vector<Row> rows = {{"--dtype", "weights", "needs gpu0", "resident", "what it is"}};
+  for (const FormatLine& f : formats) {
+    rows.push_back({f.name, FormatBytes(f.weights), FormatBytes(f.needed), ResidentText(f), f.about});
+  }
+  return style.Strong("which formats fit with everything on gpu0") + "\n" + style.Heading(AlignTable(rows));
+}
+
 std::string PasteText(const PasteBlock& block, const Style& style) {
   std::string out = "\n" + style.Strong("to paste: " + block.title) + "\n";
   for (const std::string& line : block.lines) out += "  " + line + "\n";
@@ -178,6 +202,8 @@ std::string PlanText(const PlanReport& report, bool colour) {
   const Style style(colour);
   std::string out =
       style.Strong(report.model.name) + " (" + report.model.family + "): " + ModelText(report.model) + "\n";
+  if (!report.model.source.empty()) out += Wrap("source: ", report.model.source, kWidth);
+  for (const std::string& note : report.model.notes) out += Wrap("- ", note, kWidth);
   out += "request: " + RequestText(report.request) + "\n";
   out += "machine: " + report.machine.name + "\n";
   out += ReservationText(report.machine);
@@ -186,7 +212,7 @@ std::string PlanText(const PlanReport& report, bool colour) {
   out += Paragraph(StrategyTable(report, style)) + Paragraph(Verdict(report, style));
   std::string facts;
   for (const std::string& sentence : report.facts) facts += Wrap("- ", sentence, kWidth);
-  out += Paragraph(facts);
+  out += Paragraph(facts) + Paragraph(FormatTable(report.formats, style));
   if (!report.would_help.empty()) out += "\n" + style.Strong("what would help") + "\n";
   for (const std::string& sentence : report.would_help) out += Wrap("- ", sentence, kWidth);
   for (const PasteBlock& block : report.paste) out += PasteText(block, style);

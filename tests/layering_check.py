@@ -25,7 +25,8 @@ ARROWS = {
     "planner/schedule": ["planner/realize", "planner/machine"],
     "planner/plan": ["planner/schedule", "planner/formats"],  # the scanner: plan files
     "planner/solve": ["planner/plan", "planner/cost"],
-    "planner/strategy": ["planner/solve", "planner/families"],  # beyond the design: it asks for the passes' op graphs
+    # Beyond the design: it asks families for the passes' op graphs, quant for what a request needs beside the weights.
+    "planner/strategy": ["planner/solve", "planner/families", "planner/quant"],
     "sim/timeline": ["planner/base"],
     "sim/memory": ["planner/schedule"],
     "sim/engine": ["planner/schedule", "planner/cost", "sim/memory", "sim/timeline"],  # it makes the timeline

@@ -42,7 +42,7 @@ Result<KvReport> MakeKvReport(const Model& model, const Request& request) {
         ErrorCode::kInvalidInput,
         fmt::format("{}: the key-value cache of family '{}' is not known: weights only", model.name, model.family)};
   }
-  const std::int64_t positions = request.CachePositions();
+  const std::int64_t positions = request.kv == KvCache::kNone ? 0 : request.CachePositions();
   for (std::int64_t layer = 0; layer < r.layers; ++layer) {
     const std::int64_t window = WindowOf(model.shape, layer);
     auto kind = std::find_if(r.kinds.begin(), r.kinds.end(), [&](const KvKind& k) { return k.window == window; });
@@ -59,10 +59,18 @@ std::string KvText(const KvReport& r) {
   std::string out = fmt::format(
       "model      {} ({})\n"
       "per token  {} in {}: {} layers x {} B of {}\n"
-      "request    {} for batch {} x {} positions ({} prompt, {} new; the last is never cached)\n",
+      "request    ",
       r.model, r.family, FormatBytes(r.PerToken()), Name(r.dtype), r.layers, FormatCount(r.layer_per_token.value()),
-      r.latent ? "latent and rotary key" : "keys and values", FormatBytes(r.Total()), r.request.batch,
-      FormatCount(r.request.CachePositions()), FormatCount(r.request.prompt_tokens), FormatCount(r.request.new_tokens));
+      r.latent ? "latent and rotary key" : "keys and values");
+  if (r.request.kv == KvCache::kNone) {
+    return out + "nothing is cached (--kv none): each new token is a pass over the whole context\n";
+  }
+  out += fmt::format("{} for batch {} x {} positions ({} prompt, {} new; the last is never cached)\n",
+                     FormatBytes(r.Total()), r.request.batch, FormatCount(r.request.CachePositions()),
+                     FormatCount(r.request.prompt_tokens), FormatCount(r.request.new_tokens));
+  if (r.request.kv == KvCache::kDynamic) {
+    out += "dynamic    the same positions; while a layer's cache grows, its old and its new copy are both there\n";
+  }
   std::vector<std::vector<std::string>> rows = {{"layers", "attention", "positions", "bytes"}};
   for (const KvKind& kind : r.kinds) {
     rows.push_back({FormatCount(kind.layers), KindName(kind), FormatCount(kind.positions), FormatBytes(kind.bytes)});
@@ -80,7 +88,8 @@ std::string KvJson(const KvReport& r) {
   j["dtype"] = Name(r.dtype);
   j["kv_bytes_per_token"] = r.PerToken().value();
   j["batch"] = r.request.batch;
-  j["positions"] = r.request.CachePositions();
+  j["kv"] = r.request.kv ? Name(*r.request.kv) : "static";
+  j["positions"] = r.request.kv == KvCache::kNone ? 0 : r.request.CachePositions();
   j["kv_bytes"] = r.Total().value();
   j["kinds"] = nlohmann::ordered_json::array();
   for (const KvKind& kind : r.kinds) {

@@ -36,11 +36,11 @@ struct KvReport {
 };
 
 // The caches hold Request::dtype, or else what the model computes with (fp16 for GGUF, llama.cpp's default); packed
-// types are llama.cpp's quantized caches. kInvalidInput for a model whose cache is not known.
+// types are llama.cpp's quantized caches. With --kv none they hold nothing. kInvalidInput for a model whose cache is not known.
 Result<KvReport> MakeKvReport(const Model& model, const Request& request);
 
 std::string KvText(const KvReport& report);
-// {"model","family","dtype","kv_bytes_per_token","batch","positions","kv_bytes","kinds":[{"kind": "full"|"sliding",
+// {"model","family","dtype","kv_bytes_per_token","batch","kv","positions","kv_bytes","kinds":[{"kind": "full"|"sliding",
 //  "storage": "keys and values"|"latent","window": n or null,"layers","bytes_per_token","positions","bytes"}]}
 std::string KvJson(const KvReport& report);
 

@@ -111,6 +111,24 @@ TEST(KvReport, PackedCachesAreLlamaCpps) {
   EXPECT_EQ(report->Total() - report->PerToken(), Bytes(2176LL << 20));  // llama.cpp's own figure at 32768 positions
 }
 
+TEST(KvReport, WithoutACacheNothingIsKept) {
+  const auto report = MakeKvReport(*ZooModel("llama-1b"), {.kv = KvCache::kNone});
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->Total(), Bytes(0));
+  EXPECT_EQ(KvText(*report),
+            "model      llama-3.2-1b (llama)\n"
+            "per token  32.77 kB in bf16: 16 layers x 2,048 B of keys and values\n"
+            "request    nothing is cached (--kv none): each new token is a pass over the whole context\n");
+}
+
+TEST(KvReport, OfADynamicCacheSaysThatItGrowsByCopying) {
+  const std::string text = KvText(*MakeKvReport(*ZooModel("llama-1b"), {.kv = KvCache::kDynamic}));
+  EXPECT_NE(text.find("dynamic    the same positions; while a layer's cache grows, its old and its new copy are both "
+                      "there\n"),
+            std::string::npos)
+      << text;
+}
+
 TEST(KvReport, JsonHasTheRequestAndTheKinds) {
   const auto report = MakeKvReport(*ZooModel("llama-1b"), {});  // 16 layers, 8 heads of 64
   ASSERT_TRUE(report) << report.error().message;
@@ -120,6 +138,7 @@ TEST(KvReport, JsonHasTheRequestAndTheKinds) {
   "dtype": "bf16",
   "kv_bytes_per_token": 32768,
   "batch": 1,
+  "kv": "static",
   "positions": 639,
   "kv_bytes": 20938752,
   "kinds": [

@@ -17,6 +17,7 @@
 #include "tools/common/options.h"
 #include "tools/common/plan_file.h"
 #include "tools/common/task.h"
+#include "tools/common/threads.h"
 #include "tools/common/write_file.h"
 #include "tools/plan_device_map.h"
 #include "tools/plan_quick.h"
@@ -54,6 +55,20 @@ Result<int> Show(const LoadedTask& loaded, const std::vector<Ranked>& ranked, co
   return fits ? 0 : 1;
 }
 
+// The plan of the strategy that follows a device map, on the machine of --gpu.
+Status WriteMapPlan(const TaskOptions& options, const DeviceMapAnswer& answer, const std::string& out) {
+  if (answer.strategy.empty()) return Error{ErrorCode::kInvalidInput, "--out: --emit max-memory makes no map"};
+  if (options.machine.gpus.empty() && !options.machine.profile_path) {
+    return Error{ErrorCode::kInvalidInput, "--out: a plan is made for a machine; --gpu is missing"};
+  }
+  STOWAGE_TRY(const LoadedTask loaded, Load(options));
+  const std::vector<Strategy> all = AllStrategies();
+  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, answer.strategy));
+  STOWAGE_TRY(Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
+  STOWAGE_RETURN_IF_ERROR(CheckPlan(lowered.plan));
+  return WriteFile(out, WritePlanJson(MakePlanFile(std::move(lowered.plan), loaded, options.model)));
+}
+
 Result<int> PlanTool(int argc, char** argv) {
   CommandLine line("plan",
                    "says where a model's weights, caches and buffers go, by which strategy, and how fast it runs");
@@ -74,11 +89,13 @@ Result<int> PlanTool(int argc, char** argv) {
   line.Example("plan --gpu 15GB --model llama-8b --out plan.json", "kept for simulate, execute and inspect");
   line.Example("plan --gpu 15GB --model DIR --quick", "in milliseconds, without simulating");
   line.Example("plan --gpu 24GiB,10GiB --model DIR --strategy device-map:auto", "accelerate's own placement");
+  line.Example("plan --gpu 15GB --model DIR --strategy device-map:auto --out plan.json",
+               "that placement, for simulate");
   if (const std::optional<int> code = line.Parse(argc, argv)) return *code;
   STOWAGE_TRY(const bool wants_device_map, WantsDeviceMap(strategy, device_map));
   if (wants_device_map) {
-    if (out) return Error{ErrorCode::kInvalidInput, "--out: device maps are printed, there is no plan of them yet"};
     STOWAGE_TRY(const DeviceMapAnswer answer, PlanDeviceMap(options, strategy, device_map, json));
+    if (out) STOWAGE_RETURN_IF_ERROR(WriteMapPlan(options, answer, *out));
     STOWAGE_RETURN_IF_ERROR(Print(answer.text));
     return answer.exit_code;
   }
@@ -101,7 +118,7 @@ Result<int> PlanTool(int argc, char** argv) {
     if (out) return Error{ErrorCode::kInvalidInput, "--out: " + unknown.value_or("--quick makes no plan")};
     return PrintQuick(loaded.task(), strategies, unknown, json);
   }
-  const std::vector<Ranked> ranked = Rank(strategies, loaded.task());
+  const std::vector<Ranked> ranked = Rank(strategies, loaded.task(), OnAllCores);
   if (strategy && !ranked[0].fits && ranked[0].refused) return Error{ErrorCode::kInvalidInput, ranked[0].why_not};
   return Show(loaded, ranked, options.model, out, json);
 }

@@ -153,8 +153,27 @@ void AddTimes(const TaskOptions& task, const DeviceMapOptions& options, const Qu
   report.per_token = ranked[0].per_token;
 }
 
+// The map on one line.
+std::string Compact(const std::string& map) {
+  std::string out;
+  for (std::size_t i = 0; i < map.size(); ++i) {
+    if (map[i] != '\n') {
+      out += map[i];
+      continue;
+    }
+    while (i + 1 < map.size() && map[i + 1] == ' ') ++i;
+  }
+  return out;
+}
+
+std::string StrategyOf(const DeviceMap& map, const PlacementTree& tree) {
+  return std::string(kPrefix) + Compact(WriteDeviceMap(map, tree));
+}
+
 DeviceMapAnswer Answer(const DeviceMapReport& report, const PlacementTree& tree, bool json) {
-  return {.text = json ? DeviceMapJson(report, tree) : DeviceMapText(report, tree), .exit_code = report.fits() ? 0 : 1};
+  return {.text = json ? DeviceMapJson(report, tree) : DeviceMapText(report, tree),
+          .exit_code = report.fits() ? 0 : 1,
+          .strategy = StrategyOf(report.map, tree)};
 }
 
 void AddNotes(const Inferred& inferred, DeviceMapReport& report) {
@@ -195,7 +214,10 @@ Result<DeviceMapAnswer> InferAndReport(const TaskOptions& task, const std::strin
   if (!inferred) {
     return std::move(inferred).error().In(fmt::format("{} has no map for this", RulesName(question.sizes.rules)));
   }
-  if (options.emit) return DeviceMapAnswer{.text = WriteDeviceMap(inferred->map, question.tree)};
+  if (options.emit) {
+    return DeviceMapAnswer{.text = WriteDeviceMap(inferred->map, question.tree),
+                           .strategy = StrategyOf(inferred->map, question.tree)};
+  }
   DeviceMapReport report =
       MakeDeviceMapReport(question.loaded, question.tree, inferred->map, question.budgets, budgets);
   report.strategy = std::string(kPrefix) + mode;
@@ -219,7 +241,9 @@ Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOption
   Result<std::vector<std::string>> apart = TiesApart(question.tree, *map);
   if (!apart) return std::move(apart).error().In(*options.file);
   if (options.emit == "max-memory") return DeviceMapAnswer{.text = WriteMaxMemory(question.budgets) + "\n"};
-  if (options.emit) return DeviceMapAnswer{.text = WriteDeviceMap(*map, question.tree)};
+  if (options.emit) {
+    return DeviceMapAnswer{.text = WriteDeviceMap(*map, question.tree), .strategy = StrategyOf(*map, question.tree)};
+  }
   DeviceMapReport report =
       MakeDeviceMapReport(question.loaded, question.tree, *map, question.budgets, question.budgets);
   report.strategy = *options.file;
@@ -295,8 +319,11 @@ Result<DeviceMapAnswer> Optimal(const TaskOptions& task, std::string_view parame
   if (options.no_split) question.model.no_split_classes = SplitAtCommas(*options.no_split);
   STOWAGE_TRY(OptimalMap best, SolveOptimal(question));
   if (options.no_clean) best.map = DeviceMapOf(best.chain, best.placement);
-  if (options.emit) return DeviceMapAnswer{.text = WriteDeviceMap(best.map, accelerate::TreeOf(question.model))};
-  return DeviceMapAnswer{.text = json ? OptimalJson(question, best) : OptimalText(question, best)};
+  const std::string map = WriteDeviceMap(best.map, accelerate::TreeOf(question.model));
+  const bool native = question.runtime == ChainRuntime::kNative;
+  DeviceMapAnswer answer{.text = map, .strategy = (native ? "device-map-ring:" : "device-map:") + Compact(map)};
+  if (!options.emit) answer.text = json ? OptimalJson(question, best) : OptimalText(question, best);
+  return answer;
 }
 
 }  // namespace

@@ -32,11 +32,13 @@ void AddDeviceMapOptions(CommandLine& line, DeviceMapOptions* options);
 // after "device-map:".
 Result<bool> WantsDeviceMap(const std::optional<std::string>& strategy, const DeviceMapOptions& options);
 
-// What is printed, and the exit code: 1 when weights and buffers do not fit the budgets. Budgets are --max-memory, or
+// What is printed, the exit code (1 when weights and buffers do not fit the budgets), and the strategy that follows the
+// map, with the map as its parameter: "device-map:{\"\": 0}". Budgets are --max-memory, or
 // else every --gpu, and --cpu, as they are given; for device-map:optimal a card of --max-memory alone is a generic one.
 struct DeviceMapAnswer {
   std::string text;
   int exit_code = 0;
+  std::string strategy = {};
 };
 Result<DeviceMapAnswer> PlanDeviceMap(const TaskOptions& task, const std::optional<std::string>& strategy,
                                       const DeviceMapOptions& options, bool json);

@@ -193,6 +193,19 @@ TEST(PlanOptimal, NamesTheOptionThatIsWrong) {
             "no placement fits the budgets; 12.46 GB more on gpu0 (of now 4.29 GB) would do");
 }
 
+TEST(PlanDeviceMap, NamesTheStrategyThatFollowsTheMap) {
+  const auto strategy = [](const std::string& mode, const DeviceMapOptions& options) {
+    const Result<DeviceMapAnswer> answer = PlanDeviceMap({.model = "llama-8b"}, mode, options, false);
+    return answer ? answer->strategy : answer.error().message;
+  };
+  const std::string budgets = R"({"0": "24GB", "cpu": "32GiB"})";
+  EXPECT_EQ(strategy("device-map:auto", {.max_memory = budgets}), R"(device-map:{"": 0})");
+  EXPECT_EQ(strategy("device-map:optimal:native", {.max_memory = budgets}), R"(device-map-ring:{"": 0})");
+  const std::string split = strategy("device-map:sequential", {.max_memory = R"({"0": "15GB", "cpu": "32GiB"})"});
+  EXPECT_EQ(split.substr(0, 47), R"(device-map:{"model.embed_tokens": 0,"model.laye)");
+  EXPECT_EQ(strategy("device-map:auto", {.max_memory = budgets, .emit = "max-memory"}), "");
+}
+
 TEST(WantsDeviceMap, LeavesOtherStrategiesAloneAndRefusesStrayOptions) {
   EXPECT_FALSE(*WantsDeviceMap("ring", {}));
   EXPECT_TRUE(*WantsDeviceMap("device-map:optimal", {.objective = "memory"}));

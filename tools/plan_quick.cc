@@ -134,6 +134,7 @@ PlanReport QuickReportOf(const PlanningTask& task, const std::vector<Strategy>& 
     const Blocks blocks = BlocksOf(*task.model);
     report.facts = {BlockFact(*task.model, blocks), RoomFact(task, SizesOf(*task.model, task.request), blocks)};
   }
+  report.formats = FormatsOf(task, std::nullopt);
   const bool resident = std::any_of(report.strategies.begin(), report.strategies.end(),
                                     [](const StrategyLine& s) { return s.fits && s.name == "torch-resident"; });
   report.paste = PasteFor(task, resident);

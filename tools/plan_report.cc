@@ -9,6 +9,7 @@
 
 #include "planner/base/text.h"
 #include "planner/families/families.h"
+#include "planner/quant/fits.h"
 #include "tools/plan_paste.h"
 
 namespace stowage {
@@ -70,6 +71,16 @@ PoolContents HeldAtPeak(const PoolTimeline& pool) {
 }
 
 Bytes BudgetOf(const Machine& machine, std::string_view pool) { return machine.pools[machine.FindPool(pool)].budget; }
+
+// Of the chosen one: where streamed weights pass through gpu0; nothing when all of it stays, or torch streams.
+std::optional<Bytes> RingOf(const Ranked& chosen) {
+  if (!chosen.fits || chosen.runtime != "native") return std::nullopt;
+  std::optional<Bytes> ring;
+  for (const ArenaPlan& a : chosen.plan->arenas) {
+    if (a.pool == "gpu0" && a.kind == "staging") ring = ring.value_or(Bytes(0)) + a.bytes;
+  }
+  return ring;
+}
 
 // What more of one pool, the others as they are, would make fit.
 struct Remedy {
@@ -133,13 +144,33 @@ ModelLine ModelLineOf(const Model& model) {
           .weights = model.WeightBytes(),
           .dtype = Join(names, ", "),
           .layers = model.shape.layers,
-          .kv_per_token = CacheBytesPerPosition(model)};
+          .kv_per_token = CacheBytesPerPosition(model),
+          .source = model.origin,
+          .notes = model.notes};
+}
+
+std::vector<FormatLine> FormatsOf(const PlanningTask& task, std::optional<Bytes> ring) {
+  const Bytes budget = BudgetOf(*task.machine, "gpu0");
+  std::vector<FormatLine> out;
+  for (const FormatFit& fit : FormatsThatFit(*task.model, task.request, budget, task.machine->Reserved("gpu0"))) {
+    FormatLine line{.name = std::string(fit.name),
+                    .about = std::string(fit.about),
+                    .weights = fit.weights,
+                    .needed = fit.needed,
+                    .fits = fit.fits};
+    if (!fit.fits && ring) {
+      line.resident = std::clamp(budget - *ring - (fit.needed - fit.weights), Bytes(0), fit.weights);
+    }
+    out.push_back(std::move(line));
+  }
+  return out;
 }
 
 PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked) {
   PlanReport report{.model = ModelLineOf(*task.model), .request = task.request, .machine = *task.machine};
   for (const Ranked& r : ranked) report.strategies.push_back(LineOf(r));
   report.would_help = WouldHelp(task, ranked);
+  report.formats = FormatsOf(task, ranked.empty() ? std::nullopt : RingOf(ranked[0]));
   report.paste = PasteFor(task, std::any_of(ranked.begin(), ranked.end(),
                                             [](const Ranked& r) { return r.fits && r.name == "torch-resident"; }));
   if (ranked.empty() || !ranked[0].fits) {

@@ -1,6 +1,7 @@
 // From ranked strategies to what the `plan` tool shows.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "reports/plan_report.h"
@@ -9,6 +10,10 @@
 namespace stowage {
 
 ModelLine ModelLineOf(const Model& model);
+
+// The number formats of the model beside what the request needs of gpu0. `ring`: what the chosen strategy streams the
+// rest through, beside which weights stay; absent: it does not stream.
+std::vector<FormatLine> FormatsOf(const PlanningTask& task, std::optional<Bytes> ring);
 
 // `ranked` as Rank gives it: best first. The first that fits is the chosen one.
 PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked);

@@ -30,13 +30,14 @@ PlanReport Report(const TestTask& test) {
   return ReportOf(test.task(), Rank({ResidentStrategy(), RingStrategy()}, test.task()));
 }
 
-// The screen of a task with these budgets, from the table on, without lines to paste (plan_paste_test).
+// The screen of a task with these budgets, from the table on, without formats and lines to paste (plan_paste_test).
 std::string TableAndBelow(std::int64_t gpu, std::int64_t host) {
   TestTask test = Small();
   test.Budget("gpu0") = Bytes(gpu);
   test.Budget("host") = Bytes(host);
   PlanReport report = Report(test);
   report.paste.clear();
+  report.formats.clear();
   const std::string text = PlanText(report, false);
   return text.substr(text.find("\n\n") + 2);
 }
@@ -90,6 +91,22 @@ chosen: resident
          4.00 MB  budget
   packing of gpu0 activations: 10.24 kB, live-bytes bound 10.24 kB, gap 0.0 %
 )");
+}
+
+TEST(PlanReport, OfAFormatThatDoesNotFitSaysWhatTheChosenRingWouldKeep) {
+  TestTask test = Small();
+  test.Budget("gpu0") = Bytes(400'000);
+  const PlanReport report = Report(test);
+  ASSERT_EQ(report.chosen, "ring:65536");
+  ASSERT_EQ(report.formats.size(), 12u);
+  const FormatLine& as_it_is = report.formats.front();
+  EXPECT_EQ(as_it_is.weights, Bytes(623'744));
+  EXPECT_FALSE(as_it_is.fits);
+  // The plan keeps whole groups of rows, and its embedding table leaves first: 315.9 kB.
+  ASSERT_TRUE(as_it_is.resident.has_value());
+  EXPECT_NEAR(static_cast<double>(as_it_is.resident->value()), 315'904, 3'000);
+  EXPECT_TRUE(report.formats.back().fits);
+  EXPECT_FALSE(report.formats.back().resident.has_value());
 }
 
 TEST(PlanReport, OfACardThatIsTooSmallNamesTheSmallestBudget) {

@@ -13,14 +13,34 @@ namespace {
 constexpr std::array kShown = std::to_array<std::string_view>(
     {"q8_0", "int8", "fp8", "q6_k", "q5_k_m", "q4_k_m", "nf4", "nf4-double", "gptq", "mxfp4", "q3_k_m", "q2_k"});
 
+// The columns between an expert's matrices; experts that are stacked in one tensor are as wide as the shape says.
+std::int64_t ExpertWidth(const Model& model) {
+  for (const Tensor& t : model.tensors) {
+    if (t.shape.size() == 2 && t.name.find(".experts.") != std::string::npos) {
+      return t.shape[0] == model.shape.hidden ? t.shape[1] : t.shape[0];
+    }
+  }
+  return model.shape.intermediate;
+}
+
+// Elements a row at the widest moment of a fused prefill.
+std::int64_t WidestRow(const Model& model) {
+  const TransformerShape& s = model.shape;
+  const std::int64_t attention = 2 * s.hidden + (s.heads + 2 * s.kv_heads) * s.head_dim;
+  if (s.experts == 0) return std::max(attention, 2 * s.hidden + 2 * s.intermediate);
+  const std::int64_t k = s.experts_per_token, width = ExpertWidth(model);
+  return std::max({attention, 2 * s.hidden + 2 * k * width, s.hidden + k * (s.hidden + width)});
+}
+
 }  // namespace
 
 RequestMemory MemoryOf(const Model& model, const Request& request) {
   const TransformerShape& s = model.shape;
   const DType dtype = model.ComputeDType();
-  const std::int64_t rows = request.batch * request.prompt_tokens;
-  const std::int64_t widest = 2 * s.hidden + std::max(2 * s.intermediate, (s.heads + 2 * s.kv_heads) * s.head_dim);
-  return {.kv = CacheBytes(model, request.CachePositions()) * request.batch,
+  const bool cached = request.kv != KvCache::kNone;
+  const std::int64_t rows = request.batch * (cached ? request.prompt_tokens : request.CachePositions());
+  const std::int64_t widest = WidestRow(model);
+  return {.kv = cached ? CacheBytes(model, request.CachePositions()) * request.batch : Bytes(0),
           .activations = SizeOf(dtype, rows * widest),
           .logits = SizeOf(dtype, (request.all_logits ? rows : request.batch) * s.vocab)};
 }

@@ -11,9 +11,12 @@
 
 namespace stowage {
 
-// What a request needs beside the weights, as the native runtime lays it out for a dense decoder: exact for llama, and
-// an estimate of the same form for every other family with a cache. Zeros for a model without a TransformerShape.
-//   activations  batch * prompt rows of the widest moment: max(2 h + 2 intermediate, 2 h + (heads + 2 kv_heads) head_dim)
+// What a request needs beside the weights, as the native runtime lays it out for a decoder: exact for llama, and an
+// estimate of the same form for every other family. Zeros for a model without a TransformerShape.
+//   activations  batch * prompt rows (kv none: the whole context) of the widest moment, the largest of
+//                  2 h + 2 intermediate                     residual and its norm beside gate and up
+//                  2 h + 2 k expert, h + k (h + expert)     the same of a row's k experts; their results
+//                  2 h + (heads + 2 kv_heads) head_dim      q, k and v
 //   logits       of the last position of each sequence (of all prompt positions with Request::all_logits)
 // The two are never alive at once.
 struct RequestMemory {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <string>
 
 #include "planner/zoo/zoo.h"
@@ -25,6 +26,17 @@ TEST(RequestMemory, IsThatOfTheEstimateByHand) {
   EXPECT_EQ(m.activations, Bytes(37'748'736));
   EXPECT_EQ(m.logits, Bytes(2 * 128'256));
   EXPECT_EQ(m.total(), Bytes(83'755'008 + 37'748'736));
+}
+
+TEST(RequestMemory, OfExpertsIsThatOfTheOnesARowUses) {
+  const RequestMemory m = MemoryOf(*ZooModel("mixtral-8x7b"), {});
+  EXPECT_EQ(m.activations, Bytes(std::int64_t{512} * 2 * (2 * 4096 + 2 * 2 * 14'336)));
+}
+
+TEST(RequestMemory, WithoutACacheIsThatOfTheWholeContext) {
+  const RequestMemory m = MemoryOf(*ZooModel("llama-8b"), {.kv = KvCache::kNone});
+  EXPECT_EQ(m.kv, Bytes(0));
+  EXPECT_EQ(m.activations, Bytes(37'748'736 / 512 * 639));
 }
 
 TEST(RequestMemory, IsNothingWithoutAShape) {

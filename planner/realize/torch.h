@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -127,10 +128,17 @@ struct TorchProgram {
 // Pass::keeps_cache false is use_cache=False as generate() runs it, with an attention mask of ones: keys and values die with
 // their layer's attention.
 //
-// Iteration i of a decode pass has pass.past + i * pass.past_step positions in its cache; all sizes are affine in i.
+// Iteration i of a decode pass has pass.past + i * pass.past_step positions in its cache; all sizes are affine in i. Where
+// a sliding window is full, masks appear and its cache stops growing: if iteration 0 is on one side of TurnOf, the
+// program describes the iterations of that side only. There, `past` has what a pass sees of its cache; the storages are
+// those that the pass before it left as `cache`.
 // kInvalidInput: a family or an option of one that is not realized, more than one new token over a cache, a module or
 // weight that the Python class has and the model lacks.
 Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass);
+
+// The number of cached positions from which on a pass of one token sees a full sliding window; nothing without windows.
+// All windows of a model are equally wide.
+std::optional<std::int64_t> TurnOf(const Model& model);
 
 // accelerate's cpu_offload: each module that owns parameters uploads them, one blocking copy and one flush of the cache
 // each, before its forward, and drops them after it. Buffers stay on the device. A tied weight is uploaded by each of

@@ -25,8 +25,9 @@ void TorchWords::AdoptCache(std::int64_t key_width, std::int64_t value_width) {
   for (std::size_t i = 0; i < cache.size(); ++i) {
     const std::int64_t window = Window(i);
     const bool full = window > 0 && pass.past + 1 >= window;
-    const Count stored = {pass.past, pass.past_step};
-    const Count seen = full ? Count{window - 1} : stored;
+    const Count positions = {pass.past, pass.past_step};
+    const Count seen = full ? Count{window - 1} : positions;
+    const Count stored = full && pass.past_step > 0 ? seen : positions;  // of a phase: as RealizeTorch says
     const auto adopt = [&](std::int64_t width) {
       const std::int64_t position = pass.batch * width;
       return eager.Adopt("past", {stored * position, dtype}, TorchRole::kCache).View(seen * position);

@@ -71,10 +71,6 @@ Status CheckPass(const Model& model, const Pass& pass) {
         fmt::format("{} new tokens over a cache of {} need a mask, which is not realized yet", pass.tokens, pass.past));
   }
   for (const std::int64_t window : model.shape.windows) {
-    // Where the window is reached, masks appear and the cache stops growing: one program does not describe both sides.
-    if (window > 0 && pass.past_step > 0) {
-      return refuse(fmt::format("decode phases over sliding windows (of {} positions) are not realized yet", window));
-    }
     if (window == 1) return refuse("a sliding window of 1 position");
   }
   return OkStatus();
@@ -98,6 +94,13 @@ Forward FindForward(std::string_view family) {
 }
 
 }  // namespace torch_eager
+
+std::optional<std::int64_t> TurnOf(const Model& model) {
+  for (const std::int64_t window : model.shape.windows) {
+    if (window > 0) return window - 1;
+  }
+  return std::nullopt;
+}
 
 Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass) {
   const torch_eager::Forward forward = torch_eager::FindForward(model.family);

@@ -7,6 +7,7 @@
 
 #include "planner/base/text.h"
 #include "planner/families/families.h"
+#include "planner/quant/fits.h"
 
 namespace stowage {
 namespace {
@@ -30,25 +31,20 @@ std::vector<bool> SharedTensors(const Model& model) {
   return shared;
 }
 
-std::optional<Bytes> CachesOf(const Model& model, const Request& request) {
-  if (request.kv == KvCache::kNone) return Bytes(0);
-  if (model.shape.layers == 0 || CacheBytesPerPosition(model) == Bytes(0)) return std::nullopt;
-  return CacheBytes(model, request.CachePositions()) * request.batch;
-}
-
-// What the widest kernel of a decoder's prefill keeps at once. Native: the residual and its norm beside gate and up, or
-// q, k, v and what attention makes. Eager torch: the same with a product of its own, or a norm in fp32 (three copies),
-// or the head's logits of every position.
-void AddActivations(const Model& model, const Request& request, DType dtype, RequestSizes& out) {
+// Caches and what the native prefill keeps at once by planner/quant's formula; what the widest kernel of eager torch keeps:
+// the residual and its norm beside gate, up and a product of its own, or q, k, v and what attention makes, or a norm in
+// fp32 (three copies), or the head's logits of every position.
+void AddRequest(const Model& model, const Request& request, DType dtype, RequestSizes& out) {
   const TransformerShape& s = model.shape;
+  const bool cached = request.kv != KvCache::kNone;
+  const RequestMemory memory = MemoryOf(model, request);
+  if (!cached || (s.layers > 0 && CacheBytesPerPosition(model) > Bytes(0))) out.kv = memory.kv;
   if (s.hidden == 0 || s.vocab == 0) return;
-  const std::int64_t tokens = request.kv == KvCache::kNone ? request.CachePositions() : request.prompt_tokens;
-  const std::int64_t rows = tokens * request.batch;
+  out.native_activations = std::max(memory.activations, memory.logits);
+  const std::int64_t rows = (cached ? request.prompt_tokens : request.CachePositions()) * request.batch;
   const std::int64_t heads = (2 * s.heads + 2 * s.kv_heads) * s.head_dim;
-  const std::int64_t mlp = s.experts > 0 ? 0 : s.intermediate;  // experts work on their rows in turn
-  const std::int64_t native = 2 * s.hidden + std::max(2 * mlp, heads);
+  const std::int64_t mlp = s.experts > 0 ? 0 : s.intermediate;  // torch's experts work on their rows in turn
   const DType computed = IsFloating(dtype) ? dtype : DType::kBF16;
-  out.native_activations = std::max(SizeOf(computed, rows * native), SizeOf(computed, request.batch * s.vocab));
   const std::int64_t eager = std::max({s.vocab + s.hidden, 3 * (s.hidden + mlp), 3 * s.hidden + heads});
   out.torch_activations = std::max(SizeOf(computed, rows * eager),
                                    SizeOf(computed, rows * 2 * s.hidden) + SizeOf(DType::kF32, rows * 3 * s.hidden));
@@ -116,18 +112,17 @@ RequestSizes SizesOf(const Model& model, const Request& request) {
     const double weights = static_cast<double>(Elements(t.shape) * t.weights_per_element) * share;
     if (t.shape.size() >= 2) (t.shape[0] == s.vocab ? head : body) += weights;
   }
-  out.kv = CachesOf(model, request);
   const auto batch = static_cast<double>(request.batch);
   const double again = request.kv == KvCache::kNone ? static_cast<double>(request.prompt_tokens + 1) : 1;
   out.decode = Flops(2 * (body * again + head) * batch);
   out.prefill = Flops(2 * (body * static_cast<double>(request.prompt_tokens) + head) * batch);
-  AddActivations(model, request, MainDType(model), out);
+  AddRequest(model, request, MainDType(model), out);
   return out;
 }
 
 ClosedForm CloseForm(const PlanningTask& task, const RequestSizes& sizes, const Demand& demand) {
   const Machine& machine = *task.machine;
-  ClosedForm out;
+  ClosedForm out{.why_not = demand.refusal};
   for (const auto& [pool, need] : {std::pair("gpu0", demand.gpu), std::pair("host", demand.host)}) {
     const Bytes all = need + machine.Reserved(pool);
     const Bytes budget = machine.pools[static_cast<std::size_t>(machine.FindPool(pool))].budget;

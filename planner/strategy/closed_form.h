@@ -35,7 +35,7 @@ RequestSizes SizesOf(const Model& model, const Request& request);
 
 struct ClosedForm {
   std::vector<std::pair<std::string, Bytes>> peak;  // by pool; what would be needed where it does not fit
-  std::string why_not;                              // empty: it fits
+  std::string why_not;                              // empty: it fits; what the lowering refuses is refused here, too
   Seconds first_token, per_token;                   // at least
   std::string limit;                                // the resource whose bound is the largest: "gpu0.h2d"
 };
@@ -43,8 +43,9 @@ struct ClosedForm {
 // What a strategy puts where, reservations left out, and what it moves.
 struct Demand {
   Bytes gpu, host;
-  Bytes streamed;         // over gpu0's link in each pass
-  bool pageable = false;  // at the pageable rate
+  Bytes streamed;            // over gpu0's link in each pass
+  bool pageable = false;     // at the pageable rate
+  std::string refusal = {};  // why the lowering refuses the task, whatever the memory; empty: it does not
 };
 ClosedForm CloseForm(const PlanningTask& task, const RequestSizes& sizes, const Demand& demand);
 

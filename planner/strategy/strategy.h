@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,8 +24,10 @@ struct ClosedForm;  // closed_form.h
 struct NativeModel;
 struct TorchPrograms;
 
-// What strategies work out from a task alone and share between calls: its candidates differ in parameters only.
+// What strategies work out from a task alone and share between calls: its candidates differ in parameters only. Calls
+// may come from several threads: whoever reads or fills it holds `mutex`.
 struct TaskCache {
+  std::mutex mutex;
   std::shared_ptr<const NativeModel> native;
   std::shared_ptr<const TorchPrograms> torch;
 };

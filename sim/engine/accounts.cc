@@ -85,7 +85,12 @@ void Accounts::Finish(Timeline& timeline) const {
   double at = 0;
   for (std::size_t p = 0; p < phase_end_.size(); ++p) {
     const double end = std::max(at, phase_end_[p]);
-    timeline.phases.push_back({program_->schedule->phases[p].name, passes_[p], Seconds(at), Seconds(end - at)});
+    const std::string& name = program_->schedule->phases[p].name;
+    if (timeline.phases.empty() || timeline.phases.back().phase != name) {
+      timeline.phases.push_back({name, 0, Seconds(at), Seconds(0)});
+    }
+    timeline.phases.back().iterations += passes_[p];
+    timeline.phases.back().seconds += Seconds(end - at);
     at = end;
   }
   at = std::max(at, length_);

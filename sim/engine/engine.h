@@ -20,6 +20,7 @@
 // Phases. A phase ends when the last step that counts (Schedule::EndsPhase) has ended (not before the previous phase's
 // end), and starts where the previous one ended: durations add up to the length (unless a transfer that nobody waits for
 // ends last) although steps of neighbouring phases may overlap. Iterations are the passes that its sections completed.
+// Neighbouring phases of one name are one phase of the timeline.
 //
 // Idle time. Where a resource idles before job J, J's binding predecessor is the one whose end let it start (a step of
 // `after`, the step before it in its queue, the holder of a resource it needed, else its issuer). While that

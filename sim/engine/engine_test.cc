@@ -184,6 +184,21 @@ TEST(Simulate, PhasesAddUpToTheLengthAndCountTheirPasses) {
   EXPECT_EQ(t.phases[1].iterations, 4);
 }
 
+TEST(Simulate, NeighbouringPhasesOfOneNameAreOneOfTheTimeline) {
+  ToySchedule b;
+  b.Phase("decode", 3);
+  b.Compute("gpu0/compute", 1);
+  b.Phase("decode", 2);
+  b.Compute("gpu0/compute", 4);
+  b.Phase("unload");
+  b.Compute("gpu0/compute", 1);
+  const Timeline t = Simulated(b);
+  ASSERT_EQ(t.phases.size(), 2u);
+  EXPECT_EQ(t.phases[0].seconds.value(), 11);
+  EXPECT_EQ(t.phases[0].iterations, 5);
+  EXPECT_EQ(t.phases[1].start.value(), 11);
+}
+
 TEST(Simulate, ReferencesToABodyFromOutsideMeanItsLastIteration) {
   ToySchedule b;
   b.Phase("load", 3);

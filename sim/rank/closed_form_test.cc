@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "planner/machine/build_machine.h"
+#include "planner/quant/quantize.h"
 #include "planner/strategy/registry.h"
 #include "planner/zoo/zoo.h"
 #include "sim/rank/rank.h"
@@ -51,6 +52,19 @@ TEST(ClosedForm, WithoutAShapeOnlyWeightsAreKnown) {
   const RequestSizes sizes = SizesOf(c.model, {});
   EXPECT_EQ(sizes.weights, c.model.WeightBytes());
   EXPECT_FALSE(sizes.kv.has_value() || sizes.native_activations.has_value() || sizes.torch_activations.has_value());
+}
+
+TEST(ClosedForm, OfQuantizedWeightsRefusesWhatTheSimulationRefuses) {
+  Case c = On("15GB", "llama-3.1-8b");
+  ASSERT_TRUE(Quantize(c.model, *FindScheme("nf4")));
+  const std::vector<Strategy> all = AllStrategies();
+  for (const Ranked& ranked : Rank(all, c.task())) {
+    const Strategy& strategy = *FindStrategy(all, ranked.name)->strategy;
+    if (!strategy.closed_form) continue;
+    const std::string why_not = strategy.closed_form(c.task()).why_not;
+    EXPECT_EQ(why_not.empty(), ranked.fits) << ranked.name;
+    if (strategy.runtime == "torch") EXPECT_EQ(why_not, "eager torch with nf4 weights is not simulated yet");
+  }
 }
 
 // The referee is the simulation: no simulated time is below the bound, and peaks agree within a tenth.

@@ -127,12 +127,16 @@ Seconds Ranked::Total(const Request& request) const {
   return first_token + per_token.value_or(Seconds(0)) * static_cast<double>(request.DecodePasses());
 }
 
-std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task) {
+void OneAfterTheOther(std::size_t count, const std::function<void(std::size_t)>& job) {
+  for (std::size_t i = 0; i < count; ++i) job(i);
+}
+
+std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task, const ForEach& for_each) {
   TaskCache cache;
   PlanningTask shared = task;
   shared.cache = &cache;
-  std::vector<Ranked> out;
-  for (const Strategy& s : strategies) out.push_back(RankOne(s, shared));
+  std::vector<Ranked> out(strategies.size());
+  for_each(strategies.size(), [&](std::size_t i) { out[i] = RankOne(strategies[i], shared); });
   std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
     if (a.fits != b.fits) return a.fits;
     return a.fits && a.Total(task.request) < b.Total(task.request);

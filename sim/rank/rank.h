@@ -2,6 +2,8 @@
 // this.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,9 +33,15 @@ struct Ranked {
   Seconds Total(const Request& request) const;
 };
 
+// Runs job(0) … job(count - 1), each once, in any order, possibly at the same time; returns when all have ended.
+using ForEach = std::function<void(std::size_t count, const std::function<void(std::size_t)>& job)>;
+void OneAfterTheOther(std::size_t count, const std::function<void(std::size_t)>& job);
+
 // Fitting ones first, fastest request first; the others after them in table order. The task's last_decode_passes is
-// replaced: a sample of a few passes at the end of the context stands for all.
-std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task);
+// replaced: a sample of a few passes at the end of the context stands for all. Strategies are looked at by `for_each`:
+// the simulator owns no threads, a tool may lend some. The result does not depend on it.
+std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task,
+                         const ForEach& for_each = OneAfterTheOther);
 
 // Lowers one strategy completely. Without parameters the best candidate by simulation is taken.
 Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, std::string_view parameters);

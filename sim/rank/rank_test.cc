@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <random>
+#include <thread>
 
 #include "planner/machine/build_machine.h"
 #include "planner/schedule/builder.h"
@@ -44,6 +45,15 @@ Strategy Fake(const std::string& name, double first, double each) {
           .smallest_gpu_budget = [](const PlanningTask&) -> Result<Bytes> { return Bytes(77); }};
 }
 
+// Both ends first, then the middle, on two threads.
+void FromBothEnds(std::size_t count, const std::function<void(std::size_t)>& job) {
+  std::thread other([&] {
+    for (std::size_t i = count; i > count / 2; --i) job(i - 1);
+  });
+  for (std::size_t i = 0; i < count / 2; ++i) job(i);
+  other.join();
+}
+
 TestTask Tiny() {
   TestTask out{TinyLlamaModel({}), TinyMachine(), {}};
   out.request = {.prompt_tokens = 4, .new_tokens = 11};
@@ -65,6 +75,19 @@ TEST(Rank, PutsFittingStrategiesFirstAndTheFastestRequestFirst) {
   EXPECT_NEAR(ranked[0].Total(Tiny().request).value(), 11, 1e-3);
   EXPECT_EQ(ranked[3].why_not, "broken is broken");
   EXPECT_EQ(ranked[3].smallest_gpu_budget, Bytes(77));
+}
+
+TEST(Rank, SaysTheSameWhoeverRunsItsJobs) {
+  const std::vector<Strategy> strategies = {ResidentStrategy(), RingStrategy(), Fake("best", 0, 0), ResidentStrategy()};
+  const TestTask test = Tiny();
+  const std::vector<Ranked> alone = Rank(strategies, test.task());
+  const std::vector<Ranked> together = Rank(strategies, test.task(), FromBothEnds);
+  ASSERT_EQ(Names(together), Names(alone));
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    EXPECT_EQ(together[i].parameters, alone[i].parameters);
+    EXPECT_EQ(together[i].Total(test.request), alone[i].Total(test.request));
+    EXPECT_EQ(together[i].smallest_gpu_budget, alone[i].smallest_gpu_budget);
+  }
 }
 
 TEST(Rank, TakesTheBestOfAStrategysCandidates) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "planner/families/families.h"
 #include "planner/strategy/native/layout.h"
@@ -89,6 +90,8 @@ Result<NativeModel> Realize(const PlanningTask& task) {
 }  // namespace
 
 Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task) {
+  std::unique_lock<std::mutex> lock;
+  if (task.cache != nullptr) lock = std::unique_lock(task.cache->mutex);
   if (task.cache != nullptr && task.cache->native != nullptr) return task.cache->native;
   STOWAGE_RETURN_IF_ERROR(CheckKvCache(task.request, "native"));
   STOWAGE_TRY(NativeModel native, Realize(task));

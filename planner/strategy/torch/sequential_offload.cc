@@ -23,7 +23,8 @@ ClosedForm Close(const PlanningTask& task) {
                    {.gpu = sizes.largest_tensor + TorchFixedBytes(task, sizes),
                     .host = sizes.weights,
                     .streamed = sizes.weights,
-                    .pageable = true});
+                    .pageable = true,
+                    .refusal = TorchRefusal(*task.model)});
 }
 
 }  // namespace

@@ -33,7 +33,10 @@ Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
   Bytes peak = PeakOf(programs->prefill, 0);
   if (const std::int64_t passes = task.LoweredPasses(); passes > 0) {
-    peak = std::max(peak, PeakOf(programs->decode, Recomputes(task) ? 0 : passes - 1));
+    const bool early_only = programs->late.events.empty();
+    const std::int64_t before = early_only ? 0 : programs->turn;
+    peak = std::max(peak, PeakOf(programs->last(), Recomputes(task) ? 0 : passes - 1 - before));
+    if (!early_only) peak = std::max(peak, PeakOf(programs->decode, before - 1));
   }
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(programs->held, *task.model, placement));
   for (std::size_t i = 0; i < programs->held.tensors.size(); ++i) {

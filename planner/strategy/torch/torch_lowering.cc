@@ -267,30 +267,42 @@ class Lowering {
     }
     cache_ = CacheBuffers(program, program.cache, 0, 0, "cache/prefill/");
     const BufferId logits = pass.Emit({.prompt = prompt_, .new_cache = cache_, .workspace = workspace});
-    ChooseNext(logits, task_.request.DecodePasses() == 0);
+    if (task_.request.new_tokens > 0) {
+      ChooseNext(logits, task_.request.DecodePasses() == 0);
+    } else {
+      pass.DropResults();
+    }
   }
 
   void EmitDecode() {
-    const TorchProgram& program = programs_.decode;
-    const std::int64_t passes = task_.LoweredPasses();
+    EmitDecode(programs_.decode, 0, std::min(programs_.turn, task_.LoweredPasses()), "");
+    if (!programs_.late.events.empty()) {
+      EmitDecode(programs_.late, programs_.turn, task_.LoweredPasses() - programs_.turn, "late/");
+    }
+  }
+
+  // `passes` passes, the first of them pass `begin` of those that are lowered and iteration 0 of the program.
+  void EmitDecode(const TorchProgram& program, std::int64_t begin, std::int64_t passes, std::string_view prefix) {
     const std::int64_t alone = passes <= 4 ? passes : 2 - passes % 2;  // in the prologue
     const std::int64_t iterations = (passes - alone) / 2;
-    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "decode/", !sample());
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, fmt::format("{}decode/", prefix), !sample());
     b_.BeginPhase("decode", pass.Required());
     b_.BeginPrologue(static_cast<std::int32_t>(alone));
-    if (task_.FirstPass() > 0) SkipTo(program);
+    if (begin == 0 && task_.FirstPass() > 0) SkipTo(program);
+    const auto buffers = [&](std::int64_t first, std::int64_t stride, std::string name) {
+      return CacheBuffers(program, program.cache, first, stride, fmt::format("{}cache/{}/", prefix, name));
+    };
     std::vector<BufferId> even;
-    if (iterations > 0) even = CacheBuffers(program, program.cache, alone + 1, 2, "cache/even/");
+    if (iterations > 0) even = buffers(alone + 1, 2, "even");
     for (std::int64_t p = 0; p < alone; ++p) {
       const bool to_body = iterations > 0 && p == alone - 1;
-      std::vector<BufferId> next =
-          to_body ? even : CacheBuffers(program, program.cache, p, 0, fmt::format("cache/decode{}/", p));
-      EmitPass(pass, cache_, next, p, 0, static_cast<std::int32_t>(p), p + 1 == passes);
+      std::vector<BufferId> next = to_body ? even : buffers(p, 0, fmt::format("decode{}", p));
+      EmitPass(pass, cache_, next, p, 0, static_cast<std::int32_t>(p), begin + p + 1 == task_.LoweredPasses());
       cache_ = std::move(next);
     }
     if (iterations == 0) return;
     b_.BeginBody(iterations, 2);
-    const std::vector<BufferId> odd = CacheBuffers(program, program.cache, alone, 2, "cache/odd/");
+    const std::vector<BufferId> odd = buffers(alone, 2, "odd");
     EmitPass(pass, even, odd, alone, 2, 0, false);
     EmitPass(pass, odd, even, alone + 1, 2, 1, false);
   }
@@ -319,7 +331,7 @@ class Lowering {
 
   // A schedule for ranking: the cache as the skipped passes would have left it, in place of the prefill's.
   void SkipTo(const TorchProgram& program) {
-    const std::vector<BufferId> grown = CacheBuffers(program, program.past, 0, 0, "cache/skipped/");
+    const std::vector<BufferId> grown = CacheBuffers(program, program.cache, -1, 0, "cache/skipped/");
     for (std::size_t i = 0; i < grown.size(); ++i) {
       b_.Allocate(grown[i]);
       b_.Free(cache_[i]);

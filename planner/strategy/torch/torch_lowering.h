@@ -18,11 +18,14 @@
 //   prologue  1 or 2 passes   cache of the prefill -> even
 //   body      2 passes        even -> odd, odd -> even
 //
+// Where a sliding window fills up during the decode, other passes follow in a second phase of the same name.
+//
 // Without a cache (--kv none) each token is a pass of its own over the whole context. Its work grows with the square of
 // the context, so no body stands for two of them: all are in the prologue, and there may be 1024 at most.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -60,6 +63,12 @@ struct TorchPrograms {
   TorchProgram prefill;
   // Iteration 0: the first pass that is lowered; with --kv none the last. Empty without decode passes.
   TorchProgram decode;
+  // Of the passes that are lowered, from which on `late` is run instead: where a sliding window is full. All of them or
+  // more: never.
+  std::int64_t turn = 0;
+  TorchProgram late;  // iteration 0: pass `turn`
+
+  const TorchProgram& last() const { return late.events.empty() ? decode : late; }
 };
 
 // Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names. kInvalidInput
@@ -69,6 +78,10 @@ Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& place
 // The budget of gpu0 below which the program certainly runs out of memory: rounded tensors alive at once, the cuBLAS
 // workspace and the machine's reservations. Fragmentation may need more.
 Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement& placement);
+
+// Why no torch strategy lowers this model, whatever the memory: its weights are quantized. Empty: nothing known from the
+// model alone.
+std::string TorchRefusal(const Model& model);
 
 // Closed form of what is on gpu0 whatever the weights do: buffers, cache, eager temporaries, the cuBLAS workspace.
 Bytes TorchFixedBytes(const PlanningTask& task, const RequestSizes& sizes);

@@ -1,5 +1,7 @@
 #include "planner/strategy/torch/torch_pass.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -72,16 +74,19 @@ AffineFlops TorchPassEmitter::At(AffineFlops flops, const PassInput& input) cons
   return {flops.at(input.first).value(), flops.step * static_cast<double>(input.stride)};
 }
 
-BufferId TorchPassEmitter::BufferOf(StorageId id) {
+BufferId TorchPassEmitter::BufferOf(StorageId id, const PassInput& input) {
   if (buffers_[id] >= 0) return buffers_[id];
   const TorchStorage& s = program_.storages[id];
-  STOWAGE_CHECK(s.bytes.constant());
   if (s.role == TorchRole::kMoved) return buffers_[id] = weights_.device[s.tensor];
   if (s.role == TorchRole::kMaster) return buffers_[id] = weights_.host[s.tensor];
   if (s.role == TorchRole::kTwin) return buffers_[id] = weights_.twin[s.tensor];
   if (s.role == TorchRole::kLingering) return weights_.lingering[s.tensor][0];  // they take turns: not by storage
   if (s.role == TorchRole::kLingers) return weights_.lingering[s.tensor][1];
   std::string name = prefix_;
+  if (!s.bytes.constant()) {
+    growing_.push_back(id);
+    name += fmt::format("{}/", input.first);
+  }
   if (s.tensor != kNoId) {
     name += model_.tensors[s.tensor].name;
   } else {
@@ -89,7 +94,7 @@ BufferId TorchPassEmitter::BufferOf(StorageId id) {
     name += s.op;
   }
   if (s.place == TorchPlace::kDevice) {
-    return buffers_[id] = b_.AddBuffer(lanes_.gpu, std::move(name), KindOf(s.role), s.bytes);
+    return buffers_[id] = b_.AddBuffer(lanes_.gpu, std::move(name), KindOf(s.role), At(s.bytes, input));
   }
   const bool pinned = s.place == TorchPlace::kPinned;
   buffers_[id] = b_.AddBuffer(lanes_.host, name.append(pinned ? "@pinned" : "@read"), BufferKind::kStaging, s.bytes);
@@ -101,7 +106,7 @@ BufferId TorchPassEmitter::BufferOf(StorageId id) {
 void TorchPassEmitter::AddSlice(StorageId id, const PassInput& input, std::vector<Slice>& slices) {
   const AffineBytes bytes = At(program_.storages[id].bytes, input);
   if (bytes == AffineBytes(0)) return;
-  slices.push_back({BufferOf(id), AffineBytes(0), bytes});
+  slices.push_back({BufferOf(id, input), AffineBytes(0), bytes});
 }
 
 bool TorchPassEmitter::Hooked(ModuleId module) const { return !program_.hooked.empty() && program_.hooked[module]; }
@@ -138,11 +143,12 @@ BufferId TorchPassEmitter::StagingOf(TensorId owner) {
   return known->second;
 }
 
-void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
+void TorchPassEmitter::EmitUpload(const TorchEvent& event, const PassInput& input) {
   if (!event.reads.empty()) {
     const TorchStorage& source = program_.storages[event.reads[0]];
-    const StepId copy = Entered(b_.Copy(event.stream == 1 ? lanes_.side : lanes_.in, b_.Whole(BufferOf(event.reads[0])),
-                                        b_.Whole(BufferOf(event.storage))));
+    const StepId copy =
+        Entered(b_.Copy(event.stream == 1 ? lanes_.side : lanes_.in, b_.Whole(BufferOf(event.reads[0], input)),
+                        b_.Whole(BufferOf(event.storage, input))));
     b_.step(copy).blocking = !event.async;
     b_.step(copy).pageable = source.place == TorchPlace::kPageable;
     if (event.async && source.role == TorchRole::kTemporary) in_flight_.push_back(event.reads[0]);
@@ -157,7 +163,7 @@ void TorchPassEmitter::EmitUpload(const TorchEvent& event) {
     b_.Allocate(from);
     b_.step(b_.Read(lanes_.read, b_.Whole(weights_.file[owner]), b_.Whole(from))).blocking = true;
   }
-  const StepId copy = b_.Copy(lanes_.in, b_.Whole(from), b_.Whole(BufferOf(event.storage)));
+  const StepId copy = b_.Copy(lanes_.in, b_.Whole(from), b_.Whole(BufferOf(event.storage, input)));
   b_.step(copy).blocking = true;
   b_.step(copy).pageable = true;
   if (disk) b_.Free(from);
@@ -176,33 +182,33 @@ void TorchPassEmitter::WaitFor(std::int32_t queue) {
     last_.erase(last);
   }
   if (queue != lanes_.side.queue) return;
-  for (const StorageId id : late_) b_.Free(BufferOf(id));
+  for (const StorageId id : late_) b_.Free(buffers_[id]);
   late_.clear();
   in_flight_.clear();
 }
 
-void TorchPassEmitter::EmitRelease(StorageId storage) {
+void TorchPassEmitter::EmitRelease(StorageId storage, const PassInput& input) {
   if (std::find(in_flight_.begin(), in_flight_.end(), storage) != in_flight_.end()) {
     late_.push_back(storage);
   } else {
-    b_.Free(BufferOf(storage));
+    b_.Free(BufferOf(storage, input));
   }
 }
 
-void TorchPassEmitter::EmitHook(const TorchEvent& event) {
+void TorchPassEmitter::EmitHook(const TorchEvent& event, const PassInput& input) {
   if (event.kind == TorchEventKind::kWaitStream)
     return WaitFor((event.stream == 1 ? lanes_.side : lanes_.compute).queue);
   if (event.kind == TorchEventKind::kRecordStream) {
-    b_.RecordStream(BufferOf(event.storage), lanes_.compute.queue);
+    b_.RecordStream(BufferOf(event.storage, input), lanes_.compute.queue);
     return;
   }
-  const BufferId to = BufferOf(event.writes[0]);
+  const BufferId to = BufferOf(event.writes[0], input);
   if (event.kind == TorchEventKind::kReadFile) {
     const TensorId id = program_.storages[event.writes[0]].tensor;
     b_.step(b_.Read(lanes_.read, b_.Whole(weights_.file[id]), b_.Whole(to))).blocking = true;
     return;
   }
-  const BufferId from = BufferOf(event.reads[0]);
+  const BufferId from = BufferOf(event.reads[0], input);
   if (event.kind == TorchEventKind::kDownload) {
     const StepId copy = Entered(b_.Copy(lanes_.out, b_.Whole(from), b_.Whole(to)));
     b_.step(copy).blocking = true;
@@ -220,6 +226,8 @@ void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, Bu
 
 BufferId TorchPassEmitter::Emit(const PassInput& input) {
   STOWAGE_CHECK(input.past.size() == program_.past.size() && input.new_cache.size() == program_.cache.size());
+  for (const StorageId id : growing_) buffers_[id] = -1;  // of another size in this pass
+  growing_.clear();
   for (std::size_t i = 0; i < input.past.size(); ++i) buffers_[program_.past[i]] = input.past[i];
   for (std::size_t i = 0; i < input.new_cache.size(); ++i) buffers_[program_.cache[i]] = input.new_cache[i];
   BufferId workspace = input.workspace;
@@ -230,17 +238,18 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
     switch (event.kind) {
       case TorchEventKind::kAllocate:
         if (!empty) {
-          b_.Allocate(BufferOf(event.storage), program_.storages[event.storage].stream == 1 ? lanes_.side.queue : -1);
+          b_.Allocate(BufferOf(event.storage, input),
+                      program_.storages[event.storage].stream == 1 ? lanes_.side.queue : -1);
         }
         break;
       case TorchEventKind::kRelease:
-        if (!empty) EmitRelease(event.storage);
+        if (!empty) EmitRelease(event.storage, input);
         break;
       case TorchEventKind::kEmptyCache:
         b_.EmptyCache(lanes_.gpu);
         break;
       case TorchEventKind::kUpload:
-        EmitUpload(event);
+        EmitUpload(event, input);
         break;
       case TorchEventKind::kCompute:
         if (workspace >= 0 && IsMatrixProduct(event.op)) {
@@ -265,12 +274,18 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
       case TorchEventKind::kReadFile:
       case TorchEventKind::kWaitStream:
       case TorchEventKind::kRecordStream:
-        EmitHook(event);
+        EmitHook(event, input);
         break;
     }
   }
   for (auto& [tensor, buffers] : weights_.lingering) std::swap(buffers[0], buffers[1]);
-  return BufferOf(program_.kept.front());
+  return BufferOf(program_.kept.front(), input);
+}
+
+void TorchPassEmitter::DropResults() {
+  for (const StorageId id : program_.kept) {
+    if (buffers_[id] >= 0) b_.Free(buffers_[id]);
+  }
 }
 
 }  // namespace stowage

@@ -36,7 +36,7 @@ struct TorchWeights {
 // A blocking copy within host memory.
 void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, BufferId to, std::string_view name);
 
-// Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches.
+// Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches or grow.
 class TorchPassEmitter {
  public:
   // All must outlive the emitter. `prefix` names the buffers: "prefill/". Kernels and required ops stay without names
@@ -61,15 +61,18 @@ class TorchPassEmitter {
   // Emits one pass. Returns the buffer of the logits, which is still alive; so are the new caches.
   BufferId Emit(const PassInput& input);
 
+  // Frees all that a pass that is the only one leaves: logits or hidden states, and its cache.
+  void DropResults();
+
  private:
-  BufferId BufferOf(StorageId storage);
+  BufferId BufferOf(StorageId storage, const PassInput& input);
   AffineBytes At(AffineBytes bytes, const PassInput& input) const;
   AffineFlops At(AffineFlops flops, const PassInput& input) const;
   void AddSlice(StorageId storage, const PassInput& input, std::vector<Slice>& slices);
   void EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op);
-  void EmitUpload(const TorchEvent& event);
-  void EmitHook(const TorchEvent& event);
-  void EmitRelease(StorageId storage);
+  void EmitUpload(const TorchEvent& event, const PassInput& input);
+  void EmitHook(const TorchEvent& event, const PassInput& input);
+  void EmitRelease(StorageId storage, const PassInput& input);
   void WaitFor(std::int32_t queue);
   StepId Entered(StepId step);  // notes it as its queue's last one
   BufferId StagingOf(TensorId owner);
@@ -85,6 +88,7 @@ class TorchPassEmitter {
   std::string prefix_;
   bool named_;
   std::vector<BufferId> buffers_;         // by StorageId; -1: not made yet
+  std::vector<StorageId> growing_;        // made for this pass alone
   std::map<TensorId, BufferId> staging_;  // of what is read from the disk
   std::int32_t hook_kernel_ = -1;
   std::map<std::int32_t, StepId> last_;  // by queue: the last step of this pass that the host has not waited for

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "planner/families/families.h"
@@ -11,8 +13,14 @@
 namespace stowage {
 namespace {
 
-// A schedule's passes hand on a cache, whole, and choose from logits.
+Status Assign(Result<TorchProgram> from, TorchProgram& to) {
+  STOWAGE_TRY(to, std::move(from));
+  return OkStatus();
+}
+
+// The passes of a decode hand on a cache, whole, and choose from logits.
 Status CheckGenerates(const PlanningTask& task, const TorchPrograms& programs) {
+  if (task.request.new_tokens == 0) return OkStatus();
   const TorchProgram& decode = programs.decode;
   const bool hands_on = decode.events.empty() || decode.past.size() == programs.prefill.cache.size();
   const bool cached = Recomputes(task) ? MakesTokens(programs.held) : !programs.prefill.cache.empty() && hands_on;
@@ -23,7 +31,32 @@ Status CheckGenerates(const PlanningTask& task, const TorchPrograms& programs) {
                            programs.held.name, programs.held.family)};
 }
 
+Status RealizeDecode(const PlanningTask& task, TorchPrograms& programs) {
+  programs.turn = task.LoweredPasses();
+  if (programs.turn == 0) return OkStatus();
+  if (Recomputes(task)) {
+    return Assign(RealizeTorch(programs.held, RecomputeOf(task.request, task.request.DecodePasses() - 1)),
+                  programs.decode);
+  }
+  Pass decode = DecodeOf(task.request);
+  decode.past += task.FirstPass();
+  if (const std::optional<std::int64_t> full = TurnOf(programs.held); full && decode.past < *full) {
+    // A sample is of the end: it is not cut.
+    if (task.last_decode_passes > 0 && decode.past + programs.turn > *full) {
+      decode.past = *full;
+    } else {
+      programs.turn = std::min(programs.turn, *full - decode.past);
+    }
+  }
+  STOWAGE_RETURN_IF_ERROR(Assign(RealizeTorch(programs.held, decode), programs.decode));
+  if (programs.turn == task.LoweredPasses()) return OkStatus();
+  decode.past += programs.turn;
+  return Assign(RealizeTorch(programs.held, decode), programs.late);
+}
+
 Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask& task) {
+  std::unique_lock<std::mutex> lock;
+  if (task.cache != nullptr) lock = std::unique_lock(task.cache->mutex);
   if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
     return task.cache->torch;
   }
@@ -32,12 +65,7 @@ Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask&
   programs->first_pass = task.FirstPass();
   STOWAGE_TRY(programs->held, AsTransformersHolds(*task.model));
   STOWAGE_TRY(programs->prefill, RealizeTorch(programs->held, PrefillOf(task.request)));
-  if (task.LoweredPasses() > 0) {
-    Pass decode = DecodeOf(task.request);
-    decode.past += task.FirstPass();
-    if (Recomputes(task)) decode = RecomputeOf(task.request, task.request.DecodePasses() - 1);
-    STOWAGE_TRY(programs->decode, RealizeTorch(programs->held, decode));
-  }
+  STOWAGE_RETURN_IF_ERROR(RealizeDecode(task, *programs));
   STOWAGE_RETURN_IF_ERROR(CheckGenerates(task, *programs));
   if (task.cache != nullptr) task.cache->torch = programs;
   return std::shared_ptr<const TorchPrograms>(std::move(programs));
@@ -111,10 +139,14 @@ Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const 
                            model.name, model.family)};
 }
 
+std::string TorchRefusal(const Model& model) {
+  if (model.quantization.empty()) return "";
+  return fmt::format("eager torch with {} weights is not simulated yet", model.quantization);
+}
+
 Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
-  if (!task.model->quantization.empty()) {
-    return Error{ErrorCode::kInfeasible,
-                 fmt::format("eager torch with {} weights is not simulated yet", task.model->quantization)};
+  if (std::string refusal = TorchRefusal(*task.model); !refusal.empty()) {
+    return Error{ErrorCode::kInfeasible, std::move(refusal)};
   }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement.hooks == TorchPlacement::Hooks::kNone) return resident;
@@ -122,8 +154,12 @@ Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& t
   auto hooked = std::make_shared<TorchPrograms>();
   hooked->held = resident->held;
   STOWAGE_TRY(hooked->prefill, Hooked(resident->prefill, hooked->held, held, nullptr));
+  hooked->turn = resident->turn;
   if (task.LoweredPasses() > 0) {
     STOWAGE_TRY(hooked->decode, Hooked(resident->decode, hooked->held, held, &resident->prefill));
+  }
+  if (!resident->late.events.empty()) {
+    STOWAGE_TRY(hooked->late, Hooked(resident->late, hooked->held, held, &resident->prefill));
   }
   return std::shared_ptr<const TorchPrograms>(std::move(hooked));
 }
