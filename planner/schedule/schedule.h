@@ -75,7 +75,7 @@ struct Slice {
 };
 
 enum class StepKind : std::uint8_t {
-  kAllocate,      // buffer; acts when issued. With a queue: from that stream's memory (torch only)
+  kAllocate,      // buffer; acts when issued
   kFree,          // buffer; acts when issued
   kEmptyCache,    // pool; acts when issued
   kRecordStream,  // buffer, queue: its memory is not reused before the queue's work so far is done; acts when issued
