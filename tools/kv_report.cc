@@ -36,6 +36,7 @@ Result<KvReport> MakeKvReport(const Model& model, const Request& request) {
   r.latent = model.shape.kv_lora_rank > 0;
   r.layers = model.shape.layers - model.shape.kv_shared_layers;
   r.shared_layers = model.shape.kv_shared_layers;
+  if (model.shape.cached_heads > 0) r.repeated = model.shape.cached_heads / model.shape.kv_heads;
   r.layer_per_token = LayerCacheBytesPerPosition(model, r.dtype);
   if (r.PerToken() == Bytes(0)) {
     return Error{
@@ -71,6 +72,11 @@ std::string KvText(const KvReport& r) {
   if (r.request.kv == KvCache::kDynamic) {
     out += "dynamic    the same positions; while a layer's cache grows, its old and its new copy are both there\n";
   }
+  if (r.repeated > 1) {
+    out += fmt::format(
+        "stored     {} per token, {} for the request by transformers, which repeats each head {} times first\n",
+        FormatBytes(r.repeated * r.PerToken()), FormatBytes(r.repeated * r.Total()), r.repeated);
+  }
   std::vector<std::vector<std::string>> rows = {{"layers", "attention", "positions", "bytes"}};
   for (const KvKind& kind : r.kinds) {
     rows.push_back({FormatCount(kind.layers), KindName(kind), FormatCount(kind.positions), FormatBytes(kind.bytes)});
@@ -104,6 +110,8 @@ std::string KvJson(const KvReport& r) {
     row["bytes"] = kind.bytes.value();
     j["kinds"].push_back(std::move(row));
   }
+  j["transformers"] = {{"kv_bytes_per_token", (r.repeated * r.PerToken()).value()},
+                       {"kv_bytes", (r.repeated * r.Total()).value()}};
   return j.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

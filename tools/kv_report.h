@@ -28,6 +28,7 @@ struct KvReport {
   Bytes layer_per_token;           // one layer, one position of one sequence
   std::int64_t layers = 0;         // with caches of their own
   std::int64_t shared_layers = 0;  // that read an earlier one's
+  std::int64_t repeated = 1;       // transformers stores each head so often (falcon-40b: once for each head of a group)
   Request request;
   std::vector<KvKind> kinds;  // by the first layer of each
 
@@ -41,7 +42,8 @@ Result<KvReport> MakeKvReport(const Model& model, const Request& request);
 
 std::string KvText(const KvReport& report);
 // {"model","family","dtype","kv_bytes_per_token","batch","kv","positions","kv_bytes","kinds":[{"kind": "full"|"sliding",
-//  "storage": "keys and values"|"latent","window": n or null,"layers","bytes_per_token","positions","bytes"}]}
+//  "storage": "keys and values"|"latent","window": n or null,"layers","bytes_per_token","positions","bytes"}],
+//  "transformers":{"kv_bytes_per_token","kv_bytes"}}
 std::string KvJson(const KvReport& report);
 
 }  // namespace stowage

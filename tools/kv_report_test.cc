@@ -151,9 +151,26 @@ TEST(KvReport, JsonHasTheRequestAndTheKinds) {
       "positions": 639,
       "bytes": 20938752
     }
-  ]
+  ],
+  "transformers": {
+    "kv_bytes_per_token": 32768,
+    "kv_bytes": 20938752
+  }
 }
 )");
+}
+
+TEST(KvReport, SaysWhatTransformersStoresWhereItRepeatsHeads) {
+  const auto report = MakeKvReport(*ZooModel("falcon-40b"), {});  // 8 of 128 heads have keys and values of their own
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(KvText(*report),
+            "model      falcon-40b (falcon)\n"
+            "per token  122.9 kB in bf16: 60 layers x 2,048 B of keys and values\n"
+            "request    78.52 MB for batch 1 x 639 positions (512 prompt, 128 new; the last is never cached)\n"
+            "stored     1.97 MB per token, 1.26 GB for the request by transformers, which repeats each head 16 times "
+            "first\n"
+            "layers  attention  positions     bytes\n"
+            "    60  full             639  78.52 MB\n");
 }
 
 TEST(KvReport, WithoutAShapeItSaysSo) {

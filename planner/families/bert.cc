@@ -1,5 +1,7 @@
 #include "planner/families/bert.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "planner/families/module_tree.h"
@@ -30,6 +32,13 @@ Result<BertConfig> Read(const HfConfig& config) {
   s.head_dim = s.hidden / s.heads;
   STOWAGE_TRY(const bool cross, config.BoolOr("add_cross_attention", false));
   if (cross) return config.Bad("add_cross_attention", "is true, only encoders are supported");
+  STOWAGE_TRY(const bool decoder, config.BoolOr("is_decoder", false));
+  if (decoder) return config.Bad("is_decoder", "is true, only encoders are supported");
+  STOWAGE_TRY(const std::int64_t chunk, ReadSize(config, {"chunk_size_feed_forward"}, 0, {0, kPositionRange.most}));
+  if (chunk != 0) {
+    return config.Bad("chunk_size_feed_forward",
+                      fmt::format("is {}, only 0, the MLP in one piece, is supported", chunk));
+  }
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kF32));
   STOWAGE_TRY(c.activation, ReadActivation(config, "hidden_act", "gelu"));
   return c;

@@ -13,6 +13,7 @@ struct BloomConfig {
   DType dtype = DType::kBF16;
   std::string class_name;
   bool tied = true;
+  bool normed_residual = false;
 };
 
 Result<BloomConfig> Read(const HfConfig& config) {
@@ -31,6 +32,7 @@ Result<BloomConfig> Read(const HfConfig& config) {
   s.max_positions = 2048;  // what it was trained with; alibi has no table that would limit it
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kBF16));
   STOWAGE_TRY(c.tied, config.BoolOr("tie_word_embeddings", true));
+  STOWAGE_TRY(c.normed_residual, config.BoolOr("apply_residual_connection_post_layernorm", false));
   return c;
 }
 
@@ -72,6 +74,7 @@ Result<Model> BuildBloom(const HfConfig& config, std::string name) {
   model.class_name = c.class_name;
   model.shape = c.shape;
   model.forward.alibi = true;
+  model.forward.normed_residual = c.normed_residual;
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"BloomBlock"};
   ModuleTree tree(model);

@@ -55,6 +55,7 @@ Status ReadLayout(const HfConfig& config, bool refined_web, FalconConfig& c) {
       return config.Bad("num_kv_heads", fmt::format("is {}, not a divisor of {} attention heads", s.kv_heads, s.heads));
     }
     c.qkv_rows = (s.heads + 2 * s.kv_heads) * s.head_dim;
+    s.cached_heads = s.heads;
   } else if (multi_query) {
     s.kv_heads = 1;
     c.qkv_rows = s.hidden + 2 * s.head_dim;

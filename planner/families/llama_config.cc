@@ -1,7 +1,11 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "planner/families/llama.h"
@@ -46,12 +50,14 @@ Status ReadRope(const HfConfig& config, LlamaConfig& out) {
   if (partial != 1.0) return rope.Bad("partial_rotary_factor", fmt::format("is {}, only 1 is supported", partial));
   const std::string& type = out.rope.type;
   if (type == "default") return OkStatus();
-  if (type != "linear" && type != "llama3") {
+  constexpr auto known = std::to_array<std::string_view>({"linear", "llama3", "dynamic", "longrope", "yarn"});
+  if (std::find(known.begin(), known.end(), type) == known.end()) {
     return rope.Bad(rope.Has("rope_type") ? "rope_type" : "type",
-                    fmt::format("is \"{}\", supported are default, linear, llama3", type));
+                    fmt::format("is \"{}\", supported are default, {}", type, fmt::join(known, ", ")));
   }
+  if (type == "longrope") return OkStatus();  // its factors are two tables; only their lengths matter here
   STOWAGE_TRY(out.rope.factor, rope.Number("factor", kFactor));
-  if (type == "linear") return OkStatus();
+  if (type != "llama3") return OkStatus();
   STOWAGE_TRY(out.rope.low_freq_factor, rope.Number("low_freq_factor", kFactor));
   STOWAGE_TRY(out.rope.high_freq_factor, rope.Number("high_freq_factor", kFactor));
   STOWAGE_TRY(const std::int64_t trained,

@@ -204,8 +204,8 @@ TEST(Llama, ReadsEverySpellingOfRope) {
   EXPECT_EQ(
       rope(R"("rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4})"),
       "llama3 8.000000 10000.000000");
-  EXPECT_EQ(ErrorWith(R"("vocab_size")", R"("rope_scaling": {"type": "yarn", "factor": 2}, "vocab_size")"),
-            "config.json: rope_scaling.type is \"yarn\", supported are default, linear, llama3");
+  EXPECT_EQ(ErrorWith(R"("vocab_size")", R"("rope_scaling": {"type": "su", "factor": 2}, "vocab_size")"),
+            "config.json: rope_scaling.type is \"su\", supported are default, linear, llama3, dynamic, longrope, yarn");
   EXPECT_EQ(ErrorWith(R"("vocab_size")", R"("rope_scaling": {"type": "linear"}, "vocab_size")"),
             "config.json: rope_scaling.factor is missing");
 }

@@ -26,6 +26,9 @@ struct TransformerShape {
   // whatever the heads. 0: keys and values of kv_heads heads.
   std::int64_t kv_lora_rank = 0;
   std::int64_t rope_head_dim = 0;
+  // Heads whose keys and values transformers caches, where these are more than kv_heads: falcon-40b repeats them before it
+  // caches them. 0: kv_heads.
+  std::int64_t cached_heads = 0;
   // The last layers that have no cache of their own and read that of an earlier one (num_kv_shared_layers).
   std::int64_t kv_shared_layers = 0;
   // Per layer, the positions a query sees, itself included (sliding_window, attention_chunk_size); 0, or empty: all.
@@ -52,10 +55,11 @@ struct RouterFacts {
 
 // What the forward pass does beyond what the module tree shows.
 struct ForwardFacts {
-  bool alibi = false;        // scores get a bias by distance, in place of rope
-  bool parallel = false;     // attention and MLP read the same rows; both are added to the residual
-  bool norm_first = true;    // false: each half is normed after its residual was added (opt-350m)
-  double score_softcap = 0;  // scores = cap tanh(scores / cap); 0: none
+  bool alibi = false;            // scores get a bias by distance, in place of rope
+  bool parallel = false;         // attention and MLP read the same rows; both are added to the residual
+  bool normed_residual = false;  // the residual is the normed row (bloom)
+  bool norm_first = true;        // false: each half is normed after its residual was added (opt-350m)
+  double score_softcap = 0;      // scores = cap tanh(scores / cap); 0: none
   double logit_softcap = 0;
   double logit_scale = 1;
   double score_scale = 0;     // of q k; 0: 1 / sqrt(head_dim)

@@ -6,6 +6,8 @@
 // that text (transformers 5.23, scaled_dot_product_attention by a fused kernel, DynamicCache that grows by
 // concatenation) reference by reference; a family's file reads side by side with its modeling_*.py.
 //
+// Long because the noun is one: what is made here, what hooks add to it (torch_hooks.h too) and what is compared.
+//
 // Truth: tests/goldens/torch_traces, recorded from the real code under fake tensors; equal event by event.
 //
 //   kAllocate  #7 mm.default 4194304          model.layers.0.self_attn.q_proj
@@ -51,12 +53,15 @@ class ShortList {
 };
 
 // What a storage is for, as far as a peak's list of buffers or the next pass needs to know.
+// kModel: the model made it for its next passes and never lets go. The last five are of torch_hooks.h: a weight that
+// stays on the device, its place on the host, that of a buffer held twice, and a buffer that a pass found there, left there.
 enum class TorchRole : std::uint8_t {
   kTemporary,
   kTokenIds,
   kCache,
   kLogits,
   kUpload,
+  kModel,
   kMoved,
   kMaster,
   kTwin,
@@ -71,7 +76,7 @@ struct TorchStorage {
   AffineBytes bytes = {};
   ModuleId module = kNoId;  // where it was made
   TorchRole role = TorchRole::kTemporary;
-  TensorId tensor = kNoId;  // kUpload to kLingers: the weight it is a copy of
+  TensorId tensor = kNoId;  // kUpload, and kMoved to kLingers: the weight it is a copy of
   // Of hooks that are not accelerate's leaf-wise ones (torch_hooks.h):
   TorchPlace place = TorchPlace::kDevice;
   std::int8_t stream = 0;  // kDevice: whose memory it comes from; 0 computes, 1 copies

@@ -50,7 +50,7 @@ Ref NewGelu(TorchWords& t, const Ref& x) {
   return out;
 }
 
-// 0.5 * x * (1.0 + tanh(x * c * (1.0 + 0.044715 * x * x)))
+// 0.5 * x * (1.0 + tanh(x * c * (1.0 + 0.044715 * x * x))); bloom_gelu_forward has its factors in another order
 Ref FastGelu(TorchWords& t, const Ref& x) {
   Ref half = t.Unary("mul.Tensor", x);
   Ref left = t.Unary("mul.Tensor", x);
@@ -92,6 +92,7 @@ struct Composite {
 
 constexpr auto kComposites = std::to_array<Composite>({
     {"AccurateGELUActivation", NewGelu},
+    {"BloomGelu", FastGelu},
     {"FastGELUActivation", FastGelu},
     {"NewGELUActivation", NewGelu},
     {"QuickGELUActivation", QuickGelu},

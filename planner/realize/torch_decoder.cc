@@ -137,10 +137,17 @@ Ref Logits(TorchWords& t, const DecoderText& text, const Ref& hidden_states) {
   return logits;
 }
 
-Status CheckDecoder(const TorchWords& t) {
+Status CheckDecoder(const TorchWords& t, bool own_frequencies) {
   const std::string& rope = t.model.rope.type;
-  if (rope != "dynamic" && rope != "longrope") return OkStatus();
-  return t.Refuse(fmt::format("rope '{}' recomputes its frequencies, which is not realized yet", rope));
+  if (own_frequencies && (rope == "dynamic" || rope == "longrope")) {
+    return t.Refuse(fmt::format("rope '{}' in a family with frequencies of its own is not realized yet", rope));
+  }
+  const std::int64_t length = t.pass.past + t.pass.tokens;
+  if (rope != "dynamic" || length <= t.s.max_positions) return OkStatus();
+  return t.Refuse(
+      fmt::format("rope 'dynamic' computes new frequencies for {} positions, more than {}, which is not "
+                  "realized yet",
+                  length, t.s.max_positions));
 }
 
 void AdoptDecoderCache(TorchWords& t) {
@@ -173,6 +180,7 @@ Status Run(TorchWords& t, const DecoderNames& names, BodyOf body, HeadOf head) {
   input_ids.Drop();
   t.KeepOutput(std::move(out));
   t.KeepCache();
+  t.KeepModel();
   return OkStatus();
 }
 
@@ -184,7 +192,7 @@ Status RunCausal(TorchWords& t, BodyForward body, const DecoderNames& names, std
 }
 
 Status ForwardDecoder(TorchWords& t, const DecoderText& text) {
-  STOWAGE_RETURN_IF_ERROR(CheckDecoder(t));
+  STOWAGE_RETURN_IF_ERROR(CheckDecoder(t, text.own_frequencies));
   AdoptDecoderCache(t);
   return Run(
       t, text.names, [&](const Ref& ids) { return DecoderBody(t, text, ids); },

@@ -42,8 +42,9 @@ struct DecoderText {
   Ref (*embed)(TorchWords& t, const Ref& input_ids) = nullptr;  // nullptr: nn.Embedding
   // Of a kind of layer; nullptr: LlamaRotaryEmbedding.
   Rotary (*rotary)(TorchWords& t, const Ref& position_ids, bool sliding) = nullptr;
-  bool rotary_by_type = false;  // one for each kind of layer that occurs
-  bool scaled_logits = false;   // logits * logit_scale, be it 1
+  bool rotary_by_type = false;   // one for each kind of layer that occurs
+  bool own_frequencies = false;  // not those of TorchWords::RotaryEmbedding alone: no rope that recomputes them
+  bool scaled_logits = false;    // logits * logit_scale, be it 1
   DecoderNames names = {};
   Ref (*sliding_mask)(TorchWords& t) = nullptr;  // nullptr: TorchWords::SdpaMask; called at every pass, may make none
   bool eager = false;                            // a class without sdpa: eager_mask, a float mask at every pass
@@ -53,7 +54,7 @@ Status ForwardDecoder(TorchWords& t, const DecoderText& text);
 
 // Its parts, for a root of another text: what is refused; the cache before a decode pass; <X>Model.forward, inside its
 // module. The caller holds `inputs_embeds` if it gives them.
-Status CheckDecoder(const TorchWords& t);
+Status CheckDecoder(const TorchWords& t, bool own_frequencies = false);
 void AdoptDecoderCache(TorchWords& t);
 Ref DecoderBody(TorchWords& t, const DecoderText& text, const Ref& input_ids, const Ref* inputs_embeds = nullptr);
 

@@ -278,7 +278,8 @@ Status CheckSupported(const TorchWords& t, Version version) {
 
 Status ForwardDeepseekV2(TorchWords& t) {
   STOWAGE_RETURN_IF_ERROR(CheckSupported(t, Version::kV2));
-  return ForwardDecoder(t, {.layer = Layer<Version::kV2>, .norm = RmsNorm, .rotary = ComplexRotaryEmbedding});
+  return ForwardDecoder(
+      t, {.layer = Layer<Version::kV2>, .norm = RmsNorm, .rotary = ComplexRotaryEmbedding, .own_frequencies = true});
 }
 
 Status ForwardDeepseekV3(TorchWords& t) {

@@ -11,14 +11,17 @@ namespace stowage::torch_eager {
 using Forward = Status (*)(TorchWords& t);
 
 Status ForwardBert(TorchWords& t);
+Status ForwardBloom(TorchWords& t);
 Status ForwardClipText(TorchWords& t);
 Status ForwardCohere(TorchWords& t);
 Status ForwardDeepseekV2(TorchWords& t);
 Status ForwardDeepseekV3(TorchWords& t);
+Status ForwardFalcon(TorchWords& t);
 Status ForwardGemma(TorchWords& t);
 Status ForwardGemma2(TorchWords& t);
 Status ForwardGemma3(TorchWords& t);
 Status ForwardGpt2(TorchWords& t);
+Status ForwardGptJ(TorchWords& t);
 Status ForwardGptNeoX(TorchWords& t);
 Status ForwardGptOss(TorchWords& t);
 Status ForwardLlama(TorchWords& t);

@@ -167,7 +167,8 @@ Status ForwardGemma3(TorchWords& t) {
                             .norm = GemmaNorm,
                             .embed = ScaledEmbedding,
                             .rotary = RotaryByType,
-                            .rotary_by_type = true});
+                            .rotary_by_type = true,
+                            .own_frequencies = true});
 }
 
 }  // namespace stowage::torch_eager

@@ -212,8 +212,12 @@ Ref Layer(TorchWords& t, const Ref& x, const LayerInput& in) {
 
 Status ForwardGptOss(TorchWords& t) {
   STOWAGE_RETURN_IF_ERROR(CheckRouter(t));
-  return ForwardDecoder(
-      t, {.layer = Layer, .masks = MaskText::kByTypeAlone, .norm = GptOssNorm, .rotary = GptOssRotary, .eager = true});
+  return ForwardDecoder(t, {.layer = Layer,
+                            .masks = MaskText::kByTypeAlone,
+                            .norm = GptOssNorm,
+                            .rotary = GptOssRotary,
+                            .own_frequencies = true,
+                            .eager = true});
 }
 
 }  // namespace stowage::torch_eager

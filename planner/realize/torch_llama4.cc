@@ -228,6 +228,7 @@ constexpr DecoderText kText = {.layer = Layer,
                                .masks = MaskText::kByType,
                                .norm = RmsNorm4,
                                .rotary = ComplexRotaryEmbedding,
+                               .own_frequencies = true,
                                .sliding_mask = ChunkedMask};
 
 // Llama4ForConditionalGeneration.forward embeds the ids itself.
@@ -264,7 +265,7 @@ void ForwardConditional(TorchWords& t) {
 
 Status ForwardLlama4(TorchWords& t) {
   STOWAGE_RETURN_IF_ERROR(CheckRouter(t));
-  STOWAGE_RETURN_IF_ERROR(CheckDecoder(t));
+  STOWAGE_RETURN_IF_ERROR(CheckDecoder(t, kText.own_frequencies));
   if (t.s.windows.empty()) return t.Refuse("no layer sees chunks, whose mask the class makes all the same");
   if (t.model.class_name != "Llama4ForConditionalGeneration") return ForwardDecoder(t, kText);
   ForwardConditional(t);

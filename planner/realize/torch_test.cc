@@ -330,8 +330,8 @@ TEST(TorchProgramTest, RefusesWhatItDoesNotKnow) {
   model.rope.type = "default";
   model.shape.layers = 3;
   EXPECT_THAT(WhyNot(model, {.batch = 1, .tokens = 4}), HasSubstr("no module 'model.layers.2'"));
-  model.family = "bloom";
-  EXPECT_THAT(WhyNot(model, {.batch = 1, .tokens = 4}), HasSubstr("family 'bloom'"));
+  model.family = "mamba";
+  EXPECT_THAT(WhyNot(model, {.batch = 1, .tokens = 4}), HasSubstr("family 'mamba'"));
 }
 
 TEST(LibraryWorkspaceTest, CublasTakes32MiBOnHopperAndBlackwellAndEightOnOthers) {

@@ -28,8 +28,9 @@ class Recorder {
     trace_.kept = live_;
     // `del output`. The recorder itself holds on to the cache object that it passed to a decode pass.
     for (const StorageId id : program_.kept) {
-      const bool cache = program_.storages[id].role == TorchRole::kCache;
-      if (!cache || program_.past.empty()) Release(id);
+      const TorchRole role = program_.storages[id].role;
+      if (role == TorchRole::kModel) continue;
+      if (role != TorchRole::kCache || program_.past.empty()) Release(id);
     }
     return std::move(trace_);
   }

@@ -207,62 +207,6 @@ Ref TorchWords::PositionIds() {
   return position_ids;
 }
 
-Rotary TorchWords::RotaryEmbedding(std::string_view name, const Ref& position_ids, std::string_view buffer_name,
-                                   RotaryForm form) {
-  const ModuleId module = FindChild(name);
-  ModuleScope self(*this, module);
-  const TensorId buffer = Own(module, buffer_name);
-  std::int64_t half = (s.head_dim + 1) / 2;
-  Ref positions = To(position_ids, DType::kF32);
-  Weights inv_freq;  // a buffer: it stays on the device under every offload
-  if (buffer != kNoId) {
-    inv_freq.tensors.push_back(buffer);
-    inv_freq.bytes = model.tensors[buffer].bytes();
-    half = Elements(model.tensors[buffer].shape);
-  }
-  Ref freqs = eager.Op("mul.Tensor", {{pass.tokens * half}, DType::kF32}, {&positions}, inv_freq);
-  positions.Drop();
-  const Spec both = {{pass.tokens * 2 * half}, DType::kF32};
-  Ref emb = form == RotaryForm::kInterleaved ? eager.Op("clone.default", both, {&freqs})
-                                             : eager.Op("cat.default", both, {&freqs, &freqs});
-  Ref raw = Unary("cos.default", emb);
-  Ref cos = Unary("mul.Tensor", raw);  // * attention_scaling, be it 1
-  raw.Drop();
-  raw = Unary("sin.default", emb);
-  Ref sin = Unary("mul.Tensor", raw);
-  raw.Drop();
-  Rotary result;
-  result.cos = To(cos, form == RotaryForm::kWide ? DType::kF32 : dtype);
-  result.sin = To(sin, form == RotaryForm::kWide ? DType::kF32 : dtype);
-  freqs.Drop();
-  emb.Drop();
-  cos.Drop();
-  sin.Drop();
-  return result;
-}
-
-Ref TorchWords::RotateHalf(const Ref& x, std::int64_t width) {
-  const Count first = x.spec().elements / width * (width / 2);
-  const Count second = x.spec().elements / width * (width - width / 2);
-  const Ref x1 = x.View(first);
-  const Ref x2 = x.View(second);
-  Ref negative = Unary("neg.default", x2);
-  Ref out = eager.Op("cat.default", x.spec(), {&negative, &x1});
-  negative.Drop();
-  return out;
-}
-
-Ref TorchWords::Rotate(const Ref& x, const Rotary& rotary, std::int64_t width) {
-  Ref left = Mul(x, rotary.cos);
-  Ref rotated = RotateHalf(x, width);
-  Ref right = Mul(rotated, rotary.sin);
-  rotated.Drop();
-  Ref out = Add(left, right);
-  left.Drop();
-  right.Drop();
-  return out;
-}
-
 // ---- what the caller holds
 
 void TorchWords::KeepOutput(Ref ref) {
@@ -284,6 +228,10 @@ void TorchWords::KeepCache() {
     eager.Keep(std::move(layer->values));
     if (layer->window.id() != kNoId) eager.Keep(std::move(layer->window));
   }
+}
+
+void TorchWords::KeepModel() {
+  for (Ref& held : held_by_model_) eager.Keep(std::move(held));
 }
 
 }  // namespace stowage::torch_eager

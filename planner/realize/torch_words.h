@@ -102,7 +102,7 @@ class TorchWords {
   // ---- what decoders share
   Ref TokenIds();     // the caller's input_ids
   Ref PositionIds();  // torch.arange(tokens) + past: one row for all sequences
-  // LlamaRotaryEmbedding; Gemma 3 has a buffer for each kind of layer, Cohere interleaves.
+  // LlamaRotaryEmbedding (torch_rope.cc, as Rotate()); Gemma 3 has a buffer for each kind of layer, Cohere interleaves.
   Rotary RotaryEmbedding(std::string_view name, const Ref& position_ids, std::string_view buffer = "inv_freq",
                          RotaryForm form = RotaryForm::kHalves);
   // (x * cos) + (rotate_half(x) * sin) over rows of `width`, the width of cos.
@@ -125,6 +125,8 @@ class TorchWords {
   Ref SdpaMask(std::int64_t window, Count keys);
   // ALL_ATTENTION_FUNCTIONS["sdpa"]: a fused kernel. `mask` may be empty.
   Ref SdpaAttention(const Ref& query, const KeyValues& kv, const Ref& mask, Heads heads);
+  // F.scaled_dot_product_attention alone, with as many key-value heads as it is given.
+  Ref FusedKernel(const Ref& query, const Ref& keys, const Ref& values, const Ref& mask, Heads heads);
   Ref EagerMask(std::int64_t window, Count keys);  // the same as a float table for every sequence
   // eager_attention_forward: whole tables of scores. The caller holds the weights, too.
   struct Attended {
@@ -136,14 +138,17 @@ class TorchWords {
   // ---- what the caller holds after the pass, in the order in which it would let go
   void KeepOutput(Ref ref);
   void KeepCache();            // of all layers
+  void KeepModel();            // what the model made for its next passes
   void SetFirstPassDiffers();  // TorchProgram::own_text
 
  private:
+  void LookAtLength(const Ref& position_ids);                          // torch_rope.cc
+  void ChooseFrequencies(const Ref& position_ids, std::int64_t half);  // torch_rope.cc
   Ref RotateHalf(const Ref& x, std::int64_t width);
   Ref RepeatKv(const Ref& x, Heads heads);
-  Ref FusedKernel(const Ref& query, const Ref& keys, const Ref& values, const Ref& mask, Heads heads);
 
   TorchProgram* program_;
+  std::vector<Ref> held_by_model_;
   Status status_ = OkStatus();
   Shape no_shape_ = {0, 0};
 };

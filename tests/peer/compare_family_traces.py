@@ -139,7 +139,61 @@ def whisper(pick):
     }
 
 
-FAMILIES = (mixtral, qwen3_moe, gpt_oss, llama4_text, deepseek_v2, deepseek_v3, bert, clip_text_model, t5, umt5, vit, whisper)
+def gptj(pick):
+    heads = pick.choice([1, 2, 5])
+    return {
+        "architectures": [pick.choice(["GPTJForCausalLM", "GPTJModel"])], "n_embd": heads * 12, "n_head": heads, "n_layer": pick.choice([1, 3]),
+        "n_positions": 128, "vocab_size": 320, "rotary_dim": pick.choice([2, 6, 12]), "n_inner": pick.choice([None, 20]),
+        "activation_function": pick.choice(["gelu_new", "relu"]), "tie_word_embeddings": pick.random() < 0.3,
+    }
+
+
+def bloom(pick):
+    heads = pick.choice([1, 2, 3, 4, 7])
+    return {
+        "architectures": [pick.choice(["BloomForCausalLM", "BloomModel"])], "hidden_size": heads * 8, "n_head": heads, "n_layer": pick.choice([1, 3]),
+        "vocab_size": 320, "apply_residual_connection_post_layernorm": pick.random() < 0.4,
+    }
+
+
+def falcon(pick):
+    kv_heads, group = pick.choice([1, 2, 3]), pick.choice([1, 2, 3])
+    return {
+        "architectures": [pick.choice(["FalconForCausalLM", "FalconModel"])], "hidden_size": kv_heads * group * 8, "num_attention_heads": kv_heads * group,
+        "num_kv_heads": kv_heads, "num_hidden_layers": pick.choice([1, 3]), "vocab_size": 320, "new_decoder_architecture": pick.random() < 0.5,
+        "multi_query": pick.random() < 0.5, "parallel_attn": pick.random() < 0.7, "bias": pick.random() < 0.5, "alibi": pick.random() < 0.4,
+        "num_ln_in_parallel_attn": pick.choice([None, None, 1, 2]), "ffn_hidden_size": pick.choice([20, 64]),
+    }
+
+
+def gpt2(pick):
+    heads = pick.choice([1, 2, 5])
+    return {
+        "architectures": [pick.choice(["GPT2LMHeadModel", "GPT2Model"])], "n_embd": heads * 8, "n_head": heads, "n_layer": pick.choice([1, 3]),
+        "n_positions": 128, "vocab_size": 320, "n_inner": pick.choice([None, 20]), "activation_function": pick.choice(["gelu_new", "gelu"]),
+    }
+
+
+def gpt_neox(pick):
+    heads = pick.choice([1, 2, 5])
+    return {
+        "architectures": [pick.choice(["GPTNeoXForCausalLM", "GPTNeoXModel"])], "hidden_size": heads * 16, "num_attention_heads": heads,
+        "num_hidden_layers": pick.choice([1, 3]), "intermediate_size": 20, "max_position_embeddings": 128, "vocab_size": 320,
+        "rotary_pct": pick.choice([0.25, 0.5, 1.0]), "use_parallel_residual": pick.random() < 0.6, "attention_bias": pick.random() < 0.6,
+    }
+
+
+def opt(pick):
+    heads = pick.choice([1, 2, 5])
+    return {
+        "architectures": [pick.choice(["OPTForCausalLM", "OPTModel"])], "hidden_size": heads * 16, "num_attention_heads": heads, "ffn_dim": 20,
+        "num_hidden_layers": pick.choice([1, 3]), "max_position_embeddings": 128, "vocab_size": 320, "pad_token_id": 1,
+        "word_embed_proj_dim": heads * 16 if pick.random() < 0.6 else 24, "do_layer_norm_before": pick.random() < 0.7,
+        "enable_bias": pick.random() < 0.8, "layer_norm_elementwise_affine": pick.random() < 0.8, "_remove_final_layer_norm": pick.random() < 0.2,
+    }
+
+
+FAMILIES = (gptj, bloom, falcon, gpt2, gpt_neox, opt, mixtral, qwen3_moe, gpt_oss, llama4_text, deepseek_v2, deepseek_v3, bert, clip_text_model, t5, umt5, vit, whisper)
 CACHELESS = ("bert", "clip_text_model", "t5", "umt5", "vit")
 
 

@@ -42,6 +42,14 @@ transformers.masking_utils.find_packed_sequence_indices = lambda position_ids: N
 del sys.argv[0]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+# A dynamic rope looks at the length, which the recorder's tensors do not have: it is no more than max_position_embeddings.
+DYNAMIC = """
+import runpy, sys
+from torch._subclasses.fake_tensor import FakeTensor
+FakeTensor.__bool__ = lambda self: False
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # name: model, tokens, then what differs from batch 1, past 0, bfloat16, no offload, no module marks
 GOLDENS = {
     "llama-2-7b.prefill": ("llama-2-7b", 512, {}),
@@ -95,6 +103,10 @@ def small(model_type, architecture, **changes):
     return SMALL | {"model_type": model_type, "architectures": [architecture]} | changes
 
 
+FALCON = {
+    "model_type": "falcon", "architectures": ["FalconForCausalLM"], "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 3, "vocab_size": 320,
+}
+
 # The windows of 8 are passed by 20 tokens and reached by decode:7; layers of both kinds wherever a family has both.
 FAMILIES = {
     "qwen2": small("qwen2", "Qwen2ForCausalLM", use_sliding_window=True, sliding_window=8, max_window_layers=1),
@@ -113,9 +125,18 @@ FAMILIES = {
     "smollm3": small("smollm3", "SmolLM3ForCausalLM", no_rope_layers=[1, 0, 1]),
     "cohere": small("cohere", "CohereForCausalLM", use_qk_norm=True),
     "gemma": small("gemma", "GemmaForCausalLM", head_dim=32, **GELU),
+    "gptj": {"model_type": "gptj", "architectures": ["GPTJForCausalLM"], "n_embd": 64, "n_head": 4, "n_layer": 3, "n_positions": 128, "vocab_size": 320,
+             "rotary_dim": 8, "tie_word_embeddings": False},
+    "bloom": {"model_type": "bloom", "architectures": ["BloomForCausalLM"], "hidden_size": 72, "n_head": 6, "n_layer": 3, "vocab_size": 320},
+    "falcon": FALCON,
+    "grouped-falcon": FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2},
+    "alibi-falcon": FALCON | {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True, "num_attention_heads": 6, "hidden_size": 72},
+    "dynamic-llama": small("llama", "LlamaForCausalLM", rope_scaling={"rope_type": "dynamic", "factor": 2.0}),
+    "longrope-phi3": small("phi3", "Phi3ForCausalLM", original_max_position_embeddings=64, max_position_embeddings=512,
+                           rope_scaling={"type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2.0] * 8}),
 }
 PUBLIC = ["qwen2.5-1.5b", "mistral-7b-v0.3", "qwen3-8b", "gemma-2-9b", "gemma-3-1b", "phi-3-mini", "gpt2-xl", "opt-6.7b", "gpt-neox-20b", "starcoder2-7b",
-          "olmo-2-7b", "smollm3-3b", "gemma-2b"]
+          "olmo-2-7b", "smollm3-3b", "gemma-2b", "gpt-j-6b", "bloom-176b", "falcon-40b"]
 
 
 def family_goldens():
@@ -206,7 +227,7 @@ def record_apart(recorder, config, tokens, changes):
     offloaded = changes.pop("offloaded", None)
     with tempfile.TemporaryDirectory() as folder:
         json.dump(config, open(os.path.join(folder, "config.json"), "w"))
-        program = ["-c", UNCACHED, recorder.__file__]
+        program = ["-c", UNCACHED if not config.get("use_cache", True) else DYNAMIC, recorder.__file__]
         if offloaded:
             program = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "record_device_map_trace.py"), recorder.__file__]
             json.dump(device_map(config, offloaded), open(os.path.join(folder, "map.json"), "w"))
@@ -238,7 +259,8 @@ def make(recorder, configs, out, name):
     family = name not in GOLDENS
     model, tokens, changes = (family_goldens() if family else GOLDENS)[name]
     config = SYNTHETIC.get(model) or FAMILIES.get(model) or json.load(open(os.path.join(configs, model + ".json")))
-    apart = "offloaded" in changes or not config.get("use_cache", True)
+    dynamic = (config.get("rope_scaling") or {}).get("rope_type") == "dynamic"
+    apart = "offloaded" in changes or not config.get("use_cache", True) or dynamic
     trace = (record_apart if apart else record)(recorder, config, tokens, changes)
     source = ("config", json.dumps(config, separators=(",", ":"))) if model in FAMILIES else ("model", model)
     head = family_header(source, trace, trace["request"]) if family else header(config, trace, trace["request"])

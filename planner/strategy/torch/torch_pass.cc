@@ -25,6 +25,7 @@ BufferKind KindOf(TorchRole role) {
       return BufferKind::kTokens;
     case TorchRole::kTemporary:
     case TorchRole::kLogits:
+    case TorchRole::kModel:
       return BufferKind::kActivations;
   }
   return BufferKind::kActivations;
