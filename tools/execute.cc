@@ -14,6 +14,7 @@
 #include "sim/engine/engine.h"
 #include "sim/rank/rank.h"
 #include "tools/common/command_line.h"
+#include "tools/common/device_map_file.h"
 #include "tools/common/exit.h"
 #include "tools/common/host.h"
 #include "tools/common/options.h"
@@ -28,7 +29,8 @@ namespace {
 struct ExecuteOptionsOfUser {
   std::optional<std::string> plan;
   TaskOptions task;
-  std::string strategy = "ring";
+  std::string strategy;
+  std::optional<std::string> device_map;
   std::optional<std::string> tokens;
   std::string devices = "auto";
   std::optional<std::string> logits;
@@ -40,6 +42,8 @@ void AddOptions(CommandLine& line, ExecuteOptionsOfUser* o) {
   AddPlanArgument(line, &o->plan);
   AddTaskOptions(line, &o->task);
   AddStrategyOption(line, &o->strategy, "native");
+  line.Option("--device-map", &o->device_map,
+              "instead of --strategy: a device map of yours, accelerate's JSON; the ring streams what it offloads");
   PlanReplacesTask(line);
   line.Option("--tokens", &o->tokens, "the prompt's token ids: 1,2,3; without them, --prompt ids are made up");
   line.Option("--devices", &o->devices, "cuda, host, or auto: CUDA where there is a device");
@@ -110,13 +114,21 @@ Status CheckAgainstPlan(const ExecuteOptionsOfUser& o, const Request& planned, b
                                                      *o.plan, planned.prompt_tokens)};
 }
 
+Result<std::string> StrategyOf(const ExecuteOptionsOfUser& o) {
+  if (!o.device_map) return o.strategy.empty() ? "ring" : o.strategy;
+  if (!o.strategy.empty()) return Error{ErrorCode::kInvalidInput, "give either --strategy or --device-map, not both"};
+  STOWAGE_TRY(const std::string map, ReadDeviceMapFile(*o.device_map));
+  return "device-map-ring:" + map;
+}
+
 Result<LoadedPlan> PrepareTask(const ExecuteOptionsOfUser& o) {
   STOWAGE_TRY(LoadedTask loaded, Load(o.task));
   const std::vector<Strategy> all = AllStrategies();
-  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, o.strategy));
+  STOWAGE_TRY(const std::string strategy, StrategyOf(o));
+  STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, strategy));
   if (choice.strategy->runtime != "native") {
     return Error{ErrorCode::kInvalidInput, fmt::format("strategy {} belongs to the {} runtime, which is simulated only",
-                                                       o.strategy, choice.strategy->runtime)};
+                                                       strategy, choice.strategy->runtime)};
   }
   STOWAGE_TRY(Lowered lowered, LowerBest(*choice.strategy, loaded.task(), choice.parameters));
   return LoadedPlan{std::move(loaded), std::move(lowered)};

@@ -11,6 +11,7 @@
 #include "planner/solve/accelerate/infer.h"
 #include "planner/strategy/torch/device_map_strategy.h"
 #include "sim/rank/rank.h"
+#include "tools/common/device_map_file.h"
 #include "tools/common/model_source.h"
 #include "tools/device_map_report.h"
 #include "tools/plan_optimal.h"
@@ -153,21 +154,8 @@ void AddTimes(const TaskOptions& task, const DeviceMapOptions& options, const Qu
   report.per_token = ranked[0].per_token;
 }
 
-// The map on one line.
-std::string Compact(const std::string& map) {
-  std::string out;
-  for (std::size_t i = 0; i < map.size(); ++i) {
-    if (map[i] != '\n') {
-      out += map[i];
-      continue;
-    }
-    while (i + 1 < map.size() && map[i + 1] == ' ') ++i;
-  }
-  return out;
-}
-
 std::string StrategyOf(const DeviceMap& map, const PlacementTree& tree) {
-  return std::string(kPrefix) + Compact(WriteDeviceMap(map, tree));
+  return std::string(kPrefix) + OnOneLine(WriteDeviceMap(map, tree));
 }
 
 DeviceMapAnswer Answer(const DeviceMapReport& report, const PlacementTree& tree, bool json) {
@@ -321,7 +309,7 @@ Result<DeviceMapAnswer> Optimal(const TaskOptions& task, std::string_view parame
   if (options.no_clean) best.map = DeviceMapOf(best.chain, best.placement);
   const std::string map = WriteDeviceMap(best.map, accelerate::TreeOf(question.model));
   const bool native = question.runtime == ChainRuntime::kNative;
-  DeviceMapAnswer answer{.text = map, .strategy = (native ? "device-map-ring:" : "device-map:") + Compact(map)};
+  DeviceMapAnswer answer{.text = map, .strategy = (native ? "device-map-ring:" : "device-map:") + OnOneLine(map)};
   if (!options.emit) answer.text = json ? OptimalJson(question, best) : OptimalText(question, best);
   return answer;
 }

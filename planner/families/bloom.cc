@@ -2,8 +2,7 @@
 
 #include <utility>
 
-#include "planner/families/module_tree.h"
-#include "planner/families/read_config.h"
+#include "planner/families/headed.h"
 
 namespace stowage {
 namespace {
@@ -78,16 +77,14 @@ Result<Model> BuildBloom(const HfConfig& config, std::string name) {
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"BloomBlock"};
   ModuleTree tree(model);
-  tree.Enter("", c.class_name);
-  if (c.class_name == "BloomModel") {
-    AddBody(tree, c);
-    return model;
-  }
-  tree.Enter("transformer", "BloomModel");
-  const TensorId table = AddBody(tree, c);
-  tree.Leave();
-  const TensorId head = tree.Embedding("lm_head", c.shape.vocab, c.shape.hidden, c.dtype, "Linear");
-  if (c.tied) tree.Tie(table, head);
+  AddHeaded(tree,
+            {.class_name = model.class_name,
+             .base_class = "BloomModel",
+             .vocab = c.shape.vocab,
+             .hidden = c.shape.hidden,
+             .dtype = c.dtype,
+             .tied = c.tied},
+            [&] { return AddBody(tree, c); });
   return model;
 }
 

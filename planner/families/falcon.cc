@@ -4,8 +4,7 @@
 
 #include <utility>
 
-#include "planner/families/module_tree.h"
-#include "planner/families/read_config.h"
+#include "planner/families/headed.h"
 
 namespace stowage {
 namespace {
@@ -139,16 +138,14 @@ Result<Model> BuildFalcon(const HfConfig& config, std::string name) {
   model.attention_bias = model.mlp_bias = c.bias;
   model.no_split_classes = {"FalconDecoderLayer"};
   ModuleTree tree(model);
-  tree.Enter("", model.class_name);
-  if (c.model_only) {
-    AddBody(tree, c);
-    return model;
-  }
-  tree.Enter("transformer", "FalconModel");
-  const TensorId table = AddBody(tree, c);
-  tree.Leave();
-  const TensorId head = tree.Embedding("lm_head", c.shape.vocab, c.shape.hidden, c.dtype, "Linear");
-  if (c.tied) tree.Tie(table, head);
+  AddHeaded(tree,
+            {.class_name = model.class_name,
+             .base_class = "FalconModel",
+             .vocab = c.shape.vocab,
+             .hidden = c.shape.hidden,
+             .dtype = c.dtype,
+             .tied = c.tied},
+            [&] { return AddBody(tree, c); });
   return model;
 }
 

@@ -2,8 +2,7 @@
 
 #include <utility>
 
-#include "planner/families/module_tree.h"
-#include "planner/families/read_config.h"
+#include "planner/families/headed.h"
 
 namespace stowage {
 namespace {
@@ -19,18 +18,9 @@ struct Gpt2Config {
 
 Result<Gpt2Config> Read(const HfConfig& config) {
   Gpt2Config c;
-  TransformerShape& s = c.shape;
   STOWAGE_TRY(c.class_name, ReadClass(config, {"GPT2LMHeadModel", "GPT2Model"}));
-  STOWAGE_TRY(s.layers, ReadSize(config, {"num_hidden_layers", "n_layer"}, 12, kLayerRange));
-  STOWAGE_TRY(s.hidden, ReadSize(config, {"hidden_size", "n_embd"}, 768, kWidthRange));
-  STOWAGE_TRY(s.intermediate, ReadSize(config, {"n_inner"}, 4 * s.hidden, kWidthRange));
-  STOWAGE_TRY(s.heads, ReadSize(config, {"num_attention_heads", "n_head"}, 12, kHeadRange));
-  STOWAGE_TRY(s.vocab, ReadSize(config, {"vocab_size"}, 50257, kVocabRange));
-  STOWAGE_TRY(s.max_positions, ReadSize(config, {"max_position_embeddings", "n_positions"}, 1024, kPositionRange));
-  STOWAGE_TRY(s.norm_eps, config.NumberOr("layer_norm_epsilon", 1e-5, Range<double>{0, 1}));
-  STOWAGE_RETURN_IF_ERROR(CheckHeads(config, s.hidden, s.heads));
-  s.kv_heads = s.heads;
-  s.head_dim = s.hidden / s.heads;
+  STOWAGE_TRY(c.shape,
+              ReadGptShape(config, {.layers = 12, .hidden = 768, .heads = 12, .vocab = 50257, .positions = 1024}));
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kF32));
   STOWAGE_TRY(c.activation, ReadActivation(config, "activation_function", "gelu_new"));
   STOWAGE_TRY(c.cross_attention, config.BoolOr("add_cross_attention", false));
@@ -98,16 +88,14 @@ Result<Model> BuildGpt2(const HfConfig& config, std::string name) {
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"GPT2Block"};
   ModuleTree tree(model);
-  tree.Enter("", c.class_name);
-  if (c.class_name == "GPT2Model") {
-    AddBody(tree, c);
-    return model;
-  }
-  tree.Enter("transformer", "GPT2Model");
-  const TensorId table = AddBody(tree, c);
-  tree.Leave();
-  const TensorId head = tree.Embedding("lm_head", c.shape.vocab, c.shape.hidden, c.dtype, "Linear");
-  if (c.tied) tree.Tie(table, head);
+  AddHeaded(tree,
+            {.class_name = model.class_name,
+             .base_class = "GPT2Model",
+             .vocab = c.shape.vocab,
+             .hidden = c.shape.hidden,
+             .dtype = c.dtype,
+             .tied = c.tied},
+            [&] { return AddBody(tree, c); });
   return model;
 }
 

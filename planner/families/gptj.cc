@@ -2,8 +2,7 @@
 
 #include <utility>
 
-#include "planner/families/module_tree.h"
-#include "planner/families/read_config.h"
+#include "planner/families/headed.h"
 
 namespace stowage {
 namespace {
@@ -19,21 +18,12 @@ struct GptJConfig {
 
 Result<GptJConfig> Read(const HfConfig& config) {
   GptJConfig c;
-  TransformerShape& s = c.shape;
   STOWAGE_TRY(c.class_name, ReadClass(config, {"GPTJForCausalLM", "GPTJModel"}));
-  STOWAGE_TRY(s.layers, ReadSize(config, {"num_hidden_layers", "n_layer"}, 28, kLayerRange));
-  STOWAGE_TRY(s.hidden, ReadSize(config, {"hidden_size", "n_embd"}, 4096, kWidthRange));
-  STOWAGE_TRY(s.intermediate, ReadSize(config, {"n_inner"}, 4 * s.hidden, kWidthRange));
-  STOWAGE_TRY(s.heads, ReadSize(config, {"num_attention_heads", "n_head"}, 16, kHeadRange));
-  STOWAGE_TRY(s.vocab, ReadSize(config, {"vocab_size"}, 50400, kVocabRange));
-  STOWAGE_TRY(s.max_positions, ReadSize(config, {"max_position_embeddings", "n_positions"}, 2048, kPositionRange));
-  STOWAGE_TRY(s.norm_eps, config.NumberOr("layer_norm_epsilon", 1e-5, Range<double>{0, 1}));
-  STOWAGE_RETURN_IF_ERROR(CheckHeads(config, s.hidden, s.heads));
-  s.kv_heads = s.heads;
-  s.head_dim = s.hidden / s.heads;
+  STOWAGE_TRY(c.shape,
+              ReadGptShape(config, {.layers = 28, .hidden = 4096, .heads = 16, .vocab = 50400, .positions = 2048}));
   // transformers takes 0 as "the whole width": rotary_dim or embed_dim.
-  STOWAGE_TRY(c.rotary_dim, ReadSize(config, {"rotary_dim"}, 64, {0, s.hidden}));
-  if (c.rotary_dim == 0) c.rotary_dim = s.hidden;
+  STOWAGE_TRY(c.rotary_dim, ReadSize(config, {"rotary_dim"}, 64, {0, c.shape.hidden}));
+  if (c.rotary_dim == 0) c.rotary_dim = c.shape.hidden;
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kF32));
   STOWAGE_TRY(c.activation, ReadActivation(config, "activation_function", "gelu_new"));
   STOWAGE_TRY(c.tied, config.BoolOr("tie_word_embeddings", false));
@@ -82,19 +72,15 @@ Result<Model> BuildGptJ(const HfConfig& config, std::string name) {
   model.mlp_bias = true;
   model.no_split_classes = {"GPTJBlock"};
   ModuleTree tree(model);
-  tree.Enter("", c.class_name);
-  if (c.class_name == "GPTJModel") {
-    AddBody(tree, c);
-    return model;
-  }
-  tree.Enter("transformer", "GPTJModel");
-  const TensorId table = AddBody(tree, c);
-  tree.Leave();
-  tree.Enter("lm_head", "Linear");
-  const TensorId head = tree.Param("weight", {c.shape.vocab, c.shape.hidden}, c.dtype);
-  tree.Param("bias", {c.shape.vocab}, c.dtype);
-  tree.Leave();
-  if (c.tied) tree.Tie(table, head);
+  AddHeaded(tree,
+            {.class_name = model.class_name,
+             .base_class = "GPTJModel",
+             .vocab = c.shape.vocab,
+             .hidden = c.shape.hidden,
+             .dtype = c.dtype,
+             .head_bias = true,
+             .tied = c.tied},
+            [&] { return AddBody(tree, c); });
   return model;
 }
 

@@ -7,7 +7,7 @@
 namespace stowage {
 
 std::string_view Name(Where where) {
-  static constexpr std::array<std::string_view, 3> kNames = {"resident", "streamed", "in_place"};
+  static constexpr std::array<std::string_view, 4> kNames = {"resident", "streamed", "in_place", "computed"};
   return kNames[static_cast<std::size_t>(where)];
 }
 

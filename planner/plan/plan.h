@@ -21,6 +21,7 @@ enum class Where : std::uint8_t {
   kResident,  // in an arena of the device that computes with it, for the whole phase
   kStreamed,  // kept in `pool`, brought to the device each time it is used
   kInPlace,   // kept in `pool`, read from there by the computing device (an embedding's gather over the link)
+  kComputed,  // kept in `pool`, whose cores compute with it, although the tensor's block is computed on `device`
 };
 std::string_view Name(Where where);
 

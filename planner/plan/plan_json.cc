@@ -125,10 +125,10 @@ KvCache ReadKvCache(JsonScanner& in) {
 
 Where ReadWhere(JsonScanner& in) {
   const std::string text(in.String());
-  for (const Where w : {Where::kResident, Where::kStreamed, Where::kInPlace}) {
+  for (const Where w : {Where::kResident, Where::kStreamed, Where::kInPlace, Where::kComputed}) {
     if (text == Name(w)) return w;
   }
-  in.Fail(fmt::format("{} is not resident, streamed or in_place", Quoted(text)));
+  in.Fail(fmt::format("{} is not resident, streamed, in_place or computed", Quoted(text)));
   return Where::kResident;
 }
 

@@ -83,7 +83,7 @@ TEST(PlanJson, NamesThePlaceOfWhatIsWrong) {
     const std::string all = Complaint(Replaced(good, from, to));
     return all.substr(all.find(": ") + 2);  // the line is the writer's business
   };
-  EXPECT_EQ(with("\"resident\"", "\"nearby\""), "'nearby' is not resident, streamed or in_place");
+  EXPECT_EQ(with("\"resident\"", "\"nearby\""), "'nearby' is not resident, streamed, in_place or computed");
   EXPECT_EQ(with("\"dtype\": \"f", "\"dtype\": \"g"), "'gp32' is no dtype");
   EXPECT_EQ(with("\"strategy\"", "\"strategie\""), "a plan has no member 'strategie'; did you mean 'strategy'?");
   EXPECT_EQ(with("\"offset\": 16", "\"offset\": -16"), "expected an integer that is not negative");

@@ -212,11 +212,14 @@ TorchWords::Attended TorchWords::EagerAttention(const Ref& query, const KeyValue
   return out;
 }
 
-// softmax(scores, dim=-1, dtype=float32)
+// softmax(scores, dim=-1, dtype=float32). On a GPU it widens fp16 by itself, anything else is widened first.
 Ref TorchWords::Softmax(const Ref& scores) {
+  const AffineFlops flops = {4 * Float(scores.spec().elements.base), 4 * Float(scores.spec().elements.step)};
+  if (scores.spec().dtype == DType::kF16) {
+    return eager.Op("_softmax.default", {scores.spec().elements, DType::kF32}, {&scores}, {}, flops);
+  }
   Ref wide = To(scores, DType::kF32);
-  return eager.Op("_softmax.default", wide.spec(), {&wide}, {},
-                  AffineFlops{4 * Float(scores.spec().elements.base), 4 * Float(scores.spec().elements.step)});
+  return eager.Op("_softmax.default", wide.spec(), {&wide}, {}, flops);
 }
 
 }  // namespace stowage::torch_eager

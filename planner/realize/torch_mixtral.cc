@@ -18,9 +18,13 @@ Routing Route(TorchWords& t, const Ref& hidden_states, bool normalize, bool narr
   Routing out;
   const AffineFlops flops = {2.0 * Float(t.Rows()) * Float(experts) * Float(width)};
   out.logits = t.eager.Op("mm.default", t.Of(t.Rows() * experts), {&hidden_states}, t.WeightsOf(module), flops);
-  Ref wide = t.To(out.logits, DType::kF32);
-  Ref probabilities = t.Unary("_softmax.default", wide);
-  wide.Drop();
+  Ref probabilities;
+  if (narrow) {  // Qwen: softmax(logits, dtype=float)
+    probabilities = t.Softmax(out.logits);
+  } else {  // Mixtral: softmax(logits.float())
+    Ref wide = t.To(out.logits, DType::kF32);
+    probabilities = t.Unary("_softmax.default", wide);
+  }
   std::tie(out.weights, out.indices) = TopK(t, probabilities, t.Rows() * t.s.experts_per_token);
   if (normalize) {
     const Ref sum = t.eager.Op("sum.dim_IntList", {{t.Rows()}, DType::kF32}, {&out.weights});

@@ -4,6 +4,7 @@
 
 #include "planner/base/text.h"
 #include "planner/strategy/native/device_map_ring.h"
+#include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/torch/device_map_strategy.h"
@@ -15,9 +16,9 @@
 namespace stowage {
 
 std::vector<Strategy> AllStrategies() {
-  return {ResidentStrategy(),      RingStrategy(),        DeviceMapRingStrategy(),
-          TorchResidentStrategy(), DeviceMapStrategy(),   SequentialOffloadStrategy(),
-          ModelOffloadStrategy(),  GroupOffloadStrategy()};
+  return {ResidentStrategy(),          LayersStrategy(),        RingStrategy(),
+          DeviceMapRingStrategy(),     TorchResidentStrategy(), DeviceMapStrategy(),
+          SequentialOffloadStrategy(), ModelOffloadStrategy(),  GroupOffloadStrategy()};
 }
 
 Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text) {

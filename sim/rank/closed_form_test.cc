@@ -63,7 +63,9 @@ TEST(ClosedForm, OfQuantizedWeightsRefusesWhatTheSimulationRefuses) {
     if (!strategy.closed_form) continue;
     const std::string why_not = strategy.closed_form(c.task()).why_not;
     EXPECT_EQ(why_not.empty(), ranked.fits) << ranked.name;
-    if (strategy.runtime == "torch") EXPECT_EQ(why_not, "eager torch with nf4 weights is not simulated yet");
+    if (strategy.runtime == "torch") {
+      EXPECT_EQ(why_not, "eager torch with nf4 weights is not simulated yet");
+    }
   }
 }
 

@@ -29,6 +29,8 @@ inline Result<Model> LoadLlama(const std::string& folder, DType dtype) {
   return model;
 }
 
+inline DType FileDType(const Model& model) { return model.tensors[0].source->dtype; }
+
 template <class T>
 std::vector<T> ReadGolden(const std::string& folder, std::string_view name) {
   const auto golden = ReadCheckpoint(folder + "/golden.safetensors");
@@ -56,11 +58,16 @@ class GoldenLlama : public testing::TestWithParam<std::string> {
     prompt_ = ReadGolden<std::int64_t>(folder_, "input_ids");
   }
 
-  Result<Schedule> Lower(const Model& model, const std::string& strategy, const std::string& gpu) {
-    STOWAGE_TRY(const Machine machine, BuildMachine({.gpus = {"host-device:" + gpu}, .cpu = "1GB"}, {}));
+  // `small_host`: no more host memory than the strategy must have, so that the rest stays on the disk.
+  Result<Schedule> Lower(const Model& model, const std::string& strategy, const std::string& gpu,
+                         bool small_host = false) {
+    STOWAGE_TRY(Machine machine, BuildMachine({.gpus = {"host-device:" + gpu}, .cpu = "1GB"}, {}));
     const PlanningTask task{.model = &model, .machine = &machine, .request = RequestFor(model)};
     const std::vector<Strategy> all = AllStrategies();
     STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, strategy));
+    if (small_host) {
+      STOWAGE_TRY(machine.pools[machine.FindPool("host")].budget, choice.strategy->smallest_host_budget(task));
+    }
     STOWAGE_TRY(Lowered lowered, choice.strategy->lower(task, choice.parameters));
     STOWAGE_RETURN_IF_ERROR(CheckSchedule(lowered.schedule));
     return std::move(lowered.schedule);
@@ -86,13 +93,22 @@ class GoldenLlama : public testing::TestWithParam<std::string> {
 struct Budgeted {
   const char* strategy;
   int percent;
+  bool small_host = false;
   std::string Gpu(const Model& model) const {
     return fmt::format("{}", 250'000 + model.WeightBytes().value() * percent / 100);
   }
 };
-inline constexpr Budgeted kBudgeted[] = {{"resident", 100},       {"ring", 40},
-                                         {"ring:100KB", 20},      {"ring:131072:tensors", 30},
-                                         {"ring:65536:rows", 10}, {"ring:90KB:rows", 25}};
+inline constexpr Budgeted kBudgeted[] = {{"resident", 100},
+                                         {"ring", 40},
+                                         {"ring:100KB", 20},
+                                         {"ring:131072:tensors", 30},
+                                         {"ring:65536:rows", 10},
+                                         {"ring:90KB:rows", 25},
+                                         {"layers:0", 0},
+                                         {"layers:1", 60},
+                                         {"layers:2", 80},
+                                         {"ring", 30, true},
+                                         {"ring:65536:rows", 10, true}};
 
 inline std::string GoldenName(const testing::TestParamInfo<std::string>& info) {
   return info.param == "llama"   ? "Llama"

@@ -14,7 +14,7 @@ TEST_P(GoldenLlama, GivesTheSameBytesThroughTheEmulatedCudaKernels) {
   std::optional<Generated> first;
   for (const Budgeted& b : kBudgeted) {
     if (std::string_view(b.strategy) != "resident" && std::string_view(b.strategy) != "ring:65536:rows") continue;
-    const auto schedule = Lower(*model, b.strategy, b.Gpu(*model));
+    const auto schedule = Lower(*model, b.strategy, b.Gpu(*model), b.small_host);
     ASSERT_TRUE(schedule) << schedule.error().message;
     const auto answer = Run(*model, *schedule, MakeFakeDevices(*schedule, {.early = 1}, kernels::EmulatedKernels()));
     ASSERT_TRUE(answer) << answer.error().message;

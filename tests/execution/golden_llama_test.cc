@@ -8,10 +8,12 @@
 namespace stowage {
 namespace {
 
-bool HasRing(const Schedule& schedule) {
+bool Has(const Schedule& schedule, std::string_view name) {
   return std::any_of(schedule.buffers.begin(), schedule.buffers.end(),
-                     [](const Buffer& buffer) { return buffer.name == "ring"; });
+                     [&](const Buffer& buffer) { return buffer.name == name; });
 }
+bool HasRing(const Schedule& schedule) { return Has(schedule, "ring"); }
+bool HasHostRing(const Schedule& schedule) { return Has(schedule, "host_ring"); }
 
 TEST_P(GoldenLlama, GivesTheLogitsAndTokensOfTransformersInFp32) {
   const auto model = LoadLlama(folder_, DType::kF32);
@@ -84,9 +86,9 @@ TEST_P(GoldenLlama, GivesTheSameBytesThroughEveryStrategyAndDtype) {
     const auto model = LoadLlama(folder_, dtype);
     ASSERT_TRUE(model);
     std::optional<Generated> first;
-    int rings = 0;
+    int rings = 0, from_disk = 0;
     for (const Budgeted& b : kBudgeted) {
-      const auto schedule = Lower(*model, b.strategy, b.Gpu(*model));
+      const auto schedule = Lower(*model, b.strategy, b.Gpu(*model), b.small_host);
       if (!schedule) {
         fmt::print("{} {} {}: {}\n", GetParam(), b.strategy, Name(dtype), schedule.error().message);
         EXPECT_EQ(schedule.error().code, ErrorCode::kInfeasible) << schedule.error().message;
@@ -98,8 +100,10 @@ TEST_P(GoldenLlama, GivesTheSameBytesThroughEveryStrategyAndDtype) {
       EXPECT_EQ(answer->tokens, first->tokens) << b.strategy;
       EXPECT_TRUE(answer->logits == first->logits) << b.strategy;
       rings += HasRing(*schedule);
+      from_disk += HasHostRing(*schedule);
     }
     EXPECT_GE(rings, 3) << Name(dtype);
+    EXPECT_EQ(from_disk > 0, dtype == FileDType(*model)) << Name(dtype);  // nothing that must be converted
   }
 }
 

@@ -451,4 +451,5 @@ def main():
     sys.exit(differing != 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -17,13 +17,18 @@ class Adder {
     const BufferId weights = Arena(pools_.gpu, "weights", BufferKind::kWeights, l.weights);
     const BufferId kv = Arena(pools_.gpu, "kv", BufferKind::kKv, l.kv);
     const BufferId activations = Arena(pools_.gpu, "activations", BufferKind::kActivations, l.activations);
-    const BufferId tokens = Arena(pools_.gpu, "tokens", BufferKind::kTokens, l.tokens);
+    const BufferId tokens = Arena(pools_.gpu, "tokens", BufferKind::kTokens, l.device_tokens);
     const BufferId masters = Arena(pools_.host, "host_weights", BufferKind::kWeights, l.masters);
+    const BufferId host_kv = Arena(pools_.host, "host_kv", BufferKind::kKv, l.host_kv);
+    const BufferId on_host = Arena(pools_.host, "host_activations", BufferKind::kActivations, l.host_activations);
     Weights(weights, masters);
-    Caches(kv);
-    out_.tokens = b_.AddPart(tokens, "token_ids", BufferKind::kTokens, Bytes(0), l.tokens);
-    Activations(activations, c_.native.prefill, c_.native.prefill_packing, "prefill/", out_.prefill);
-    Activations(activations, c_.native.decode, c_.native.decode_packing, "decode/", out_.decode);
+    Caches(kv, host_kv);
+    if (tokens >= 0) out_.tokens = b_.AddPart(tokens, "token_ids", BufferKind::kTokens, Bytes(0), l.device_tokens);
+    const NativeProgram &prefill = c_.native.prefill, &decode = c_.native.decode;
+    Activations(activations, prefill, l.prefill, "prefill/", "", out_.prefill);
+    Activations(activations, decode, l.decode, "decode/", "", out_.decode);
+    Activations(on_host, prefill, l.host_prefill, "prefill/", "@host", out_.host_prefill);
+    Activations(on_host, decode, l.host_decode, "decode/", "@host", out_.host_decode);
     HostBuffers();
     return std::move(out_);
   }
@@ -62,11 +67,12 @@ class Adder {
     }
   }
 
-  void Caches(BufferId kv) {
+  void Caches(BufferId kv, BufferId host_kv) {
     const std::vector<LayerCache>& caches = c_.native.prefill.caches;
     const auto add = [&](std::size_t layer, const char* what, Bytes at, Bytes bytes) {
       if (bytes == Bytes(0)) return BufferId{-1};
-      return b_.AddPart(kv, fmt::format("layers.{}.{}", layer, what), BufferKind::kKv, at, bytes);
+      const BufferId arena = OnHost(c_.proposal.cache_on_host, layer) ? host_kv : kv;
+      return b_.AddPart(arena, fmt::format("layers.{}.{}", layer, what), BufferKind::kKv, at, bytes);
     };
     for (std::size_t l = 0; l < caches.size(); ++l) {
       out_.keys.push_back(add(l, "keys", c_.layout.keys_at[l], caches[l].keys));
@@ -74,12 +80,13 @@ class Adder {
     }
   }
 
-  void Activations(BufferId arena, const NativeProgram& program, const Packing& packing, const std::string& prefix,
-                   std::vector<BufferId>& parts) {
+  void Activations(BufferId arena, const NativeProgram& program, const SideActivations& side, const std::string& prefix,
+                   const char* suffix, std::vector<BufferId>& parts) {
     for (std::size_t a = 0; a < program.activations.size(); ++a) {
       const Activation& activation = program.activations[a];
-      parts.push_back(
-          b_.AddPart(arena, prefix + activation.name, BufferKind::kActivations, packing.offsets[a], activation.bytes));
+      parts.push_back(!side.there[a] ? -1
+                                     : b_.AddPart(arena, prefix + activation.name + suffix, BufferKind::kActivations,
+                                                  side.at[a], activation.bytes));
     }
   }
 
@@ -97,10 +104,11 @@ class Adder {
       out_.logits_out = Arena(pools_.host, "logits_out", BufferKind::kTokens,
                               c_.native.prefill.activations[c_.native.prefill.logits].bytes);
     }
+    out_.computed.assign(c_.model().tensors.size(), -1);
     for (const TensorId t : c_.native.used) {
       const Tensor& tensor = c_.model().tensors[t];
       if (!tensor.buffer) continue;
-      out_.computed.emplace_back(t, Initial(tensor.name + "@host", BufferKind::kWeights, tensor.bytes()));
+      out_.computed[t] = Initial(tensor.name + "@host", BufferKind::kWeights, tensor.bytes());
     }
   }
 

@@ -24,12 +24,13 @@ struct NativePools {
 };
 
 struct NativeBuffers {
-  std::vector<BufferId> arenas;                         // roots that the load phase allocates
-  std::vector<BufferId> resident, master;               // by TensorId: its rows on the device, in host memory; -1: none
-  std::vector<std::pair<TensorId, BufferId>> computed;  // host copies of tables that are in no file
-  std::vector<BufferId> keys, values;                   // by layer
-  std::vector<BufferId> prefill, decode;                // activations by index
-  std::vector<std::vector<BufferId>> ring;              // items: [0] of the prefill, [1 + p] of pass p of a group
+  std::vector<BufferId> arenas;                     // roots that the load phase allocates
+  std::vector<BufferId> resident, master;           // by TensorId: its rows on the device, in host memory; -1: none
+  std::vector<BufferId> computed;                   // by TensorId: host copies of tables that are in no file; -1
+  std::vector<BufferId> keys, values;               // by layer
+  std::vector<BufferId> prefill, decode;            // activations by index; -1: not on the device
+  std::vector<BufferId> host_prefill, host_decode;  // likewise, in host memory
+  std::vector<std::vector<BufferId>> ring;          // items: [0] of the prefill, [1 + p] of pass p of a group
   BufferId tokens = -1;
   // Pinned host memory. `input` and `output`: of a pass that is given more than token ids, that makes no tokens.
   BufferId prompt = -1, tokens_out = -1, logits_out = -1, input = -1, output = -1;

@@ -3,62 +3,138 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 namespace stowage {
 namespace {
 
-std::vector<ArenaPlan> Arenas(const Schedule& schedule, const NativeModel& native) {
+std::vector<ArenaPlan> Arenas(const Schedule& schedule, const NativeLayout& layout) {
   std::vector<ArenaPlan> out;
   for (const Buffer& b : schedule.buffers) {
     if (b.parent >= 0 || b.file >= 0) continue;
     const Bytes bytes = b.bytes.at(0);
-    const Bytes bound = b.kind == BufferKind::kActivations
-                            ? std::max(native.prefill_packing.lower_bound, native.decode_packing.lower_bound)
-                            : bytes;
+    Bytes bound = bytes;
+    if (b.name == "activations") bound = std::max(layout.prefill.lower_bound, layout.decode.lower_bound);
+    if (b.name == "host_activations") bound = std::max(layout.host_prefill.lower_bound, layout.host_decode.lower_bound);
     out.push_back({b.name, schedule.pools[b.pool].name, std::string(Name(b.kind)), bytes, bound});
   }
   return out;
 }
 
-TensorPlan DescribeTensor(const Model& model, TensorId id, const NativeModel& native, const NativeProposal& proposal,
-                          const NativeLayout& layout) {
-  const Tensor& t = model.tensors[id];
-  TensorPlan out{.name = t.name, .dtype = t.dtype, .shape = t.shape, .device = "gpu0"};
-  if (t.scales > Bytes(0)) out.scales = StoredBytes(t) - SizeOf(t.dtype, Elements(t.shape));
-  const ModuleId block = model.BlockOf(t.module);
-  if (block != kNoId) out.block = model.modules[block].name;
-  if (t.tied_to != kNoId) {
-    out.tied_to = model.tensors[t.tied_to].name;
+// Which tensors are whose, phase by phase.
+class Describer {
+ public:
+  Describer(const NativeModel& native, const Model& model, const NativeProposal& proposal, const NativeLayout& layout)
+      : native_(native),
+        model_(model),
+        proposal_(proposal),
+        layout_(layout),
+        all_(ReadersOf(native, proposal, model.tensors.size())),
+        prefill_(ReadersOf(native.prefill, proposal.prefill_on_host, model.tensors.size())),
+        decode_(ReadersOf(native.decode, proposal.decode_on_host, model.tensors.size())),
+        of_device_(model.modules.size()) {
+    for (const TensorId t : native.used) {
+      if (!all_.device[t]) continue;
+      const ModuleId block = model.BlockOf(model.tensors[t].module);
+      if (block != kNoId) of_device_[block] = true;
+    }
+  }
+
+  TensorPlan Describe(TensorId id) const {
+    const Tensor& t = model_.tensors[id];
+    const TensorId owner = t.tied_to == kNoId ? id : t.tied_to;
+    TensorPlan out{.name = t.name, .dtype = t.dtype, .shape = t.shape, .device = DeviceOf(owner)};
+    if (t.scales > Bytes(0)) out.scales = StoredBytes(t) - SizeOf(t.dtype, Elements(t.shape));
+    const ModuleId block = model_.BlockOf(t.module);
+    if (block != kNoId) out.block = model_.modules[block].name;
+    if (t.tied_to != kNoId) {
+      out.tied_to = model_.tensors[t.tied_to].name;
+      return out;
+    }
+    const bool decodes = !native_.decode.kernels.empty();
+    out.parts = PartsIn("prefill", id, prefill_, native_.prefill_gathers, out.device);
+    for (const Residency& r : decodes ? PartsIn("decode", id, decode_, native_.decode_gathers, out.device)
+                                      : PartsIn("decode", id, prefill_, native_.prefill_gathers, out.device)) {
+      AddAlike(r, out.parts);
+    }
     return out;
   }
-  const std::int64_t rows = RowsOf(t), resident = proposal.resident_rows[id];
-  if (resident > 0)
-    out.parts.push_back({.pool = "gpu0", .arena = "weights", .offset = layout.weight_offset[id], .row_end = resident});
-  if (resident == rows) return out;
-  const Bytes master = layout.master_offset[id];
-  const Bytes streamed_at = master + RowBytes(t) * (resident - layout.master_begin[id]);
-  const auto stream_or_gather = [&](const char* phase, bool gathers) {
-    out.parts.push_back(
-        {gathers ? Where::kInPlace : Where::kStreamed, phase, "host", "host_weights", streamed_at, resident, rows});
-  };
-  if (native.multiplied[id]) {
-    const bool first = native.expert[id] && native.prefill_gathers;
-    const bool then = native.expert[id] && native.decode_gathers;
-    const bool alike = first == then || native.decode.kernels.empty();
-    stream_or_gather(alike ? "*" : "prefill", first);
-    if (!alike) stream_or_gather("decode", then);
-  }
-  if (native.gathered[id]) out.parts.push_back({Where::kInPlace, "*", "host", "host_weights", master, 0, rows});
-  return out;
-}
 
-void PlaceActivations(const NativeProgram& program, const Packing& packing, const char* phase,
-                      std::vector<Placement>& out) {
-  for (std::size_t a = 0; a < program.activations.size(); ++a) {
-    const Activation& v = program.activations[a];
-    out.push_back({v.name, "activations", packing.offsets[a], v.bytes, phase, v.first, v.last});
+ private:
+  // What the host alone reads is the host's; in a block that the device computes too it is the device's by name.
+  std::string DeviceOf(TensorId id) const {
+    const ModuleId block = model_.BlockOf(model_.tensors[id].module);
+    return (block == kNoId ? all_.device[id] : of_device_[block]) ? "gpu0" : "host";
   }
+
+  // What is the same in both phases is said once.
+  static void AddAlike(const Residency& r, std::vector<Residency>& parts) {
+    for (Residency& first : parts) {
+      if (first.phases != "prefill" || first.where != r.where || first.pool != r.pool || first.offset != r.offset ||
+          first.row_begin != r.row_begin || first.row_end != r.row_end) {
+        continue;
+      }
+      first.phases = "*";
+      return;
+    }
+    parts.push_back(r);
+  }
+
+  // What the device reads, then what the host computes with. A tensor that no kernel of the phase reads stays where the
+  // other one has it.
+  std::vector<Residency> PartsIn(const char* phase, TensorId id, const Readers& readers, bool gathers_experts,
+                                 const std::string& device) const {
+    std::vector<Residency> out;
+    const Tensor& t = model_.tensors[id];
+    const std::int64_t rows = RowsOf(t), resident = proposal_.resident_rows[id];
+    const Bytes master = layout_.master_offset[id];
+    const bool unread = !readers.device[id] && !readers.host[id];
+    if (readers.device[id] || (unread && all_.device[id])) {
+      if (resident > 0)
+        out.push_back({Where::kResident, phase, "gpu0", "weights", layout_.weight_offset[id], 0, resident});
+      if (resident < rows && proposal_.OnDisk(id)) {
+        const Bytes from = RowBytes(t) * resident;  // in the file's tensor
+        out.push_back({Where::kStreamed, phase, "disk", "", from, resident, rows});
+      } else if (resident < rows && native_.multiplied[id]) {
+        const Bytes from = master + RowBytes(t) * (resident - layout_.master_begin[id]);
+        const bool gathers = native_.expert[id] && gathers_experts;
+        out.push_back(
+            {gathers ? Where::kInPlace : Where::kStreamed, phase, "host", "host_weights", from, resident, rows});
+      }
+      if (resident < rows && native_.gathered[id])
+        out.push_back({Where::kInPlace, phase, "host", "host_weights", master, 0, rows});
+    }
+    if (readers.host[id] || out.empty()) {
+      const Where where = device == "host" ? Where::kResident : out.empty() ? Where::kComputed : Where::kInPlace;
+      out.push_back(
+          {where, phase, "host", t.buffer ? t.name + "@host" : "host_weights", t.buffer ? Bytes(0) : master, 0, rows});
+    }
+    return out;
+  }
+
+  const NativeModel& native_;
+  const Model& model_;
+  const NativeProposal& proposal_;
+  const NativeLayout& layout_;
+  const Readers all_, prefill_, decode_;
+  std::vector<bool> of_device_;  // by ModuleId: of blocks, some of whose tensors a kernel of the device reads
+};
+
+void PlaceActivations(const NativeProgram& program, const std::vector<bool>& on_host, const Crossings& crossings,
+                      const SideActivations& device, const SideActivations& host, const char* phase,
+                      std::vector<Placement>& out) {
+  const bool crosses = !crossings.empty();
+  const auto place = [&](const SideActivations& side, bool is_host, const char* arena) {
+    const std::vector<Lifetime> lives =
+        crosses ? LifetimesOn(is_host, program, on_host, crossings) : std::vector<Lifetime>{};
+    for (std::size_t a = 0; a < program.activations.size(); ++a) {
+      if (!side.there[a]) continue;
+      const Activation& v = program.activations[a];
+      const Lifetime life = crosses ? lives[a] : Lifetime{v.first, v.last};
+      out.push_back({v.name, arena, side.at[a], v.bytes, phase, life.first, life.last});
+    }
+  };
+  place(device, false, "activations");
+  place(host, true, "host_activations");
 }
 
 }  // namespace
@@ -75,13 +151,14 @@ Plan DescribePlan(const NativeModel& native, const PlanningTask& task, const Nat
     if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
   }
   for (const Reservation& r : task.machine->reservations) plan.reservations.emplace_back(r.pool, r.bytes);
-  plan.arenas = Arenas(schedule, native);
+  plan.arenas = Arenas(schedule, layout);
+  const Describer describer(native, model, proposal, layout);
   std::vector<bool> placed(model.tensors.size());
   for (const TensorId t : native.used) placed[t] = true;
   for (std::size_t t = 0; t < model.tensors.size(); ++t) {
     const TensorId owner = model.tensors[t].tied_to;
     if (owner == kNoId ? placed[t] : placed[owner]) {
-      plan.tensors.push_back(DescribeTensor(model, static_cast<TensorId>(t), native, proposal, layout));
+      plan.tensors.push_back(describer.Describe(static_cast<TensorId>(t)));
     } else {
       plan.refused.push_back(
           fmt::format("{} is not placed: no kernel of the native runtime reads it", model.tensors[t].name));
@@ -89,12 +166,15 @@ Plan DescribePlan(const NativeModel& native, const PlanningTask& task, const Nat
   }
   const std::vector<LayerCache>& caches = native.prefill.caches;
   for (std::size_t l = 0; l < caches.size(); ++l) {
-    plan.placements.push_back({fmt::format("layers.{}.keys", l), "kv", layout.keys_at[l], caches[l].keys, "*"});
+    const char* arena = OnHost(proposal.cache_on_host, l) ? "host_kv" : "kv";
+    plan.placements.push_back({fmt::format("layers.{}.keys", l), arena, layout.keys_at[l], caches[l].keys, "*"});
     if (caches[l].values == Bytes(0)) continue;
-    plan.placements.push_back({fmt::format("layers.{}.values", l), "kv", layout.values_at[l], caches[l].values, "*"});
+    plan.placements.push_back({fmt::format("layers.{}.values", l), arena, layout.values_at[l], caches[l].values, "*"});
   }
-  PlaceActivations(native.prefill, native.prefill_packing, "prefill", plan.placements);
-  PlaceActivations(native.decode, native.decode_packing, "decode", plan.placements);
+  PlaceActivations(native.prefill, proposal.prefill_on_host, layout.prefill_crossings, layout.prefill,
+                   layout.host_prefill, "prefill", plan.placements);
+  PlaceActivations(native.decode, proposal.decode_on_host, layout.decode_crossings, layout.decode, layout.host_decode,
+                   "decode", plan.placements);
   return plan;
 }
 

@@ -13,6 +13,7 @@
 #include "planner/formats/file.h"
 #include "planner/plan/plan.h"
 #include "planner/schedule/check.h"
+#include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/proposal.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
@@ -101,6 +102,31 @@ TEST(NativeStrategies, LowerEveryFamilyAtEveryBudgetFromTheSmallestTheyName) {
         EXPECT_EQ(Judge(*lowered), "") << tiny.name << " in " << test.Budget("gpu0").value();
       }
     }
+  }
+}
+
+TEST(LayersStrategy, LowersEveryFamilyWithAnyNumberOfLayersAndTheirExpertsOnTheHost) {
+  for (const TinyConfig& tiny : TinyConfigs()) {
+    TestTask test = TaskOf(tiny);
+    const Strategy layers = LayersStrategy();
+    for (const char* parameters : {"0", "1", "2", "all", "all:cpu-moe", "2:cpu-moe", "all:n-cpu-moe:1"}) {
+      const Result<Lowered> lowered = layers.lower(test.task(), parameters);
+      ASSERT_TRUE(lowered) << tiny.name << " " << parameters << ": " << lowered.error().message;
+      EXPECT_EQ(Judge(*lowered), "") << tiny.name << " " << parameters;
+    }
+  }
+}
+
+// Route and shared experts stay: the host computes the routed ones and adds them up.
+TEST(LayersStrategy, LeavesNothingButTheRoutedExpertsToTheHostWithCpuMoe) {
+  TestTask test = TaskOf(Named("deepseek_v3 fp8"));
+  const Result<Lowered> lowered = LayersStrategy().lower(test.task(), "all:cpu-moe");
+  ASSERT_TRUE(lowered) << lowered.error().message;
+  for (const TensorPlan& t : lowered->plan.tensors) {
+    const bool routed = t.name.find(".experts.") != std::string::npos;
+    const bool table = t.name == "model.embed_tokens.weight";
+    for (const Residency& r : t.parts) EXPECT_EQ(r.pool, routed || table ? "host" : "gpu0") << t.name;
+    EXPECT_EQ(t.device, "gpu0") << t.name;
   }
 }
 

@@ -14,9 +14,14 @@ class UnitMaker {
   UnitMaker(const NativeModel& native, const Model& model, const NativeProposal& proposal)
       : native_(native), model_(model), proposal_(proposal) {}
 
-  void Add(std::int32_t index, const NativeKernel& kernel) {
+  void Add(std::int32_t index, const NativeKernel& kernel, bool on_host) {
     index_ = index;
     tile_ = 0;
+    if (on_host) {
+      Launch({});
+      out_.tiles.push_back(tile_);
+      return;
+    }
     const std::vector<bool> resident = WhollyResident(kernel, model_, proposal_);
     const std::int64_t streamed = std::count(resident.begin(), resident.end(), false);
     if (streamed == 0 || GathersExperts(kernel)) {
@@ -83,41 +88,104 @@ std::vector<bool> WhollyResident(const NativeKernel& kernel, const Model& model,
   return out;
 }
 
-PassUnits UnitsOf(const NativeProgram& program, const NativeModel& native, const Model& model,
-                  const NativeProposal& proposal) {
+PassUnits UnitsOf(const NativeProgram& program, const std::vector<bool>& on_host, const NativeModel& native,
+                  const Model& model, const NativeProposal& proposal) {
   UnitMaker maker(native, model, proposal);
   for (std::size_t i = 0; i < program.kernels.size(); ++i) {
-    maker.Add(static_cast<std::int32_t>(i), program.kernels[i]);
+    maker.Add(static_cast<std::int32_t>(i), program.kernels[i], OnHost(on_host, i));
   }
   return maker.Take();
 }
 
-NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
-  const Model& model = *task.model;
-  NativeLayout out;
+namespace {
+
+void LayOutWeights(const NativeModel& native, const Model& model, const NativeProposal& proposal, NativeLayout& out) {
   out.weight_offset.resize(model.tensors.size());
   out.master_offset.resize(model.tensors.size());
   out.master_begin.resize(model.tensors.size());
+  const Readers readers = ReadersOf(native, proposal, model.tensors.size());
   for (const TensorId t : native.used) {
     const Tensor& tensor = model.tensors[t];
     const std::int64_t rows = RowsOf(tensor);
     const std::int64_t resident = proposal.resident_rows[t];
     out.weight_offset[t] = out.weights;
     out.weights += RoundUp(RowBytes(tensor) * resident, kAlignment);
-    // An embedding gathers from one place, so a table that is not wholly resident is whole in host memory.
-    out.master_begin[t] = resident == rows ? rows : native.gathered[t] ? 0 : resident;
+    // An embedding gathers from one place and the host's cores compute from one, so a table that is not wholly resident
+    // and what the host reads are whole in host memory. (Computed tables are there anyway.)
+    const bool whole = native.gathered[t] || readers.host[t];
+    const bool none = tensor.buffer || proposal.OnDisk(t) || (resident == rows && !readers.host[t]);
+    out.master_begin[t] = none ? rows : whole ? 0 : resident;
     out.master_offset[t] = out.masters;
     out.masters += RoundUp(RowBytes(tensor) * (rows - out.master_begin[t]), kAlignment);
   }
-  for (const LayerCache& cache : native.prefill.caches) {
-    out.keys_at.push_back(out.kv);
-    out.kv += RoundUp(cache.keys, kAlignment);
-    out.values_at.push_back(out.kv);
-    out.kv += RoundUp(cache.values, kAlignment);
+}
+
+SideActivations PackSide(bool host, const NativeProgram& program, const std::vector<bool>& on_host,
+                         const Crossings& crossings) {
+  const std::vector<Lifetime> lives = LifetimesOn(host, program, on_host, crossings);
+  SideActivations out{.at = std::vector<Bytes>(lives.size()), .there = std::vector<bool>(lives.size())};
+  std::vector<PackItem> items;
+  for (std::size_t a = 0; a < lives.size(); ++a) {
+    out.there[a] = lives[a].first <= lives[a].last;
+    if (out.there[a]) items.push_back({program.activations[a].bytes, lives[a].first, lives[a].last});
   }
-  out.activations = std::max(native.prefill_packing.size, native.decode_packing.size);
+  const Packing packing = Pack(items, kAlignment);
+  for (std::size_t a = 0, i = 0; a < lives.size(); ++a) {
+    if (out.there[a]) out.at[a] = packing.offsets[i++];
+  }
+  out.size = packing.size;
+  out.lower_bound = packing.lower_bound;
+  return out;
+}
+
+// All of a program's activations on the device, as packed for every proposal.
+SideActivations AllOf(const Packing& packing) {
+  return {packing.offsets, std::vector<bool>(packing.offsets.size(), true), packing.size, packing.lower_bound};
+}
+
+void LayOutActivations(const NativeModel& native, const NativeProposal& proposal, NativeLayout& out) {
+  const auto lay_out = [](const NativeProgram& program, const Packing& packing, const std::vector<bool>& on_host,
+                          Crossings& crossings, SideActivations& device, SideActivations& host) {
+    crossings = CrossingsOf(program, on_host);
+    if (crossings.empty()) {
+      device = AllOf(packing);
+      host = {std::vector<Bytes>(packing.offsets.size()), std::vector<bool>(packing.offsets.size()), {}, {}};
+      return;
+    }
+    device = PackSide(false, program, on_host, crossings);
+    host = PackSide(true, program, on_host, crossings);
+  };
+  lay_out(native.prefill, native.prefill_packing, proposal.prefill_on_host, out.prefill_crossings, out.prefill,
+          out.host_prefill);
+  lay_out(native.decode, native.decode_packing, proposal.decode_on_host, out.decode_crossings, out.decode,
+          out.host_decode);
+  out.activations = std::max(out.prefill.size, out.decode.size);
+  out.host_activations = std::max(out.host_prefill.size, out.host_decode.size);
+}
+
+void LayOutCaches(const NativeModel& native, const NativeProposal& proposal, NativeLayout& out) {
+  for (std::size_t l = 0; l < native.prefill.caches.size(); ++l) {
+    const LayerCache& cache = native.prefill.caches[l];
+    Bytes& arena = OnHost(proposal.cache_on_host, l) ? out.host_kv : out.kv;
+    out.keys_at.push_back(arena);
+    arena += RoundUp(cache.keys, kAlignment);
+    out.values_at.push_back(arena);
+    arena += RoundUp(cache.values, kAlignment);
+  }
+}
+
+}  // namespace
+
+NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
+  const Model& model = *task.model;
+  NativeLayout out;
+  LayOutWeights(native, model, proposal, out);
+  LayOutCaches(native, proposal, out);
+  LayOutActivations(native, proposal, out);
   out.tokens = Bytes((task.request.prompt_tokens + std::max<std::int64_t>(task.request.new_tokens, 1)) *
                      task.request.batch * kIdBytes);
+  out.ids_on_host = TouchesTokens(true, native, proposal);
+  if (!out.ids_on_host || TouchesTokens(false, native, proposal)) out.device_tokens = out.tokens;
   out.host_buffers = out.tokens + Bytes(task.request.prompt_tokens * task.request.batch * kIdBytes);
   if (native.prefill.input != kNoId) out.host_buffers += native.prefill.activations[native.prefill.input].bytes;
   if (native.prefill.output.id != kNoId) {
@@ -130,11 +198,15 @@ NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const N
   return out;
 }
 
-FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task) {
-  NativeProposal none;
-  none.resident_rows.resize(task.model->tensors.size());
+FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
+  NativeProposal none = proposal;
+  none.resident_rows.assign(task.model->tensors.size(), 0);
   const NativeLayout layout = LayOut(native, task, none);
-  return {layout.kv, layout.activations, layout.tokens, task.machine->Reserved("gpu0")};
+  return {layout.kv, layout.activations, layout.device_tokens, task.machine->Reserved("gpu0")};
+}
+
+FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task) {
+  return FixedBytesOf(native, task, NativeProposal{});
 }
 
 }  // namespace stowage

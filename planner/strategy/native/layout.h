@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "planner/base/result.h"
+#include "planner/strategy/native/on_host.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -37,11 +38,20 @@ struct PassUnits {
   std::vector<StreamItem> items;    // in order of use
 };
 
-PassUnits UnitsOf(const NativeProgram& program, const NativeModel& native, const Model& model,
-                  const NativeProposal& proposal);
+// `on_host`: the proposal's, of this program.
+PassUnits UnitsOf(const NativeProgram& program, const std::vector<bool>& on_host, const NativeModel& native,
+                  const Model& model, const NativeProposal& proposal);
 
 // By matrix of the kernel: whether all of its rows are resident.
 std::vector<bool> WhollyResident(const NativeKernel& kernel, const Model& model, const NativeProposal& proposal);
+
+// The activations of one program that one side touches, packed.
+struct SideActivations {
+  std::vector<Bytes> at;    // by activation
+  std::vector<bool> there;  // by activation: the side touches it
+  Bytes size;
+  Bytes lower_bound;
+};
 
 struct NativeLayout {
   std::vector<Bytes> weight_offset;  // by TensorId: of its resident rows in "weights"
@@ -50,10 +60,16 @@ struct NativeLayout {
   std::vector<Bytes> master_offset;
   Bytes masters;
   Bytes kv;                               // keys of layer 0, values of layer 0, keys of layer 1, …
-  std::vector<Bytes> keys_at, values_at;  // by layer, in "kv"
-  Bytes activations;
+  Bytes host_kv;                          // likewise, of the layers whose caches are on the host
+  std::vector<Bytes> keys_at, values_at;  // by layer, in "kv" or "host_kv"
+  SideActivations prefill, decode, host_prefill, host_decode;
+  Bytes activations;  // the larger of a side's two
+  Bytes host_activations;
   Bytes tokens;
-  Bytes host_buffers;  // prompt or other input, answer, logits and computed tables in host memory
+  Bytes device_tokens;       // nothing when no kernel of the device reads or writes them
+  bool ids_on_host = false;  // each pass's tokens go to "tokens_out": the host embeds or chooses them
+  Bytes host_buffers;        // prompt or other input, answer, logits and computed tables in host memory
+  Crossings prefill_crossings, decode_crossings;
 };
 
 NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);

@@ -13,13 +13,13 @@ namespace {
 bool Quantized(const Tensor& t) { return IsPacked(t.dtype) || t.scales > Bytes(0); }
 DType FileDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.source ? t.source->dtype : t.dtype; }
 DType MemoryDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.dtype; }
-bool Converts(const Tensor& t) { return FileDType(t) != MemoryDType(t); }
+bool Converts(const Tensor& t) { return ConvertsOnLoad(t); }
 std::int64_t Units(const Tensor& t) { return Quantized(t) ? StoredBytes(t).value() : Elements(t.shape); }
 bool Staged(const Tensor& t, const LoadItem& item) { return Converts(t) || !item.to_host; }
 
-std::int64_t ChunkElements(const Tensor& t, const StagingSize& size) {
+std::int64_t ChunkElements(const Tensor& t, const LoadItem& item, const StagingSize& size) {
   std::int64_t elements = size.slot.value() * 8 / Bits(FileDType(t));
-  if (Converts(t)) elements = std::min(elements, size.converted.value() * 8 / Bits(MemoryDType(t)));
+  if (Converts(t) && !item.to_host) elements = std::min(elements, size.converted.value() * 8 / Bits(MemoryDType(t)));
   return elements;
 }
 
@@ -148,6 +148,8 @@ class Loader {
 
 }  // namespace
 
+bool ConvertsOnLoad(const Tensor& tensor) { return FileDType(tensor) != MemoryDType(tensor); }
+
 std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model, const NativeProposal& proposal,
                                   const NativeLayout& layout) {
   std::vector<LoadItem> items;
@@ -187,7 +189,7 @@ void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem
   for (const LoadItem& item : items) {
     const Tensor& t = model.tensors[item.tensor];
     const std::int64_t per_chunk =
-        Staged(t, item) ? ChunkElements(t, size) : kStagingChunk.value() * 8 / Bits(MemoryDType(t));
+        Staged(t, item) ? ChunkElements(t, item, size) : kStagingChunk.value() * 8 / Bits(MemoryDType(t));
     for (std::int64_t done = 0; done < item.elements; done += per_chunk) {
       const BufferId to = (item.to_host ? targets.host : targets.device)[item.tensor];
       chunks.push_back({&item, to, item.first_element + done, std::min(per_chunk, item.elements - done)});

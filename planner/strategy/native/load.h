@@ -26,6 +26,9 @@ struct LoadItem {
   std::int64_t elements = 0;
 };
 
+// Whether the file has a tensor in another dtype than memory will.
+bool ConvertsOnLoad(const Tensor& tensor);
+
 // Everything that comes from files, in the order of the model's use.
 std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model, const NativeProposal& proposal,
                                   const NativeLayout& layout);

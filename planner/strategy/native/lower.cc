@@ -7,6 +7,7 @@
 #include "planner/base/text.h"
 #include "planner/strategy/native/buffers.h"
 #include "planner/strategy/native/describe.h"
+#include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/load.h"
 #include "planner/strategy/native/passes.h"
 #include "planner/strategy/native/proposal.h"
@@ -14,24 +15,28 @@
 namespace stowage {
 namespace {
 
+// What stays in host memory.
+Bytes HostArenas(const NativeLayout& l) { return l.masters + l.host_kv + l.host_activations + l.host_buffers; }
+
 // Builds the schedule of one proposal: arenas, load, prefill, decode.
 class Lowering {
  public:
   explicit Lowering(const NativeCase& c)
       : c_(c),
         b_(fmt::format("{} {}", c.proposal.strategy, c.model().name)),
-        prefill_units_(UnitsOf(c.native.prefill, c.native, c.model(), c.proposal)),
-        decode_units_(UnitsOf(c.native.decode, c.native, c.model(), c.proposal)) {}
+        prefill_units_(UnitsOf(c.native.prefill, c.proposal.prefill_on_host, c.native, c.model(), c.proposal)),
+        decode_units_(UnitsOf(c.native.decode, c.proposal.decode_on_host, c.native, c.model(), c.proposal)) {}
 
   Result<Schedule> Run() {
     AddMachine();
     NativeBuffers buffers = AddBuffers(b_, c_, pools_);
     const RingOffsets offsets = Offsets();
     AddRing(b_, c_, pools_, prefill_units_.items, decode_units_.items, offsets, buffers);
+    std::optional<DiskFeed> disk = AddDiskFeed(buffers);
     EmitLoadPhase(buffers);
     STOWAGE_TRY(const PassLoop loop,
                 FindLoop(prefill_units_, decode_units_, offsets, c_.proposal.ring, c_.task.LoweredPasses()));
-    PassEmitter(&b_, &c_, &buffers, &lanes_, &prefill_units_, &decode_units_).Run(loop);
+    PassEmitter(&b_, &c_, &buffers, &lanes_, &prefill_units_, &decode_units_, disk ? &*disk : nullptr).Run(loop);
     return std::move(b_).Take();
   }
 
@@ -47,19 +52,40 @@ class Lowering {
     };
     lanes_.compute = lane("gpu0/compute", "gpu0.sm");
     lanes_.in = lane("gpu0/in", "gpu0.h2d");
+    // What crosses must not queue behind the ring's copies, which are issued far ahead.
+    const bool crosses = !c_.layout.prefill_crossings.empty() || !c_.layout.decode_crossings.empty();
+    lanes_.cross = crosses && c_.proposal.ring > Bytes(0) ? lane("gpu0/cross", "gpu0.h2d") : lanes_.in;
     lanes_.out = lane("gpu0/out", "gpu0.d2h");
     lanes_.disk = lane("disk0/0", "disk0");
     lanes_.cpu = lane("cpu/0", "host.cores");
-    b_.AddIssuer("main", IssuerKind::kNative);
+    main_ = b_.AddIssuer("main", IssuerKind::kNative);
     for (const std::string& file : c_.model().files) b_.AddFile(file);
     if (c_.model().files.empty()) b_.AddFile(c_.model().name + " (no checkpoint)");
+  }
+
+  // The host ring takes what the arenas and the least staging leave; staging then what it leaves.
+  std::optional<DiskFeed> AddDiskFeed(NativeBuffers& buffers) {
+    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.proposal, c_.layout);
+    const Bytes left =
+        b_.so_far().pools[pools_.host].budget - HostArenas(c_.layout) - StagingFor(c_.model(), items, Bytes(0)).total();
+    const HostRing size = HostRingFor(c_.native, c_.model(), c_.proposal, left);
+    if (size.slots == 0) return std::nullopt;
+    const BufferId ring = b_.AddBuffer(pools_.host, "host_ring", BufferKind::kStaging, size.total());
+    b_.buffer(ring).pinned = true;
+    buffers.arenas.push_back(ring);
+    host_ring_ = size.total();
+    const Lane read = {b_.AddQueue("disk0/ring"), lanes_.disk.resources};
+    const Lane in = {b_.AddQueue("gpu0/ring"), lanes_.in.resources};
+    const std::int32_t reader = b_.AddIssuer("reader", IssuerKind::kNative);
+    b_.UseIssuer(main_);
+    return DiskFeed(&b_, &c_.model(), {read, in, reader, main_, pools_.disk}, ring, size);
   }
 
   RingOffsets Offsets() const { return PlaceInRing(prefill_units_.items, decode_units_.items, c_.proposal.ring); }
 
   void EmitLoadPhase(const NativeBuffers& buffers) {
     const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.proposal, c_.layout);
-    const Bytes used = c_.layout.masters + c_.layout.host_buffers;
+    const Bytes used = HostArenas(c_.layout) + host_ring_;
     const StagingSize size = StagingFor(c_.model(), items, b_.so_far().pools[pools_.host].budget - used);
     BufferId staging = -1;
     if (size.slots > 0) {
@@ -72,8 +98,9 @@ class Lowering {
     if (staging >= 0) b_.Allocate(staging);
     if (c_.task.last_decode_passes == 0) {
       StepId table_copied = -1;
-      for (const auto& [tensor, from] : buffers.computed) {
-        table_copied = b_.Copy(lanes_.in, b_.Whole(from), b_.Whole(buffers.resident[tensor]));
+      for (std::size_t t = 0; t < buffers.computed.size(); ++t) {
+        if (buffers.computed[t] < 0 || buffers.resident[t] < 0) continue;
+        table_copied = b_.Copy(lanes_.in, b_.Whole(buffers.computed[t]), b_.Whole(buffers.resident[t]));
       }
       EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {lanes_.disk, lanes_.cpu, lanes_.in},
                pools_.disk, staging, size);
@@ -88,13 +115,16 @@ class Lowering {
   const PassUnits decode_units_;
   NativePools pools_;
   NativeLanes lanes_;
+  std::int32_t main_ = -1;  // issuer
+  Bytes host_ring_;
 };
 
 Status CheckRows(const NativeCase& c) {
+  const Readers readers = ReadersOf(c.native, c.proposal, c.model().tensors.size());
   for (const TensorId t : c.native.used) {
     const Tensor& tensor = c.model().tensors[t];
     const std::int64_t rows = RowsOf(tensor), resident = c.proposal.resident_rows[t];
-    const bool may_leave = c.native.multiplied[t] || c.native.gathered[t];
+    const bool may_leave = c.native.multiplied[t] || c.native.gathered[t] || !readers.device[t];
     if (resident < 0 || resident > rows || (resident < rows && !may_leave)) {
       return Error{ErrorCode::kInternal,
                    fmt::format("tensor '{}' cannot have {} of its {} rows resident", tensor.name, resident, rows)};
@@ -105,8 +135,8 @@ Status CheckRows(const NativeCase& c) {
 
 Bytes HostNeed(const NativeCase& c) {
   const std::vector<LoadItem> items = LoadItemsOf(c.native, c.model(), c.proposal, c.layout);
-  return c.layout.masters + c.layout.host_buffers + StagingFor(c.model(), items, Bytes(0)).total() +
-         c.task.machine->Reserved("host");
+  return HostArenas(c.layout) + HostRingFor(c.native, c.model(), c.proposal, Bytes(0)).total() +
+         StagingFor(c.model(), items, Bytes(0)).total() + c.task.machine->Reserved("host");
 }
 
 Status CheckCase(const NativeCase& c) {
@@ -115,7 +145,7 @@ Status CheckCase(const NativeCase& c) {
   const NativeLayout& l = c.layout;
   const Pool& gpu = m.pools[m.FindPool("gpu0")];
   const Pool& host = m.pools[m.FindPool("host")];
-  const Bytes gpu_need = l.weights + l.kv + l.activations + l.tokens + c.proposal.ring + m.Reserved("gpu0");
+  const Bytes gpu_need = l.weights + l.kv + l.activations + l.device_tokens + c.proposal.ring + m.Reserved("gpu0");
   if (gpu_need > gpu.budget) {
     return Error{ErrorCode::kInfeasible, fmt::format("{} needs {} of gpu0, whose budget is {}", c.proposal.strategy,
                                                      FormatBytes(gpu_need), FormatBytes(gpu.budget))};

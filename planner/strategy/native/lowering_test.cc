@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "planner/schedule/check.h"
+#include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/load.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
@@ -102,7 +103,7 @@ TEST(NativeStrategies, LowerWithTheSmallestBudgetTheyNameAndNotWithOneUnitLess) 
     TestTask test = RandomTask(seed);
     std::mt19937_64 random(seed + 2);
     if (random() % 2 == 0) test.Budget("host") = Bytes(static_cast<std::int64_t>(random() % 3'000'000));
-    for (const Strategy& strategy : {ResidentStrategy(), RingStrategy()}) {
+    for (const Strategy& strategy : {ResidentStrategy(), RingStrategy(), LayersStrategy()}) {
       JudgeSmallest(strategy, test, "gpu0", strategy.smallest_gpu_budget(test.task()), kAlignment);
       const Result<Bytes> ring_least = RingStrategy().smallest_gpu_budget(RandomTask(seed).task());
       RC_ASSERT(ring_least.ok());
@@ -142,10 +143,11 @@ TEST(NativeStrategies, NameTheHostItsNeedAndItsBudgetWhenTheHostIsTooSmall) {
   TestTask test{TinyLlamaModel({.layers = 4, .head_dim = 64, .intermediate = 512, .vocab = 3000}), TinyMachine(), {}};
   test.request = {.prompt_tokens = 4, .new_tokens = 4};
   test.Budget("gpu0") = *RingStrategy().smallest_gpu_budget(test.task());
-  test.Budget("host") = Bytes(1'000'000);
+  test.Budget("host") = Bytes(100'000);
   const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
   ASSERT_FALSE(lowered.ok());
-  EXPECT_EQ(lowered.error().message, "ring:65536 needs 3.50 MB of host (3.50 MB for weights), whose budget is 1.00 MB");
+  EXPECT_EQ(lowered.error().message,
+            "ring:65536 needs 834.2 kB of host (768.0 kB for weights), whose budget is 100.0 kB");
 }
 
 TEST(RingStrategy, NamesWhatIsWrongWithItsParameters) {

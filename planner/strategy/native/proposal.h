@@ -44,13 +44,21 @@ Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task
 
 // Where one tensor's rows live: rows [0, resident_rows) in the device's weights arena, the others in pinned host
 // memory: streamed through the ring when a kernel multiplies by them, gathered in place when an embedding reads them or
-// few experts are touched.
+// few experts are touched. And which kernels the host's cores compute, from weights in host memory (on_host.h).
 struct NativeProposal {
   std::string strategy;                     // with its parameters, as it goes into the plan
   std::vector<std::int64_t> resident_rows;  // by TensorId; only those of `used` count
-  Bytes ring;                               // 0: nothing is streamed
-  Bytes tile;                               // the largest piece of a matrix that passes through the ring at once
+  // By TensorId, of streamed matrices: their rows that are not resident are in no memory between their uses, each of
+  // which reads them from the file (disk_feed.h). Empty: none.
+  std::vector<bool> on_disk;
+  std::vector<bool> prefill_on_host;  // by kernel of the program; empty: none
+  std::vector<bool> decode_on_host;
+  std::vector<bool> cache_on_host;  // by layer; the kernels that touch such a cache must be on the host. Empty: none
+  Bytes ring;                       // 0: nothing is streamed
+  Bytes tile;                       // the largest piece of a matrix that passes through the ring at once
   std::vector<std::string> refused;
+
+  bool OnDisk(TensorId t) const { return !on_disk.empty() && on_disk[static_cast<std::size_t>(t)]; }
 };
 
 std::int64_t RowsOf(const Tensor& tensor);  // first dimension of a matrix, 1 for anything smaller
@@ -66,6 +74,8 @@ struct FixedBytes {
   Bytes total() const { return kv + activations + tokens + reserved; }
 };
 FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task);
+// The same with the proposal's kernels and caches on the host.
+FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);
 
 // kInfeasible when gpu0 or the host cannot hold it; names the pool, the need and the budget.
 Status CheckFits(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);

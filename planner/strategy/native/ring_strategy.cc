@@ -11,6 +11,7 @@
 #include "planner/machine/size.h"
 #include "planner/solve/spread.h"
 #include "planner/strategy/closed_form.h"
+#include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
 #include "planner/strategy/native/proposal.h"
@@ -158,6 +159,7 @@ Result<NativeProposal> Ring::Propose(const RingParameters& p) const {
   // Experts leave first: a token multiplies by all other matrices, but by few experts.
   Spread(movable_.matrices, left, p.grain, out);
   Spread(movable_.experts, left - movable_.dense_bytes, p.grain, out);
+  MoveToDisk(*native_, task_, out);
   return out;
 }
 
@@ -243,7 +245,12 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   return enough;
 }
 
-Result<Bytes> SmallestHost(const PlanningTask& task) {
+// With no host memory to speak of, all that can be on the disk is.
+Result<Bytes> SmallestHost(const PlanningTask& original) {
+  Machine machine = *original.machine;
+  PlanningTask task = original;
+  task.machine = &machine;
+  machine.pools[machine.FindPool("host")].budget = Bytes(0);
   STOWAGE_TRY(const Ring ring, Ring::Of(task));
   std::optional<Bytes> smallest;
   std::vector<RingParameters> all = ring.Sizes();

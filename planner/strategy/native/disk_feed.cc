@@ -1,0 +1,146 @@
+#include "planner/strategy/native/disk_feed.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "planner/strategy/native/load.h"
+#include "planner/strategy/native/on_host.h"
+
+namespace stowage {
+namespace {
+
+constexpr std::int32_t kMostSlots = 8;
+
+// Bytes of a tensor's rows that are not resident, and whether they are on the disk.
+Bytes Streamed(const Model& model, const NativeProposal& proposal, TensorId t) {
+  const Tensor& tensor = model.tensors[t];
+  return RowBytes(tensor) * (RowsOf(tensor) - proposal.resident_rows[t]);
+}
+
+}  // namespace
+
+HostRing HostRingFor(const NativeModel& native, const Model& model, const NativeProposal& proposal, Bytes limit) {
+  Bytes largest;
+  for (const TensorId t : native.used) {
+    if (proposal.OnDisk(t)) largest = std::max(largest, std::min(Streamed(model, proposal, t), proposal.tile));
+  }
+  if (largest == Bytes(0)) return {};
+  for (Bytes chunk = kStagingChunk;; chunk = chunk / 2) {
+    const Bytes slot = RoundUp(std::min(largest, chunk), kAlignment);
+    const std::int64_t slots = limit.value() / slot.value();
+    if (slots >= 2 || chunk == kLeastStagingChunk) {
+      return {slot, static_cast<std::int32_t>(std::clamp<std::int64_t>(slots, 2, kMostSlots))};
+    }
+  }
+}
+
+bool CanBeOnDisk(const NativeModel& native, const Model& model, TensorId tensor) {
+  const Tensor& t = model.tensors[tensor];
+  const bool gathered =
+      native.gathered[tensor] || (native.expert[tensor] && (native.prefill_gathers || native.decode_gathers));
+  return native.multiplied[tensor] && !gathered && !ConvertsOnLoad(t);
+}
+
+void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativeProposal& proposal) {
+  const Model& model = *task.model;
+  const Pool& host = task.machine->pools[task.machine->FindPool("host")];
+  const Bytes limit = std::min(host.budget, host.pinned_limit.value_or(host.budget));
+  if (HostBudgetFor(native, task, proposal) <= limit) return;
+  const Readers readers = ReadersOf(native, proposal, model.tensors.size());
+  std::vector<TensorId> movable;
+  Bytes all;
+  for (const TensorId t : native.used) {
+    if (!CanBeOnDisk(native, model, t) || readers.host[t] || Streamed(model, proposal, t) == Bytes(0)) continue;
+    movable.push_back(t);
+    all += RoundUp(Streamed(model, proposal, t), kAlignment);
+  }
+  if (movable.empty()) return;
+  // Every tensor that an error diffusion of the share says; the share grows until it is enough.
+  const auto mark = [&](Bytes wanted) {
+    proposal.on_disk.assign(model.tensors.size(), false);
+    Bytes due, moved;  // due: counted in units of 1 / all
+    for (const TensorId t : movable) {
+      const Bytes size = RoundUp(Streamed(model, proposal, t), kAlignment);
+      due += size;
+      const double share = static_cast<double>(wanted.value()) / static_cast<double>(all.value());
+      if (static_cast<double>(due.value()) * share < static_cast<double>((moved + size / 2).value())) continue;
+      proposal.on_disk[t] = true;
+      moved += size;
+    }
+    return HostBudgetFor(native, task, proposal) <= limit;
+  };
+  Bytes too_little, enough = all;
+  if (!mark(all)) return;
+  while (enough - too_little > all / 1000) {
+    const Bytes middle = too_little + (enough - too_little) / 2;
+    (mark(middle) ? enough : too_little) = middle;
+  }
+  mark(enough);
+}
+
+DiskFeed::DiskFeed(ScheduleBuilder* b, const Model* model, const Lanes& lanes, BufferId host_ring, const HostRing& size)
+    : b_(*b), model_(*model), lanes_(lanes), size_(size), last_copy_(size.slots, -1), first_read_(size.slots, -1) {
+  for (std::int32_t s = 0; s < size.slots; ++s) {
+    slots_.push_back(
+        b_.AddPart(host_ring, fmt::format("host ring slot {}", s), BufferKind::kStaging, size.slot * s, size.slot));
+  }
+}
+
+BufferId DiskFeed::FileOf(TensorId id) {
+  const auto [it, fresh] = files_.try_emplace(id, -1);
+  if (!fresh) return it->second;
+  const Tensor& t = model_.tensors[id];
+  const FileSlice nowhere{.file = 0, .offset = unwritten_};  // a model without a checkpoint: one imagined file
+  if (!t.source) unwritten_ += StoredBytes(t).value();
+  const FileSlice& at = t.source ? *t.source : nowhere;
+  return it->second = b_.AddFileBuffer(lanes_.disk, t.name + "@file", at.file, at.offset, StoredBytes(t));
+}
+
+void DiskFeed::Start(StepId loaded) {
+  b_.UseIssuer(lanes_.issuer);
+  b_.Wait({loaded});
+  b_.UseIssuer(lanes_.main);
+}
+
+StepId DiskFeed::Copy(Slice from, BufferId to, std::vector<StepRef> after) {
+  b_.UseIssuer(lanes_.issuer);
+  const StepId copy = b_.Copy(lanes_.in, from, b_.Whole(to), std::move(after));
+  b_.UseIssuer(lanes_.main);
+  return copy;
+}
+
+DiskFeed::Copies DiskFeed::Feed(const StreamItem& item, BufferId to, std::vector<StepRef> after) {
+  b_.UseIssuer(lanes_.issuer);
+  const BufferId file = FileOf(item.tensor);
+  const std::int64_t begin = (RowBytes(model_.tensors[item.tensor]) * item.row_begin).value();
+  Copies out;
+  for (std::int64_t done = 0; done < item.bytes.value(); done += size_.slot.value()) {
+    const std::int64_t bytes = std::min(size_.slot.value(), item.bytes.value() - done);
+    const std::size_t slot = next_++ % slots_.size();
+    const Slice through{slots_[slot], AffineBytes(0), AffineBytes(bytes)};
+    std::vector<StepRef> free;
+    if (last_copy_[slot] >= 0) free.push_back({last_copy_[slot]});
+    const StepId read =
+        b_.Read(lanes_.read, {file, AffineBytes(begin + done), AffineBytes(bytes)}, through, std::move(free));
+    if (body_begin_ >= 0 && first_read_[slot] < 0) first_read_[slot] = read;
+    b_.Wait({read});
+    out.last = b_.Copy(lanes_.in, through, {to, AffineBytes(done), AffineBytes(bytes)}, std::exchange(after, {}));
+    if (out.first < 0) out.first = out.last;
+    last_copy_[slot] = out.last;
+  }
+  b_.UseIssuer(lanes_.main);
+  return out;
+}
+
+// In later iterations a slot is free when the iteration before has copied it away.
+void DiskFeed::EndBody() {
+  for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
+    const StepId read = std::exchange(first_read_[slot], -1);
+    if (read >= 0) b_.step(read).after.push_back({last_copy_[slot], 1});
+  }
+  body_begin_ = -1;
+}
+
+}  // namespace stowage

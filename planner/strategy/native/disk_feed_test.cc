@@ -1,0 +1,87 @@
+#include "planner/strategy/native/disk_feed.h"
+
+#include <gtest/gtest.h>
+
+#include "planner/plan/plan.h"
+#include "planner/schedule/check.h"
+#include "planner/strategy/native/ring_strategy.h"
+#include "planner/strategy/testing/random_task.h"
+
+namespace stowage {
+namespace {
+
+// Bytes that each phase reads from the disk.
+Bytes ReadIn(const Schedule& s, std::string_view name) {
+  std::int64_t bytes = 0;
+  for (const Phase& phase : s.phases) {
+    if (phase.name != name) continue;
+    const auto add = [&](const Section& section, std::int64_t times) {
+      for (StepId id = section.begin; id < section.end; ++id) {
+        if (s.steps[id].kind == StepKind::kRead) bytes += times * s.steps[id].reads[0].bytes.base;
+      }
+    };
+    add(phase.prologue, 1);
+    add(phase.body, phase.iterations);
+    add(phase.epilogue, 1);
+  }
+  return Bytes(bytes);
+}
+
+Bytes OnDisk(const Plan& plan) {
+  Bytes bytes;
+  for (const TensorPlan& t : plan.tensors) {
+    for (const Residency& r : t.parts) {
+      if (r.pool == "disk") bytes += Bytes(t.bytes().value() / t.Rows() * (r.row_end - r.row_begin));
+    }
+  }
+  return bytes;
+}
+
+TestTask Streaming(std::uint64_t seed) {
+  TestTask test = RandomTask(seed);
+  const Result<Bytes> least = RingStrategy().smallest_gpu_budget(test.task());
+  EXPECT_TRUE(least) << seed;
+  test.Budget("gpu0") = *least + (test.Budget("gpu0") - *least) / 64 * static_cast<std::int64_t>(seed % 4);
+  return test;
+}
+
+TEST(DiskFeed, ReadsInEachPassWhatThePlanLeavesOnTheDisk) {
+  int from_disk = 0;
+  for (std::uint64_t seed = 0; seed < 400; ++seed) {
+    TestTask test = Streaming(seed);
+    const Bytes roomy = test.Budget("host");
+    const Result<Bytes> least = RingStrategy().smallest_host_budget(test.task());
+    ASSERT_TRUE(least) << seed << ": " << least.error().message;
+    Bytes before = OnDisk(RingStrategy().lower(test.task(), "")->plan);
+    EXPECT_EQ(before, Bytes(0)) << seed;
+    for (const Bytes host : {*least + (roomy - *least) / 1000, *least}) {
+      test.Budget("host") = host;
+      const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
+      ASSERT_TRUE(lowered) << seed << ": " << lowered.error().message;
+      const Status plan = CheckPlan(lowered->plan);
+      EXPECT_TRUE(plan) << seed << ": " << plan.error().message;
+      const Status schedule = CheckSchedule(lowered->schedule);
+      EXPECT_TRUE(schedule) << seed << ": " << schedule.error().message;
+      const Bytes on_disk = OnDisk(lowered->plan);
+      EXPECT_GE(on_disk, before) << seed;  // less memory, more on the disk
+      before = on_disk;
+      // Copies run ahead of the pass that needs them, so only the sum is known.
+      EXPECT_EQ(ReadIn(lowered->schedule, "prefill") + ReadIn(lowered->schedule, "decode"),
+                on_disk * (1 + test.request.DecodePasses()))
+          << seed;
+      from_disk += on_disk > Bytes(0);
+    }
+  }
+  EXPECT_GE(from_disk, 50);
+}
+
+TEST(DiskFeed, SaysWhatNoDiskCanRelieveTheHostOf) {
+  TestTask test = Streaming(3);
+  test.Budget("host") = *RingStrategy().smallest_host_budget(test.task()) - Bytes(1);
+  const Result<Lowered> lowered = RingStrategy().lower(test.task(), "");
+  ASSERT_FALSE(lowered);
+  EXPECT_EQ(lowered.error().code, ErrorCode::kInfeasible);
+}
+
+}  // namespace
+}  // namespace stowage
