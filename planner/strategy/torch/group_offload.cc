@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 
 #include "planner/strategy/closed_form.h"
@@ -31,13 +30,14 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   return LowerTorch(task, TorchPlacement::GroupOffloaded(*task.model, group), fmt::format("{}:{}", kName, parameters));
 }
 
-// The largest group must fit beside what is there anyway. Buffers are among the groups' tensors and in the fixed bytes:
-// they are counted once.
+// The largest leaf beside what is there anyway. Hosts that cannot hold pinned copies can hold the weights.
 ClosedForm CloseLeaves(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
-  return CloseForm(
-      task, sizes,
-      {.gpu = sizes.largest_tensor + TorchFixedBytes(task, sizes), .host = sizes.weights, .streamed = sizes.weights});
+  return CloseForm(task, sizes,
+                   {.gpu = sizes.largest_tensor + TorchFixedBytes(task, sizes),
+                    .host = sizes.weights,
+                    .streamed = sizes.weights,
+                    .refusal = TorchRefusal(*task.model)});
 }
 
 }  // namespace

@@ -19,7 +19,10 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
 
 ClosedForm Close(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
-  return CloseForm(task, sizes, {.gpu = sizes.weights + TorchFixedBytes(task, sizes), .host = sizes.weights});
+  return CloseForm(task, sizes,
+                   {.gpu = sizes.weights + TorchFixedBytes(task, sizes),
+                    .host = sizes.weights,
+                    .refusal = TorchRefusal(*task.model)});
 }
 
 }  // namespace

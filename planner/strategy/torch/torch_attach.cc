@@ -29,7 +29,11 @@ void PinGroups(ScheduleBuilder& b, const Model& model, const OffloadGroups& grou
       if (!groups.IsPinned(group) || pinned[id]) continue;
       pinned[id] = true;
       const bool lingers = std::find(group.lingering.begin(), group.lingering.end(), id) != group.lingering.end();
-      lingers ? weights.twin[id] = weights.host[id] : originals.emplace_back(weights.host[id]);
+      if (lingers) {
+        weights.twin[id] = weights.host[id];
+      } else {
+        originals.push_back(weights.host[id]);
+      }
       PinCopy(b, model, lanes, id, weights);
     }
     if (groups.options.leaf) drop();
