@@ -6,9 +6,11 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "planner/machine/build_machine.h"
+#include "planner/realize/torch_model.h"
 #include "planner/strategy/torch/sequential_offload.h"
 #include "planner/strategy/torch/torch_resident.h"
 #include "planner/zoo/zoo.h"
@@ -33,7 +35,9 @@ Machine Endless() {
 }
 
 Result<Bytes> LivePeak(const std::string& name, const Json& request, const Machine& machine) {
-  STOWAGE_TRY(const Model model, ZooModel(name));
+  STOWAGE_TRY(const Model stored, ZooModel(name));
+  const std::optional<DType> dtype = ParseDType(request.at("dtype").get<std::string>());
+  STOWAGE_TRY(const Model model, AsTransformersHolds(stored, dtype));  // packed weights were unpacked
   const auto past = request.value("past", std::int64_t{0});
   Request asked;
   asked.batch = request.at("batch").get<std::int64_t>();
@@ -58,7 +62,8 @@ TEST(TorchLivePeak, IsWhatTheRecorderSawForEveryModelAndPass) {
   for (const auto& [model, passes] : traces.at("models").items()) {
     for (const auto& [pass, trace] : passes.items()) {
       const Result<Bytes> live = LivePeak(model, trace.at("request"), machine);
-      ASSERT_TRUE(live.ok()) << model << " " << pass << ": " << live.error().message;
+      EXPECT_TRUE(live.ok()) << model << " " << pass << ": " << live.error().message;
+      if (!live.ok()) continue;
       EXPECT_EQ(live->value(), trace.at("peak_live_bytes").get<std::int64_t>()) << model << " " << pass;
       ++compared;
     }
