@@ -36,6 +36,10 @@ Json TimelineMembers(const Timeline& timeline) {
   }
   for (const PhaseTimeline& p : timeline.phases) {
     json["phases"].push_back({{"name", p.phase}, {"iterations", p.iterations}, {"seconds", p.seconds.value()}});
+    if (!p.torch) continue;
+    json["phases"].back()["allocated_peak_bytes"] = p.torch->allocated.value();
+    json["phases"].back()["reserved_peak_bytes"] = p.torch->reserved.value();
+    json["phases"].back()["live_peak_bytes"] = p.torch->live.value();
   }
   for (const ResourceTimeline& resource : timeline.resources) {
     json["resources"][resource.resource] = ResourceOf(resource);

@@ -6,6 +6,8 @@
 // that text (transformers 5.23, scaled_dot_product_attention by a fused kernel, DynamicCache that grows by
 // concatenation) reference by reference; a family's file reads side by side with its modeling_*.py.
 //
+// Long because the noun is one: what is made here, what hooks add to it (torch_hooks.h too) and what is compared.
+//
 // Truth: tests/goldens/torch_traces, recorded from the real code under fake tensors; equal event by event.
 //
 //   kAllocate  #7 mm.default 4194304          model.layers.0.self_attn.q_proj
@@ -51,8 +53,22 @@ class ShortList {
 };
 
 // What a storage is for, as far as a peak's list of buffers or the next pass needs to know.
-// kModel: the model made it for its next passes and never lets go.
-enum class TorchRole : std::uint8_t { kTemporary, kTokenIds, kCache, kLogits, kUpload, kModel };
+// kModel: the model made it for its next passes and never lets go. The last five are of torch_hooks.h: a weight that
+// stays on the device, its place on the host, that of a buffer held twice, and a buffer that a pass found there, left there.
+enum class TorchRole : std::uint8_t {
+  kTemporary,
+  kTokenIds,
+  kCache,
+  kLogits,
+  kUpload,
+  kModel,
+  kMoved,
+  kMaster,
+  kTwin,
+  kLingering,
+  kLingers
+};
+enum class TorchPlace : std::uint8_t { kDevice, kPageable, kPinned };
 
 // One torch storage: an allocation of the caching allocator. Views share it. Bytes of iteration i, before rounding.
 struct TorchStorage {
@@ -60,21 +76,31 @@ struct TorchStorage {
   AffineBytes bytes = {};
   ModuleId module = kNoId;  // where it was made
   TorchRole role = TorchRole::kTemporary;
-  TensorId tensor = kNoId;  // kUpload: the weight it is a copy of
+  TensorId tensor = kNoId;  // kUpload, and kMoved to kLingers: the weight it is a copy of
   std::int16_t gpu = 0;     // whose memory it is in
   // Of the view that modules are given and that a copy takes, where it is not the whole: expanded masks, last positions.
   std::optional<AffineBytes> view = std::nullopt;
+  // Of hooks that are not accelerate's leaf-wise ones (torch_hooks.h):
+  TorchPlace place = TorchPlace::kDevice;
+  std::int8_t stream = 0;  // kDevice: whose memory it comes from; 0 computes, 1 copies
 };
 
 enum class TorchEventKind : std::uint8_t {
-  kAllocate,    // storage
-  kRelease,     // storage: its last reference is gone
-  kCompute,     // a kernel is launched on the default stream
-  kUpload,      // a blocking copy of a pageable host tensor into `storage`
-  kMove,        // reads[0], on another GPU, is copied into `storage`, on the stream of the former
+  kAllocate,  // storage
+  kRelease,   // storage: its last reference is gone
+  kCompute,   // a kernel is launched on the default stream
+  kUpload,    // a copy of host memory into `storage`; without a source (`reads`) a blocking one of the pageable weight
+  kMove,      // reads[0], on another GPU, is copied into `storage`, on the stream of the former
   kEmptyCache,  // torch.cuda.empty_cache()
   kEnter,       // a module's forward begins (before its hooks)
   kExit,        // and ends (after its hooks)
+  // torch_hooks.h only:
+  kDownload,      // a blocking copy of reads[0] to pageable memory, writes[0]
+  kPin,           // reads[0], pageable, is copied to pinned memory, writes[0]
+  kReadFile,      // a weight's bytes come from a file to pageable memory, writes[0]
+  kUseStream,     // what follows is allocated and copied on `stream`
+  kWaitStream,    // the host waits for all work of `stream`
+  kRecordStream,  // `storage` is not reused before stream 0 has done its work so far
 };
 
 struct TorchEvent {
@@ -82,6 +108,8 @@ struct TorchEvent {
   StorageId storage = kNoId;
   ModuleId module = kNoId;  // the innermost module that runs; kEnter, kExit: the module itself
   std::int16_t gpu = 0;     // kCompute: where the kernel runs
+  std::int8_t stream = 0;   // kUseStream, kWaitStream
+  bool async = false;       // kUpload: on stream 1, and the host goes on
   // kCompute only:
   std::string_view op = {};  // static text
   DType dtype = DType::kBF16;

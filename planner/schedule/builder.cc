@@ -145,8 +145,10 @@ StepId ScheduleBuilder::Add(Step step) {
   return next() - 1;
 }
 
-StepId ScheduleBuilder::Allocate(BufferId buffer) {
-  Append(StepKind::kAllocate).buffer = buffer;
+StepId ScheduleBuilder::Allocate(BufferId buffer, std::int32_t queue) {
+  Step& step = Append(StepKind::kAllocate);
+  step.buffer = buffer;
+  step.queue = queue;
   return next() - 1;
 }
 

@@ -62,7 +62,7 @@ class ScheduleBuilder {
 
   void UseIssuer(std::int32_t issuer) { issuer_ = issuer; }  // of the steps that follow
 
-  StepId Allocate(BufferId buffer);
+  StepId Allocate(BufferId buffer, std::int32_t queue = -1);  // torch: of that queue's (stream's) memory
   StepId Free(BufferId buffer);
   StepId EmptyCache(std::int32_t pool);
   StepId RecordStream(BufferId buffer, std::int32_t queue);

@@ -237,7 +237,8 @@ class OrderCheck {
           ++end;
         }
       }
-      if (s_.steps[id].queue >= 0 && s_.steps[id].kind != StepKind::kRecordStream) {
+      const StepKind kind = s_.steps[id].kind;
+      if (s_.steps[id].queue >= 0 && kind != StepKind::kRecordStream && kind != StepKind::kAllocate) {
         RunQueued(id, end);
       } else {
         Act(id);
@@ -518,7 +519,8 @@ class OrderCheck {
     for (StepId id = phase.body.begin; id < phase.body.end; ++id) {
       const Step& t = s_.steps[id];
       if (t.kind == StepKind::kAllocate) allocated_here[t.buffer] = true;
-      if (t.queue >= 0 && t.kind != StepKind::kRecordStream) ++per_iteration_[t.queue];
+      const bool acts = t.kind == StepKind::kRecordStream || t.kind == StepKind::kAllocate;
+      if (t.queue >= 0 && !acts) ++per_iteration_[t.queue];
     }
     for (std::size_t b = 0; b < s_.buffers.size(); ++b) {
       if (!allocated_here[b] || !roots_[b].live) continue;

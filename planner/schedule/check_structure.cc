@@ -186,7 +186,8 @@ class StructureCheck {
     const Step& t = s_.steps[id];
     if (!t.reads.empty() || !t.writes.empty()) Bad(id, "a {} acts when issued and touches no bytes", Name(t.kind));
     if (!t.after.empty()) Bad(id, "a {} acts when issued: the issuer must wait before it instead", Name(t.kind));
-    if (t.queue != -1 && t.kind != StepKind::kRecordStream) Bad(id, "a {} enters no queue", Name(t.kind));
+    const bool of_stream = t.kind == StepKind::kRecordStream || t.kind == StepKind::kAllocate;
+    if (t.queue != -1 && !of_stream) Bad(id, "a {} enters no queue", Name(t.kind));
     if (places_[id].in_body && s_.phases[places_[id].phase].captured) {
       Bad(id, "a {} in a captured body, which is issued as one", Name(t.kind));
     }
@@ -199,6 +200,7 @@ class StructureCheck {
     const Buffer& b = s_.buffers[t.buffer];
     if (b.parent != -1) Bad(id, "'{}' is a part of '{}', not an allocation", b.name, s_.buffers[b.parent].name);
     if (t.kind == StepKind::kAllocate && b.initial) Bad(id, "'{}' is initial, so it is never allocated", b.name);
+    if (t.kind == StepKind::kAllocate && t.queue != -1) CheckTorch(id, b.pool);
     if (t.kind == StepKind::kFree && b.file != -1) Bad(id, "'{}' is in a file", b.name);
     if (t.kind == StepKind::kAllocate && !Sane(b.bytes, IterationsOf(id))) {
       Bad(id, "'{}' of {} bytes in the last of {} iterations", b.name, Text(b.bytes), IterationsOf(id));

@@ -9,14 +9,17 @@
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/torch/device_map_strategy.h"
+#include "planner/strategy/torch/group_offload.h"
+#include "planner/strategy/torch/model_offload.h"
 #include "planner/strategy/torch/sequential_offload.h"
 #include "planner/strategy/torch/torch_resident.h"
 
 namespace stowage {
 
 std::vector<Strategy> AllStrategies() {
-  return {ResidentStrategy(), LayersStrategy(),        RingStrategy(),      DeviceMapRingStrategy(),
-          PipelineStrategy(), TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy()};
+  return {ResidentStrategy(),     LayersStrategy(),        RingStrategy(),      DeviceMapRingStrategy(),
+          PipelineStrategy(),     TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy(),
+          ModelOffloadStrategy(), GroupOffloadStrategy()};
 }
 
 std::vector<Strategy> StrategiesFor(const Machine& machine) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 #include <limits>
 #include <span>
 
@@ -27,16 +26,20 @@ struct ByParent {
 
 Memory::Memory(const Schedule* schedule, const Machine* machine, const QueueProgress* queues, bool record_curves)
     : schedule_(schedule), machine_(machine), record_curves_(record_curves), place_(schedule->buffers.size(), -1) {
+  torch_ = std::any_of(schedule->pools.begin(), schedule->pools.end(),
+                       [](const PoolUse& use) { return use.allocator == Allocator::kTorchCaching; });
   for (const PoolUse& use : schedule->pools) {
     PoolState& pool = pools_.emplace_back();
     pool.counted = !IsDisk(*machine, use.name);
     pool.limit = use.budget > Bytes(0) ? use.budget.value() : std::numeric_limits<std::int64_t>::max();
     pool.context = machine->Reserved(use.name).value();
-    pool.blocks = use.allocator == Allocator::kTorchCaching
-                      ? MakeCachingBlocks(Bytes(pool.limit), schedule->buffers.size(), queues)
-                      : MakeExactBlocks(Bytes(pool.limit), schedule->buffers.size());
-    torch_ |= use.allocator == Allocator::kTorchCaching;
+    pool.blocks = MakeBlocks(use, Bytes(pool.limit), queues);
   }
+  for (const Phase& phase : schedule->phases) {
+    runs_passes_.push_back(phase.prologue.passes + phase.body.passes + phase.epilogue.passes > 0);
+  }
+  peaks_.resize(schedule->phases.size());
+  entered_.resize(schedule->phases.size());
   for (std::size_t b = 0; b < schedule->buffers.size(); ++b) {
     if (schedule->buffers[b].parent >= 0 && schedule->buffers[b].bytes.base > 0) {
       parts_.push_back(static_cast<BufferId>(b));
@@ -49,18 +52,27 @@ Memory::Memory(const Schedule* schedule, const Machine* machine, const QueueProg
   });
 }
 
+std::unique_ptr<PoolBlocks> Memory::MakeBlocks(const PoolUse& use, Bytes limit, const QueueProgress* queues) const {
+  const std::size_t buffers = schedule_->buffers.size();
+  if (use.allocator == Allocator::kTorchCaching) return MakeCachingBlocks(limit, buffers, queues);
+  if (!torch_ || use.allocator != Allocator::kPageable) return MakeExactBlocks(limit, buffers);
+  const std::int32_t found = machine_->FindPool(use.name);
+  const bool limited = found >= 0 && machine_->pools[static_cast<std::size_t>(found)].pinned_limit.has_value();
+  return MakeTorchHostBlocks(limit, limited ? *machine_->pools[static_cast<std::size_t>(found)].pinned_limit : limit,
+                             schedule_);
+}
+
 bool Memory::Start() {
   for (std::size_t b = 0; b < schedule_->buffers.size(); ++b) {
     const Buffer& buffer = schedule_->buffers[b];
     if (!buffer.initial || buffer.parent >= 0 || buffer.file >= 0 || buffer.pool < 0) continue;
     PoolState& pool = pools_[static_cast<std::size_t>(buffer.pool)];
     if (!pool.counted) continue;
-    const std::int64_t bytes = Rounded(buffer, buffer.bytes.base);
+    const std::int64_t bytes = buffer.bytes.base;
     if (!pool.blocks->Allocate(static_cast<BufferId>(b), Bytes(bytes), -1, -1).fits) {
       OutOfMemoryAt(fmt::format("{} (there from the start)", buffer.name), 0, buffer.pool, bytes);
       return false;
     }
-    TrackPinned(buffer, bytes);
     Add(pool, static_cast<BufferId>(b), buffer.bytes.base, -1, 0, 0);
   }
   for (PoolState& pool : pools_) Sample(pool, 0);
@@ -69,6 +81,7 @@ bool Memory::Start() {
 
 Memory::Outcome Memory::Act(StepId id, std::int32_t phase, std::int64_t iteration, double at) {
   const Step& step = schedule_->steps[static_cast<std::size_t>(id)];
+  if (torch_ && phase != phase_) EnterPhase(phase);
   if (step.kind == StepKind::kEmptyCache) {
     if (step.pool < 0 || step.pool >= static_cast<std::int32_t>(pools_.size())) return Fail(id, "names no pool");
     PoolState& pool = pools_[static_cast<std::size_t>(step.pool)];
@@ -100,10 +113,8 @@ Memory::Outcome Memory::Allocate(StepId id, std::int32_t phase, std::int64_t ite
     return Fail(id, fmt::format("buffer '{}' is already allocated", buffer.name));
   }
   const std::int64_t bytes = buffer.bytes.at(iteration).value();
-  const std::int64_t rounded = Rounded(buffer, bytes);
-  const PoolBlocks::Change change = pool.blocks->Allocate(step.buffer, Bytes(rounded), step.queue, at);
-  if (!change.fits) return OutOfMemoryAt(schedule_->StepName(id), phase, buffer.pool, rounded);
-  TrackPinned(buffer, rounded);
+  const PoolBlocks::Change change = pool.blocks->Allocate(step.buffer, Bytes(bytes), step.queue, at);
+  if (!change.fits) return OutOfMemoryAt(schedule_->StepName(id), phase, buffer.pool, bytes);
   Add(pool, step.buffer, bytes, id, phase, at);
   Sample(pool, at);
   return {.seconds = DriverSeconds(change), .synchronises = change.synchronises};
@@ -123,8 +134,8 @@ Memory::Outcome Memory::Free(StepId id, double at) {
   pool.blocks->Free(freed);
   const auto place = static_cast<std::size_t>(place_[static_cast<std::size_t>(freed)]);
   const Held gone = pool.held[place];
-  TrackPinned(buffer, -Rounded(buffer, gone.bytes));
   pool.live -= gone.bytes;
+  if (gone.of_pass) live_of_passes_ -= gone.bytes;
   pool.held[place] = pool.held.back();
   pool.held.pop_back();
   if (place < pool.held.size())
@@ -153,7 +164,9 @@ void Memory::Add(PoolState& pool, BufferId buffer, std::int64_t bytes, StepId st
   const bool higher = used > pool.peak_used || (used == pool.peak_used && live > pool.peak_live);
   if (!higher) TakeSnapshot(pool);
   place_[static_cast<std::size_t>(buffer)] = static_cast<std::int32_t>(pool.held.size());
-  pool.held.push_back({buffer, bytes});
+  const bool of_pass = torch_ && OfPass(schedule_->buffers[static_cast<std::size_t>(buffer)]);
+  pool.held.push_back({buffer, bytes, of_pass});
+  if (of_pass) live_of_passes_ += bytes;
   pool.live = live;
   if (!higher) return;
   pool.peak_used = used;
@@ -172,9 +185,11 @@ void Memory::TakeSnapshot(PoolState& pool) {
 
 void Memory::Sample(PoolState& pool, double at) {
   const Bytes used = pool.blocks->used();
+  pinned_peak_ = std::max(pinned_peak_, pool.blocks->pinned());
   if (schedule_->pools[static_cast<std::size_t>(&pool - pools_.data())].allocator == Allocator::kTorchCaching) {
     allocated_peak_ = std::max(allocated_peak_, pool.blocks->allocated().value());
     reserved_peak_ = std::max(reserved_peak_, used.value());
+    NotePeaks(pool);
   }
   if (!record_curves_) return;
   const Bytes bytes = used + Bytes(pool.context);
@@ -182,15 +197,40 @@ void Memory::Sample(PoolState& pool, double at) {
   pool.curve.push_back({Seconds(at), bytes});
 }
 
-std::int64_t Memory::Rounded(const Buffer& buffer, std::int64_t bytes) const {
-  if (!torch_ || !buffer.pinned || bytes <= 0) return bytes;
-  return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(bytes)));
+bool Memory::OfPass(const Buffer& buffer) const {
+  const bool torch = schedule_->pools[static_cast<std::size_t>(buffer.pool)].allocator == Allocator::kTorchCaching;
+  return torch && phase_ >= 0 && runs_passes_[static_cast<std::size_t>(phase_)] &&
+         buffer.kind != BufferKind::kWorkspace;
 }
 
-void Memory::TrackPinned(const Buffer& buffer, std::int64_t bytes) {
-  if (!buffer.pinned) return;
-  pinned_ += bytes;
-  pinned_peak_ = std::max(pinned_peak_, pinned_);
+void Memory::EnterPhase(std::int32_t phase) {
+  phase_ = phase;
+  entered_[static_cast<std::size_t>(phase)] = true;
+  for (std::size_t p = 0; p < pools_.size(); ++p) {
+    if (schedule_->pools[p].allocator == Allocator::kTorchCaching) NotePeaks(pools_[p]);
+  }
+}
+
+void Memory::NotePeaks(const PoolState& pool) {
+  if (phase_ < 0) return;
+  TorchPeaks& peaks = peaks_[static_cast<std::size_t>(phase_)];
+  peaks.allocated = std::max(peaks.allocated, pool.blocks->allocated());
+  peaks.reserved = std::max(peaks.reserved, pool.blocks->used());
+  peaks.live = std::max(peaks.live, Bytes(live_of_passes_));
+}
+
+// Neighbouring phases of one name are one phase of the timeline.
+void Memory::FinishPhases(Timeline& timeline) const {
+  std::size_t at = 0;
+  for (std::size_t p = 0; p < peaks_.size(); ++p) {
+    while (at < timeline.phases.size() && timeline.phases[at].phase != schedule_->phases[p].name) ++at;
+    if (at == timeline.phases.size()) return;
+    if (!entered_[p]) continue;
+    TorchPeaks& out = timeline.phases[at].torch ? *timeline.phases[at].torch : timeline.phases[at].torch.emplace();
+    out.allocated = std::max(out.allocated, peaks_[p].allocated);
+    out.reserved = std::max(out.reserved, peaks_[p].reserved);
+    out.live = std::max(out.live, peaks_[p].live);
+  }
 }
 
 void Memory::AddParts(const Held& held, std::vector<PeakBuffer>& lines) const {
@@ -255,7 +295,8 @@ void Memory::Finish(Timeline& timeline) {
     peak.buffers = Attribute(pool, name);
     timeline.pools.push_back({name, BudgetOf(p), std::move(peak), std::move(pool.curve)});
   }
-  if (torch_) timeline.torch = TorchMemory{Bytes(allocated_peak_), Bytes(reserved_peak_), Bytes(pinned_peak_)};
+  if (torch_) FinishPhases(timeline);
+  if (torch_) timeline.torch = TorchMemory{Bytes(allocated_peak_), Bytes(reserved_peak_), pinned_peak_};
   timeline.out_of_memory = out_of_memory_;
 }
 

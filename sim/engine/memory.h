@@ -4,8 +4,8 @@
 // may use PoolUse::budget for them; the machine's reservations of the pool (driver context, library workspaces) come on
 // top, in the peak and in the budget reported. A budget of 0 is no limit. The disk is not counted.
 //
-//   kArena, kPageable   exact bytes. A pinned buffer of a schedule with a torch pool takes the next power of two, as
-//                       torch's pinned host allocator does
+//   kArena, kPageable   exact bytes. Of a schedule with a torch pool, pinned buffers of a pageable pool are torch's: its
+//                       allocator's blocks are powers of two, reused and never given back
 //   kTorchCaching       segments of PyTorch's caching allocator (PoolBlocks): the pool's use is what it has reserved
 //
 // Attribution. A buffer with parts that do not overlap is listed part by part, and its rest as "<name> (unused)"; one
@@ -45,13 +45,14 @@ class Memory {
   Outcome Act(StepId step, std::int32_t phase, std::int64_t iteration, double at);
 
   const Error& error() const { return error_; }
-  // Fills pools, torch and out_of_memory.
+  // Fills pools, torch, that of the phases (which are there) and out_of_memory.
   void Finish(Timeline& timeline);
 
  private:
   struct Held {
     BufferId buffer;
     std::int64_t bytes;
+    bool of_pass = false;  // counts as live in TorchPeaks
   };
   struct PoolState {
     bool counted = true;
@@ -77,8 +78,11 @@ class Memory {
   void Add(PoolState& pool, BufferId buffer, std::int64_t bytes, StepId step, std::int32_t phase, double at);
   void TakeSnapshot(PoolState& pool);
   void Sample(PoolState& pool, double at);
-  std::int64_t Rounded(const Buffer& buffer, std::int64_t bytes) const;
-  void TrackPinned(const Buffer& buffer, std::int64_t bytes);
+  void EnterPhase(std::int32_t phase);
+  void NotePeaks(const PoolState& pool);
+  bool OfPass(const Buffer& buffer) const;
+  void FinishPhases(Timeline& timeline) const;
+  std::unique_ptr<PoolBlocks> MakeBlocks(const PoolUse& use, Bytes limit, const QueueProgress* queues) const;
   Outcome OutOfMemoryAt(std::string step, std::int32_t phase, std::int32_t pool, std::int64_t bytes);
   std::vector<PeakBuffer> Attribute(const PoolState& pool, const std::string& name) const;
   Bytes BudgetOf(std::size_t pool) const;
@@ -88,13 +92,17 @@ class Memory {
   const Machine* machine_;
   bool record_curves_;
   bool torch_ = false;
+  std::int32_t phase_ = -1;          // that of the last act
+  std::vector<bool> runs_passes_;    // by phase
+  std::vector<TorchPeaks> peaks_;    // by phase
+  std::vector<bool> entered_;        // by phase
+  std::int64_t live_of_passes_ = 0;  // in torch pools
   std::vector<PoolState> pools_;
   std::vector<BufferId> parts_;      // buffers with a parent, by parent, then offset
   std::vector<std::int32_t> place_;  // by buffer: index into its pool's `held`; -1: not allocated
   std::int64_t allocated_peak_ = 0;
   std::int64_t reserved_peak_ = 0;
-  std::int64_t pinned_ = 0;
-  std::int64_t pinned_peak_ = 0;
+  Bytes pinned_peak_;
   std::optional<OutOfMemory> out_of_memory_;
   Error error_;
 };

@@ -170,6 +170,36 @@ TEST(Memory, ATorchPoolGrowsBySegmentsThatCostTimeAndAreFragmentedWhenHalfUsed) 
   }
 }
 
+TEST(Memory, PeaksOfAPhaseLeaveOutWhatLoadingPutThereAndWorkspaces) {
+  Toy b;
+  b.schedule.issuers = {{"python", IssuerKind::kTorch}};
+  const auto gpu = b.Pool("gpu0", Bytes(640 << 20), Allocator::kTorchCaching);
+  const auto weights = b.Root("weights", gpu, BufferKind::kWeights, 30 << 20);
+  const auto upload = b.Root("upload", gpu, BufferKind::kWeights, 700);
+  const auto workspace = b.Root("workspace", gpu, BufferKind::kWorkspace, 4 << 20);
+  const auto x = b.Root("x", gpu, BufferKind::kActivations, 300);
+  b.Phase("load");
+  b.schedule.phases.back().body.passes = 0;
+  b.Act(StepKind::kAllocate, weights);
+  b.Phase("prefill");
+  b.Act(StepKind::kAllocate, upload);
+  b.Act(StepKind::kAllocate, workspace);
+  b.Act(StepKind::kAllocate, x);
+  b.Act(StepKind::kFree, upload);
+  b.Phase("decode");
+  b.Act(StepKind::kFree, x);
+  const auto t = Simulate(b.schedule, b.machine());
+  ASSERT_TRUE(t) << t.error().message;
+  ASSERT_EQ(t->phases.size(), 3u);
+  EXPECT_EQ(t->phases[0].torch->live, Bytes(0));
+  EXPECT_EQ(t->phases[0].torch->allocated, Bytes(30 << 20));
+  EXPECT_EQ(t->phases[1].torch->live, Bytes(700 + 300));
+  EXPECT_EQ(t->phases[1].torch->allocated, Bytes((34 << 20) + 1024 + 512));
+  EXPECT_EQ(t->phases[1].torch->reserved, Bytes((30 + 2 + 20) << 20));
+  EXPECT_EQ(t->phases[2].torch->live, Bytes(300));
+  EXPECT_EQ(t->phases[2].torch->allocated, Bytes((34 << 20) + 512));
+}
+
 TEST(Memory, ARecordedBufferIsNotReusedBeforeTheOtherQueueIsDone) {
   Toy b;
   b.schedule.issuers = {{"python", IssuerKind::kTorch}};
@@ -212,6 +242,40 @@ TEST(Memory, PinnedMemoryOfTorchTakesPowersOfTwo) {
   ASSERT_TRUE(t);
   EXPECT_EQ(t->torch->pinned.value(), 2'147'483'648);
   EXPECT_EQ(t->pools[1].peak.bytes.value(), 2'147'483'648);
+}
+
+TEST(Memory, PinnedMemoryOfTorchIsKeptAndReusedByPower) {
+  Toy b;
+  b.schedule.issuers = {{"python", IssuerKind::kTorch}};
+  b.Pool("gpu0", Bytes(1 << 30), Allocator::kTorchCaching);
+  const auto host = b.Pool("host", Bytes(40), Allocator::kPageable);
+  const auto pinned = [&](const char* name, std::int64_t bytes) {
+    const BufferId id = b.Root(name, host, BufferKind::kStaging, bytes);
+    b.schedule.buffers[static_cast<std::size_t>(id)].pinned = true;
+    return id;
+  };
+  const auto five = pinned("five", 5);
+  const auto seven = pinned("seven", 7);
+  const auto nine = pinned("nine", 9);
+  const auto pageable = b.Root("pageable", host, BufferKind::kStaging, 10);
+  b.Act(StepKind::kAllocate, five);
+  b.Act(StepKind::kFree, five);
+  b.Act(StepKind::kAllocate, seven);     // in the block of 8 that five left
+  b.Act(StepKind::kAllocate, pageable);  // 18
+  b.Act(StepKind::kAllocate, nine);      // 34
+  b.Act(StepKind::kFree, nine);
+  b.Act(StepKind::kAllocate, five);  // 42, although 17 bytes are in use
+  const auto t = Simulate(b.schedule, b.machine());
+  ASSERT_TRUE(t) << t.error().message;
+  EXPECT_EQ(t->torch->pinned.value(), 8 + 16);
+  EXPECT_EQ(Text(t->pools[1]),
+            "host 34 of 40 at 0.000000 allocate nine (run)\n"
+            "  pageable staging 10\n"
+            "  nine staging 9\n"
+            "  cached or lost to rounding by the allocator fragmentation 8\n"
+            "  seven staging 7\n");
+  ASSERT_TRUE(t->out_of_memory);
+  EXPECT_EQ(t->out_of_memory->step, "allocate five");
 }
 
 TEST(Memory, AllocatingTwiceOrFreeingNothingIsRefused) {

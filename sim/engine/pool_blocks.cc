@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "sim/memory/caching_allocator.h"
+#include "sim/memory/pinned_allocator.h"
 
 namespace stowage::sim {
 namespace {
@@ -28,6 +29,50 @@ class ExactBlocks final : public PoolBlocks {
   Bytes limit_;
   Bytes used_;
   std::vector<Bytes> bytes_;  // by buffer
+};
+
+class TorchHostBlocks final : public PoolBlocks {
+ public:
+  TorchHostBlocks(Bytes limit, Bytes pinned_limit, const Schedule* schedule)
+      : limit_(limit),
+        schedule_(schedule),
+        pinned_(pinned_limit),
+        bytes_(schedule->buffers.size()),
+        blocks_(schedule->buffers.size(), PinnedAllocator::kNoBlock) {}
+
+  Change Allocate(BufferId buffer, Bytes bytes, std::int32_t, double at) override {
+    const auto index = static_cast<std::size_t>(buffer);
+    if (schedule_->buffers[index].pinned) {
+      const auto block = pinned_.Allocate(bytes);
+      if (!block) return {.fits = false};
+      blocks_[index] = *block;
+    } else {
+      bytes_[index] = bytes;
+      pageable_ += bytes;
+    }
+    return {.fits = at < 0 || used() <= limit_};
+  }
+  void Free(BufferId buffer) override {
+    const auto index = static_cast<std::size_t>(buffer);
+    if (schedule_->buffers[index].pinned) {
+      if (blocks_[index] != PinnedAllocator::kNoBlock) pinned_.Free(blocks_[index]);
+    } else {
+      pageable_ -= bytes_[index];
+    }
+  }
+  void RecordStream(BufferId, std::int32_t) override {}
+  Change EmptyCache() override { return {.synchronises = true}; }
+  Bytes used() const override { return pageable_ + pinned_.held(); }
+  Bytes allocated() const override { return pageable_ + pinned_.used(); }
+  Bytes pinned() const override { return pinned_.held(); }
+
+ private:
+  Bytes limit_;
+  const Schedule* schedule_;
+  Bytes pageable_;
+  PinnedAllocator pinned_;
+  std::vector<Bytes> bytes_;                      // by buffer: pageable ones
+  std::vector<PinnedAllocator::BlockId> blocks_;  // by buffer: pinned ones
 };
 
 class CachingBlocks final : public PoolBlocks {
@@ -115,6 +160,10 @@ class CachingBlocks final : public PoolBlocks {
 
 std::unique_ptr<PoolBlocks> MakeCachingBlocks(Bytes limit, std::size_t buffers, const QueueProgress* queues) {
   return std::make_unique<CachingBlocks>(limit, buffers, queues);
+}
+
+std::unique_ptr<PoolBlocks> MakeTorchHostBlocks(Bytes limit, Bytes pinned_limit, const Schedule* schedule) {
+  return std::make_unique<TorchHostBlocks>(limit, pinned_limit, schedule);
 }
 
 std::unique_ptr<PoolBlocks> MakeExactBlocks(Bytes limit, std::size_t buffers) {

@@ -32,12 +32,18 @@ class PoolBlocks {
   virtual void Free(BufferId buffer) = 0;  // one that was allocated
   virtual void RecordStream(BufferId buffer, std::int32_t queue) = 0;
   virtual Change EmptyCache() = 0;
-  virtual Bytes used() const = 0;       // taken from the pool
-  virtual Bytes allocated() const = 0;  // handed out, rounding included
+  virtual Bytes used() const = 0;                    // taken from the pool
+  virtual Bytes allocated() const = 0;               // handed out, rounding included
+  virtual Bytes pinned() const { return Bytes(0); }  // of `used`, page-locked by torch's pinned allocator
 };
 
 // Exact bytes; nothing is cached. Buffers that are there from the start (at < 0) count but are not refused.
 std::unique_ptr<PoolBlocks> MakeExactBlocks(Bytes limit, std::size_t buffers);
+
+// Host memory of a torch program: exact bytes, but page-locked buffers get blocks of PyTorch's pinned allocator
+// (sim/memory/pinned_allocator.h), powers of two that are never given back. `pinned_limit`: for those alone. *schedule
+// must outlive it.
+std::unique_ptr<PoolBlocks> MakeTorchHostBlocks(Bytes limit, Bytes pinned_limit, const Schedule* schedule);
 
 // PyTorch's caching allocator (sim/memory/caching_allocator.h); each queue is a stream. The memory of a buffer recorded
 // on other queues returns when the work issued to them before its Free is done. EmptyCache waits for the device if it

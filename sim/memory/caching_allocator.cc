@@ -81,13 +81,6 @@ CachingAllocator::BlockId CachingAllocator::FreeBlocks::TakeBestFit(std::int64_t
   return block;
 }
 
-template <class Visit>
-void CachingAllocator::FreeBlocks::ForEach(const Visit& visit) const {
-  for (std::uint64_t left = occupied_; left != 0; left &= left - 1) {
-    for (const Entry& entry : runs_[std::countr_zero(left)]) visit(entry);
-  }
-}
-
 CachingAllocator::BlockId CachingAllocator::NewBlock() {
   if (spare_.empty()) {
     blocks_.emplace_back();
@@ -99,13 +92,32 @@ CachingAllocator::BlockId CachingAllocator::NewBlock() {
   return id;
 }
 
+// Cuts `id` after so many bytes; the rest is a block in no list yet.
+CachingAllocator::BlockId CachingAllocator::SplitOff(BlockId id, std::int64_t bytes) {
+  const BlockId tail_id = NewBlock();  // may move blocks_
+  Block& head = blocks_[id];
+  Block& tail = blocks_[tail_id];
+  tail.address = head.address + bytes;
+  tail.size = head.size - bytes;
+  tail.pool = head.pool;
+  tail.expandable = head.expandable;
+  tail.prev = id;
+  tail.next = head.next;
+  if (tail.next != kNoBlock) blocks_[tail.next].prev = tail_id;
+  head.next = tail_id;
+  head.size = bytes;
+  return tail_id;
+}
+
 void CachingAllocator::AddFree(BlockId id) {
-  const Block& block = blocks_[id];
+  Block& block = blocks_[id];
+  block.idle_since = searches_[static_cast<std::size_t>(block.pool)];
   pools_[block.pool].Insert({block.size, block.address, id});
 }
 
 // kNoBlock when the device has no room for it.
 CachingAllocator::BlockId CachingAllocator::NewSegment(std::int64_t rounded, std::int32_t pool) {
+  if (settings_.expandable_segments) return TakeExpandable(rounded, pool);
   const std::int64_t size = SegmentSize(rounded);
   if (reserved_ + Bytes(size) > limit_) return kNoBlock;
   const BlockId id = NewBlock();
@@ -122,29 +134,22 @@ CachingAllocator::BlockId CachingAllocator::NewSegment(std::int64_t rounded, std
 Result<CachingAllocator::BlockId> CachingAllocator::Allocate(Bytes size, std::int32_t stream) {
   STOWAGE_CHECK(size.value() >= 0 && stream >= 0);
   if (size.value() == 0) return kNoBlock;
-  const std::int64_t rounded = Rounded(size.value());
+  const std::int64_t rounded = RoundedRequest(size.value());
   const std::int32_t pool = 2 * stream + (rounded <= kSmallSize ? 1 : 0);
-  if (pools_.size() <= static_cast<std::size_t>(pool)) pools_.resize(2 * static_cast<std::size_t>(stream) + 2);
-  BlockId id = pools_[pool].TakeBestFit(rounded);
+  if (pools_.size() <= static_cast<std::size_t>(pool)) {
+    pools_.resize(2 * static_cast<std::size_t>(stream) + 2);
+    searches_.resize(pools_.size());
+  }
+  BlockId id = TakeFree(rounded, pool);
+  if (id == kNoBlock && settings_.garbage_collection_threshold > 0) CollectGarbage();
   if (id == kNoBlock) id = NewSegment(rounded, pool);
+  if (id == kNoBlock && ReleaseOversize(rounded, pool)) id = NewSegment(rounded, pool);
   if (id == kNoBlock && ReleaseFreeSegments()) id = NewSegment(rounded, pool);
   if (id == kNoBlock) return OutOfMemory(size, rounded, stream);
 
   const std::int64_t rest = blocks_[id].size - rounded;
-  if (IsSmall(pool) ? rest >= kMinBlock : rest > kSmallSize) {
-    const BlockId tail_id = NewBlock();  // may move blocks_
-    Block& head = blocks_[id];
-    Block& tail = blocks_[tail_id];
-    tail.address = head.address + rounded;
-    tail.size = rest;
-    tail.pool = pool;
-    tail.prev = id;
-    tail.next = head.next;
-    if (tail.next != kNoBlock) blocks_[tail.next].prev = tail_id;
-    head.next = tail_id;
-    head.size = rounded;
-    AddFree(tail_id);
-  }
+  const bool small = IsSmall(pool) || settings_.expandable_segments;
+  if (small ? rest >= kMinBlock : rest > kSmallSize && !IsOversize(rounded)) AddFree(SplitOff(id, rounded));
   Block& block = blocks_[id];
   block.used = true;
   block.requested = size.value();
@@ -174,7 +179,7 @@ CachingAllocator::Ticket CachingAllocator::Free(BlockId id) {
 void CachingAllocator::Reclaim(BlockId id) {
   Block& block = blocks_[id];
   block.used = false;
-  if (const BlockId next = block.next; next != kNoBlock && !blocks_[next].used) {
+  if (const BlockId next = block.next; next != kNoBlock && !blocks_[next].used && !blocks_[next].unmapped) {
     const Block& tail = blocks_[next];
     pools_[block.pool].Erase(tail.size, tail.address);
     block.size += tail.size;
@@ -182,7 +187,7 @@ void CachingAllocator::Reclaim(BlockId id) {
     if (block.next != kNoBlock) blocks_[block.next].prev = id;
     spare_.push_back(next);
   }
-  if (const BlockId prev = block.prev; prev != kNoBlock && !blocks_[prev].used) {
+  if (const BlockId prev = block.prev; prev != kNoBlock && !blocks_[prev].used && !blocks_[prev].unmapped) {
     Block& head = blocks_[prev];
     pools_[block.pool].Erase(head.size, head.address);
     head.size += block.size;
@@ -227,20 +232,19 @@ void CachingAllocator::CompleteAll() {
 bool CachingAllocator::ReleaseFreeSegments() {
   CompleteAll();
   const std::int64_t before = device_frees_;
-  std::vector<BlockId> whole;
+  std::vector<BlockId> whole, expandable;
   for (const FreeBlocks& pool : pools_) {
     pool.ForEach([&](const FreeBlocks::Entry& entry) {
       const Block& block = blocks_[entry.block];
-      if (block.prev == kNoBlock && block.next == kNoBlock) whole.push_back(entry.block);
+      if (block.expandable) {
+        expandable.push_back(entry.block);
+      } else if (block.prev == kNoBlock && block.next == kNoBlock) {
+        whole.push_back(entry.block);
+      }
     });
   }
-  for (const BlockId id : whole) {
-    const Block& block = blocks_[id];
-    pools_[block.pool].Erase(block.size, block.address);
-    reserved_ -= Bytes(block.size);
-    ++device_frees_;
-    spare_.push_back(id);
-  }
+  for (const BlockId id : whole) ReleaseSegment(id);
+  for (const BlockId id : expandable) UnmapBlock(id);
   return device_frees_ > before;
 }
 
@@ -267,7 +271,7 @@ std::vector<CachingAllocator::BlockInfo> CachingAllocator::Snapshot() const {
   for (const BlockId id : spare_) spare[id] = true;
   std::vector<BlockInfo> infos;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    if (spare[i]) continue;
+    if (spare[i] || blocks_[i].unmapped) continue;
     const Block& b = blocks_[i];
     infos.push_back({.address = b.address,
                      .bytes = Bytes(b.size),

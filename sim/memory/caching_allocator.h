@@ -13,14 +13,21 @@
 //
 //   segment 20 MiB   [ 7 MiB used | 13 MiB free ]   a request of 12.5 MiB takes all 13 (rest 0.5 MiB <= 1 MiB)
 //
-// Not modelled: max_split_size (off), expandable_segments (off by default; a later issue), graph pools, garbage
-// collection, and the driver's choice of addresses: segments get increasing ones here and never an old one again, so
-// ties between equal blocks of different segments go to the older segment.
+// What PYTORCH_CUDA_ALLOC_CONF changes is in CachingAllocatorSettings.
+//
+// Not modelled: graph pools, and the driver's choice of addresses: segments get increasing ones here and never an old one
+// again, so ties between equal blocks of different segments go to the older segment.
+// Long because its two sources share the blocks: caching_allocator.cc, and allocator_settings.cc for what is off by
+// default.
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "planner/base/result.h"
@@ -33,6 +40,24 @@ Bytes TorchRoundedSize(Bytes size);
 // Bytes of the segment that a rounded size gets from the device.
 Bytes TorchSegmentSize(Bytes rounded);
 
+//   max_split_size          blocks of this size and more are neither split nor given to smaller requests, and given to
+//                           larger ones only if less than 20 MiB are lost; a full device gives those back first
+//   roundup_power2_divisions   requests are rounded up to the next of so many steps between powers of two
+//   garbage_collection_threshold   before a new segment, while more than this part of the limit is reserved, large wholly
+//                           free segments that have not been taken for longer than the average go back
+//   expandable_segments     a stream's pool is one range of addresses; pages of 2 MiB (small) or 20 MiB (large) are mapped
+//                           behind it as needed and unmapped by EmptyCache wherever they are free. A block is always
+//                           split if 512 B remain
+struct CachingAllocatorSettings {
+  std::optional<Bytes> max_split_size;
+  std::int64_t roundup_power2_divisions = 0;  // below 2: off
+  double garbage_collection_threshold = 0;    // 0: off
+  bool expandable_segments = false;
+
+  // "" is the default. "expandable_segments:True,max_split_size_mb:128", as in PYTORCH_CUDA_ALLOC_CONF. kInvalidInput names the option.
+  static Result<CachingAllocatorSettings> Parse(std::string_view text);
+};
+
 class CachingAllocator {
  public:
   using BlockId = std::int32_t;            // valid from Allocate to Free; then it may come again
@@ -40,7 +65,7 @@ class CachingAllocator {
   using Ticket = std::int64_t;             // a deferred free; 0: none
 
   // `limit`: bytes of segments that the device can hold (its memory less context and other processes).
-  explicit CachingAllocator(Bytes limit) : limit_(limit) {}
+  explicit CachingAllocator(Bytes limit, CachingAllocatorSettings settings = {}) : limit_(limit), settings_(settings) {}
 
   // kOutOfMemory with the sizes that explain it. Nothing is allocated then, but free segments have been given back.
   Result<BlockId> Allocate(Bytes size, std::int32_t stream = 0);
@@ -76,7 +101,7 @@ class CachingAllocator {
     Bytes bytes;
     std::int32_t stream = 0;
     bool small = false;
-    bool used = false;  // or its free is deferred
+    bool used = false;  // or its free is deferred; what is not mapped is not listed
     bool segment_begin = false;
     friend bool operator==(const BlockInfo&, const BlockInfo&) = default;
   };
@@ -89,9 +114,12 @@ class CachingAllocator {
     std::int64_t requested = 0;
     BlockId prev = kNoBlock;  // neighbours in the segment
     BlockId next = kNoBlock;
-    std::int32_t pool = 0;  // 2 * stream + (small ? 1 : 0)
+    std::int32_t pool = 0;        // 2 * stream + (small ? 1 : 0)
+    std::int64_t idle_since = 0;  // searches for a block of its pool by then
     bool used = false;
-    bool shared = false;  // has an entry in uses_
+    bool shared = false;    // has an entry in uses_
+    bool unmapped = false;  // addresses without memory behind them
+    bool expandable = false;
   };
 
   // The free blocks of one pool, ordered by size, then address; a sorted run per power of two.
@@ -106,7 +134,11 @@ class CachingAllocator {
     void Erase(std::int64_t size, std::int64_t address);
     BlockId TakeBestFit(std::int64_t size);  // kNoBlock: none is big enough
     template <class Visit>
-    void ForEach(const Visit& visit) const;
+    void ForEach(const Visit& visit) const {  // by size, then address
+      for (std::uint64_t left = occupied_; left != 0; left &= left - 1) {
+        for (const Entry& entry : runs_[static_cast<std::size_t>(std::countr_zero(left))]) visit(entry);
+      }
+    }
 
    private:
     std::uint64_t occupied_ = 0;  // bit i: runs_[i] is not empty
@@ -122,6 +154,20 @@ class CachingAllocator {
     BlockId block;
   };
 
+  // allocator_settings.cc
+  std::int64_t RoundedRequest(std::int64_t size) const;
+  bool IsOversize(std::int64_t size) const;
+  BlockId TakeFree(std::int64_t rounded, std::int32_t pool);
+  BlockId TakeExpandable(std::int64_t rounded, std::int32_t pool);
+  BlockId FindExpandable(std::int64_t rounded, std::int32_t pool);
+  BlockId MapBlock(BlockId block, std::int64_t bytes);
+  void UnmapBlock(BlockId block);
+  BlockId MergeWith(BlockId block, BlockId neighbour);
+  BlockId SplitOff(BlockId block, std::int64_t bytes);
+  bool ReleaseOversize(std::int64_t rounded, std::int32_t pool);
+  void CollectGarbage();
+  void ReleaseSegment(BlockId block);
+
   BlockId NewBlock();
   BlockId NewSegment(std::int64_t rounded, std::int32_t pool);
   bool ReleaseFreeSegments();
@@ -131,6 +177,9 @@ class CachingAllocator {
   Error OutOfMemory(Bytes size, std::int64_t rounded, std::int32_t stream) const;
 
   Bytes limit_;
+  CachingAllocatorSettings settings_;
+  std::vector<std::int64_t> searches_;                       // by Block::pool
+  std::map<std::int32_t, std::vector<BlockId>> expandable_;  // by Block::pool: the first block of each range
   Bytes allocated_, requested_, reserved_, peak_allocated_, peak_reserved_;
   std::int64_t next_address_ = 0;
   std::int64_t device_mallocs_ = 0, device_frees_ = 0;

@@ -56,11 +56,21 @@ struct ResourceTimeline {
       idle_causes;  // "waiting for copy", "waiting for compute", "waiting for the issuer", … ; sums to idle
 };
 
+// Highest figures within a phase, what it starts with included.
+struct TorchPeaks {
+  Bytes allocated;  // as torch.cuda.max_memory_allocated
+  Bytes reserved;   // as torch.cuda.max_memory_reserved
+  // What passes have allocated and hold, unrounded: caches, activations, uploaded weights; not what the load phase put
+  // there, nor workspaces of libraries. The trace recorder's peak_live_bytes.
+  Bytes live;
+};
+
 struct PhaseTimeline {
   std::string phase;
   std::int64_t iterations = 0;  // passes completed
   Seconds start;
   Seconds seconds;
+  std::optional<TorchPeaks> torch = {};  // of schedules with a torch pool
 };
 
 // What torch.cuda would report.

@@ -10,7 +10,11 @@ constexpr Bytes kRounding(512);
 
 // Rounded bytes of storages alive at once in one pass: RecorderForm's peak_rounded without its events.
 Bytes PeakOf(const TorchProgram& program, std::int64_t iteration) {
-  const auto rounded = [&](StorageId id) { return RoundUp(program.storages[id].bytes.at(iteration), kRounding); };
+  const auto rounded = [&](StorageId id) {  // what stays is counted apart
+    const TorchStorage& s = program.storages[id];
+    const bool counts = s.place == TorchPlace::kDevice && s.role != TorchRole::kMoved;
+    return counts ? RoundUp(s.bytes.at(iteration), kRounding) : Bytes(0);
+  };
   Bytes live;
   for (const StorageId id : program.past) live += rounded(id);
   Bytes peak = live;
@@ -37,8 +41,7 @@ Result<Bytes> SmallestTorchBudget(const PlanningTask& task, const TorchPlacement
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(programs->held, *task.model, placement));
   for (std::size_t i = 0; i < programs->held.tensors.size(); ++i) {
     const Tensor& t = programs->held.tensors[i];
-    const bool stays = t.buffer || held.homes[i] == WeightHome::kDevice;
-    if (HasOwnStorage(t) && stays) peak += RoundUp(t.bytes(), kRounding);
+    if (HasOwnStorage(t) && held.Stays(programs->held, static_cast<TensorId>(i))) peak += RoundUp(t.bytes(), kRounding);
   }
   const int capability = task.machine->gpus.empty() ? 0 : task.machine->gpus[0].compute_capability;
   return peak + CublasWorkspace(capability) + task.machine->Reserved("gpu0");

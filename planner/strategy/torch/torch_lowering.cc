@@ -10,6 +10,7 @@
 #include "planner/realize/library_workspace.h"
 #include "planner/realize/torch_model.h"
 #include "planner/schedule/builder.h"
+#include "planner/strategy/torch/torch_attach.h"
 #include "planner/strategy/torch/torch_pass.h"
 #include "planner/strategy/torch/torch_plan.h"
 #include "planner/strategy/torch/torch_programs.h"
@@ -41,9 +42,10 @@ class Lowering {
     weights_.device.assign(model_.tensors.size(), -1);
     weights_.host.assign(model_.tensors.size(), -1);
     weights_.file.assign(model_.tensors.size(), -1);
+    weights_.twin.assign(model_.tensors.size(), -1);
     b_.BeginPhase("load", {});
     b_.BeginPrologue(0);
-    Load();
+    STOWAGE_RETURN_IF_ERROR(Load());
     if (sample() && LoadsTooMuch()) return std::move(b_).Take();
     Reserve();
     EmitPrefill();
@@ -51,6 +53,9 @@ class Lowering {
       STOWAGE_RETURN_IF_ERROR(EmitRecomputation());
     } else if (task_.LoweredPasses() > 0) {
       EmitDecode();
+    }
+    if (placement_.hooks == TorchPlacement::Hooks::kModelOffload && !sample()) {
+      DetachModelOffload(b_, model_, lanes_, weights_);
     }
     return std::move(b_).Take();
   }
@@ -69,7 +74,8 @@ class Lowering {
     for (std::size_t g = 0; g < Gpus(); ++g) AddStream(g);
     lanes_.python = {b_.AddQueue("python"), {}};
     lanes_.read = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
-    convert_ = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
+    lanes_.cpu = convert_ = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
+    if (placement_.group.stream) lanes_.side = {b_.AddQueue("gpu0/copy"), {b_.AddResource("gpu0.h2d")}};
     // A hook is host work of its issuer; issuing a step already costs it one operator's dispatch.
     lanes_.hook = std::max(Seconds(0), machine_.dispatch.torch_hook - machine_.dispatch.torch_operator);
     b_.AddIssuer("python", IssuerKind::kTorch);
@@ -119,13 +125,19 @@ class Lowering {
 
   // ---- load ----
 
-  void Load() {
+  Status Load() {
     std::vector<TensorId> parameters, buffers;
     for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
       if (!HasOwnStorage(model_.tensors[i])) continue;
       (model_.tensors[i].buffer ? buffers : parameters).push_back(static_cast<TensorId>(i));
     }
     for (std::size_t g = 0; g < Gpus(); ++g) WarmUp(parameters, static_cast<std::int16_t>(g));
+    if (placement_.hooks == TorchPlacement::Hooks::kModelOffload ||
+        placement_.hooks == TorchPlacement::Hooks::kGroupOffload) {
+      STOWAGE_RETURN_IF_ERROR(LoadForHooks(parameters, buffers));
+      parameters.clear();
+      buffers.clear();
+    }
     for (const TensorId id : parameters) {
       if (placement_.homes[id] == WeightHome::kDisk) {
         weights_.file[id] = FileOf(id);
@@ -146,6 +158,24 @@ class Lowering {
     tokens_out_ = b_.AddBuffer(lanes_.host, "tokens_out", BufferKind::kTokens, IdsBytes(1));
     b_.Allocate(tokens_out_);
     next_ids_ = b_.AddBuffer(lanes_.gpus[placement_.devices.main].pool, "next_ids", BufferKind::kTokens, IdsBytes(1));
+    return OkStatus();
+  }
+
+  // from_pretrained without a device map, then the hooks.
+  Status LoadForHooks(const std::vector<TensorId>& parameters, const std::vector<TensorId>& buffers) {
+    for (const TensorId id : parameters) weights_.host[id] = ReadToHost(id);
+    for (const TensorId id : buffers) weights_.host[id] = ComputeOnHost(b_, model_, lanes_, id);
+    if (placement_.hooks == TorchPlacement::Hooks::kModelOffload) {
+      AttachModelOffload(b_, model_, lanes_, weights_);
+      return OkStatus();
+    }
+    STOWAGE_TRY(const OffloadGroups groups, GroupsOf(model_, placement_.group));
+    AttachGroupOffload(b_, model_, groups, lanes_, weights_);
+    if (!groups.options.disk) return OkStatus();
+    for (const std::vector<TensorId>* ids : {&parameters, &buffers}) {
+      for (const TensorId id : *ids) weights_.file[id] = GroupFileOf(b_, model_, disk_, id);
+    }
+    return OkStatus();
   }
 
   Bytes IdsBytes(std::int64_t tokens) const { return SizeOf(DType::kI64, tokens * task_.request.batch); }
@@ -287,8 +317,7 @@ class Lowering {
   void EmitDecode(const TorchProgram& program, std::int64_t begin, std::int64_t passes, std::string_view prefix) {
     const std::int64_t alone = passes <= 4 ? passes : 2 - passes % 2;  // in the prologue
     const std::int64_t iterations = (passes - alone) / 2;
-    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, fmt::format("{}decode/", prefix),
-                          !sample());
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, fmt::format("{}decode/", prefix), !sample());
     b_.BeginPhase("decode", pass.Required());
     b_.BeginPrologue(static_cast<std::int32_t>(alone));
     if (begin == 0 && task_.FirstPass() > 0) SkipTo(program);
@@ -316,7 +345,7 @@ class Lowering {
   Status EmitRecomputation() {
     for (std::int64_t p = 0; p < task_.LoweredPasses(); ++p) {
       STOWAGE_TRY(TorchProgram program, RealizeTorch(model_, RecomputeOf(task_.request, task_.FirstPass() + p)));
-      STOWAGE_TRY(program, Hooked(std::move(program), model_, placement_));
+      STOWAGE_TRY(program, Hooked(std::move(program), model_, placement_, &programs_.prefill));
       TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, fmt::format("decode{}/", p), !sample());
       if (p == 0) {
         b_.BeginPhase("decode", pass.Required());
@@ -364,7 +393,8 @@ class Lowering {
 Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
   for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
     const Tensor& t = task.model->tensors[i];
-    if (t.buffer || placement.homes[i] != WeightHome::kDisk || FileDType(t) == t.dtype) continue;
+    const bool reads_checkpoint = placement.hooks == TorchPlacement::Hooks::kDispatch;
+    if (!reads_checkpoint || t.buffer || placement.homes[i] != WeightHome::kDisk || FileDType(t) == t.dtype) continue;
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{}: '{}' is {} in its file and would be read from the disk as {} at each use, which is "
                              "not simulated",

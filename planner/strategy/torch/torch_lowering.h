@@ -4,10 +4,12 @@
 //
 //   load      resident: each tensor read into host memory, copied (pageable, blocking), its host copy dropped
 //             offloaded to the host: each tensor into host memory; attaching the hooks copies the buffers
+//             model and group offload: each tensor into host memory, from where the hooks take it (torch_attach.h)
 //             offloaded to the disk: nothing; each use reads the tensor (safetensors are opened again for each; that
 //             alone costs no time here) and copies it
 //   prefill   the pass; greedy choice; the ids come to the host
 //   decode    the same per token
+//   offload   model offload only: all weights go back to the host
 //
 // A DynamicCache replaces each layer's keys and values by longer ones in each pass, so old and new overlap in time and
 // the passes alternate between two buffers: a body of two passes. Its last pass grows buffers that the next iteration
@@ -31,6 +33,7 @@
 #include "planner/base/result.h"
 #include "planner/realize/torch.h"
 #include "planner/realize/torch_devices.h"
+#include "planner/realize/torch_hooks.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/strategy.h"
@@ -38,17 +41,24 @@
 namespace stowage {
 
 struct TorchPlacement {
-  enum class Hooks : std::uint8_t { kNone, kCpuOffload, kDispatch };
+  enum class Hooks : std::uint8_t { kNone, kCpuOffload, kDispatch, kModelOffload, kGroupOffload };
   Hooks hooks = Hooks::kNone;
-  std::vector<WeightHome> homes;  // by TensorId; of a tied weight, the owner's counts. Buffers are on the device
-  TorchDevices devices;           // empty: all is computed on gpu0
-  std::vector<bool> hooked;       // by ModuleId; empty: as AddDispatchHooks finds them
+  std::vector<WeightHome> homes;  // by TensorId; of a tied weight, the owner's counts. Buffers are on the device ...
+  GroupOffload group = {};        // ... but not with kGroupOffload and, before the first pass, kModelOffload
+  TorchDevices devices = {};      // empty: all is computed on gpu0
+  std::vector<bool> hooked = {};  // by ModuleId; empty: as AddDispatchHooks finds them
 
   std::int16_t GpuOf(TensorId id) const { return devices.tensors.empty() ? std::int16_t{0} : devices.tensors[id]; }
   static TorchPlacement Resident(const Model& model);
   static TorchPlacement SequentialOffload(const Model& model);
   // accelerate's dispatch_model; without hooks when all is on the device.
   static TorchPlacement Dispatched(DeviceMapHomes homes);
+  // accelerate's cpu_offload_with_hook: on the host until the first pass and after the last.
+  static TorchPlacement ModelOffload(const Model& model);
+  static TorchPlacement GroupOffloaded(const Model& model, const GroupOffload& group);
+
+  // Whether a tensor with storage of its own is on the device between passes.
+  bool Stays(const Model& model, TensorId id) const;
 };
 
 // A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.

@@ -15,6 +15,11 @@ BufferKind KindOf(TorchRole role) {
     case TorchRole::kCache:
       return BufferKind::kKv;
     case TorchRole::kUpload:
+    case TorchRole::kMoved:
+    case TorchRole::kMaster:
+    case TorchRole::kTwin:
+    case TorchRole::kLingering:
+    case TorchRole::kLingers:
       return BufferKind::kWeights;
     case TorchRole::kTokenIds:
       return BufferKind::kTokens;
@@ -58,7 +63,7 @@ void TorchStreams::EndBody() {
 }
 
 TorchPassEmitter::TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program,
-                                   const TorchLanes& lanes, const TorchWeights& weights, TorchStreams& streams,
+                                   const TorchLanes& lanes, TorchWeights& weights, TorchStreams& streams,
                                    std::string prefix, bool named)
     : b_(b),
       model_(model),
@@ -102,6 +107,11 @@ AffineFlops TorchPassEmitter::At(AffineFlops flops, const PassInput& input) cons
 BufferId TorchPassEmitter::BufferOf(StorageId id, const PassInput& input) {
   if (buffers_[id] >= 0) return buffers_[id];
   const TorchStorage& s = program_.storages[id];
+  if (s.role == TorchRole::kMoved) return buffers_[id] = weights_.device[s.tensor];
+  if (s.role == TorchRole::kMaster) return buffers_[id] = weights_.host[s.tensor];
+  if (s.role == TorchRole::kTwin) return buffers_[id] = weights_.twin[s.tensor];
+  if (s.role == TorchRole::kLingering) return weights_.lingering[s.tensor][0];  // they take turns: not by storage
+  if (s.role == TorchRole::kLingers) return weights_.lingering[s.tensor][1];
   std::string name = prefix_;
   if (!s.bytes.constant()) {
     growing_.push_back(id);
@@ -113,7 +123,13 @@ BufferId TorchPassEmitter::BufferOf(StorageId id, const PassInput& input) {
     if (s.module != kNoId) name.append(model_.modules[s.module].name).append(" ");
     name += s.op;
   }
-  return buffers_[id] = b_.AddBuffer(GpuOf(id).pool, std::move(name), KindOf(s.role), At(s.bytes, input));
+  if (s.place == TorchPlace::kDevice) {
+    return buffers_[id] = b_.AddBuffer(GpuOf(id).pool, std::move(name), KindOf(s.role), At(s.bytes, input));
+  }
+  const bool pinned = s.place == TorchPlace::kPinned;
+  buffers_[id] = b_.AddBuffer(lanes_.host, name.append(pinned ? "@pinned" : "@read"), BufferKind::kStaging, s.bytes);
+  b_.buffer(buffers_[id]).pinned = pinned;
+  return buffers_[id];
 }
 
 // An empty tensor has no bytes to read, and the allocator gives it none.
@@ -139,7 +155,7 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
     if (input.ids < 0) {
       const StepId copy =
           b_.Copy(lanes_.gpus[event.gpu].in, b_.Whole(input.prompt), writes[0], streams_.WaitsOf(event.gpu));
-      b_.step(copy).pageable = true;
+      b_.step(Entered(copy)).pageable = true;
       b_.step(copy).blocking = true;
     } else {
       reads.push_back(b_.Whole(input.ids));
@@ -151,7 +167,7 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
   std::vector<StepRef> after = streams_.Arrive(event.gpu, reads);
   const StepId step = b_.Compute(lanes_.gpus[event.gpu].compute, b_.AddKernel(std::move(kernel)), std::move(reads),
                                  std::move(writes), {.op = op, .pass = input.pass}, std::move(after));
-  streams_.Issued(event.gpu, step);
+  streams_.Issued(event.gpu, Entered(step));
 }
 
 void TorchPassEmitter::EmitMove(const TorchEvent& event, const PassInput& input) {
@@ -180,6 +196,16 @@ BufferId TorchPassEmitter::StagingOf(TensorId owner) {
 }
 
 void TorchPassEmitter::EmitUpload(const TorchEvent& event, const PassInput& input) {
+  if (!event.reads.empty()) {
+    const TorchStorage& source = program_.storages[event.reads[0]];
+    const StepId copy =
+        Entered(b_.Copy(event.stream == 1 ? lanes_.side : lanes_.gpus[0].in, b_.Whole(BufferOf(event.reads[0], input)),
+                        b_.Whole(BufferOf(event.storage, input))));
+    b_.step(copy).blocking = !event.async;
+    b_.step(copy).pageable = source.place == TorchPlace::kPageable;
+    if (event.async && source.role == TorchRole::kTemporary) in_flight_.push_back(event.reads[0]);
+    return;
+  }
   const TensorId id = program_.storages[event.storage].tensor;
   const TensorId owner = model_.tensors[id].tied_to == kNoId ? id : model_.tensors[id].tied_to;
   const bool disk = weights_.host[owner] < 0;
@@ -198,6 +224,61 @@ void TorchPassEmitter::EmitUpload(const TorchEvent& event, const PassInput& inpu
   if (disk) b_.Free(from);
 }
 
+StepId TorchPassEmitter::Entered(StepId step) {
+  last_[b_.step(step).queue] = step;
+  return step;
+}
+
+// Torch's pinned allocator reuses memory when the copies that read it are done; here it returns as soon as the host
+// knows.
+void TorchPassEmitter::WaitFor(std::int32_t queue) {
+  if (const auto last = last_.find(queue); last != last_.end()) {
+    b_.Wait({last->second});
+    last_.erase(last);
+  }
+  if (queue != lanes_.side.queue) return;
+  for (const StorageId id : late_) b_.Free(buffers_[id]);
+  late_.clear();
+  in_flight_.clear();
+}
+
+void TorchPassEmitter::EmitRelease(StorageId storage, const PassInput& input) {
+  if (std::find(in_flight_.begin(), in_flight_.end(), storage) != in_flight_.end()) {
+    late_.push_back(storage);
+  } else {
+    b_.Free(BufferOf(storage, input));
+  }
+}
+
+void TorchPassEmitter::EmitHook(const TorchEvent& event, const PassInput& input) {
+  if (event.kind == TorchEventKind::kWaitStream)
+    return WaitFor((event.stream == 1 ? lanes_.side : lanes_.gpus[0].compute).queue);
+  if (event.kind == TorchEventKind::kRecordStream) {
+    b_.RecordStream(BufferOf(event.storage, input), lanes_.gpus[0].compute.queue);
+    return;
+  }
+  const BufferId to = BufferOf(event.writes[0], input);
+  if (event.kind == TorchEventKind::kReadFile) {
+    const TensorId id = program_.storages[event.writes[0]].tensor;
+    b_.step(b_.Read(lanes_.read, b_.Whole(weights_.file[id]), b_.Whole(to))).blocking = true;
+    return;
+  }
+  const BufferId from = BufferOf(event.reads[0], input);
+  if (event.kind == TorchEventKind::kDownload) {
+    const StepId copy = Entered(b_.Copy(lanes_.gpus[0].out, b_.Whole(from), b_.Whole(to)));
+    b_.step(copy).blocking = true;
+    b_.step(copy).pageable = true;
+    return;
+  }
+  EmitHostCopy(b_, lanes_, from, to, "pin_memory");
+}
+
+void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, BufferId to, std::string_view name) {
+  Kernel kernel{.kind = KernelKind::kOpaque, .name = std::string(name)};
+  kernel.bytes = AffineBytes(b.buffer(from).bytes.base * 2);
+  b.step(b.Compute(lanes.cpu, b.AddKernel(std::move(kernel)), {b.Whole(from)}, {b.Whole(to)})).blocking = true;
+}
+
 BufferId TorchPassEmitter::Emit(const PassInput& input) {
   STOWAGE_CHECK(input.past.size() == program_.past.size() && input.new_cache.size() == program_.cache.size());
   for (const StorageId id : growing_) buffers_[id] = -1;  // of another size in this pass
@@ -207,14 +288,18 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
   std::vector<BufferId> workspaces = input.workspaces;
   workspaces.resize(lanes_.gpus.size(), -1);
   std::int32_t op = 0;
+  last_.clear();
   for (const TorchEvent& event : program_.events) {
     const bool empty = event.storage != kNoId && program_.storages[event.storage].bytes == AffineBytes(0);
     switch (event.kind) {
       case TorchEventKind::kAllocate:
-        if (!empty) b_.Allocate(BufferOf(event.storage, input));
+        if (!empty) {
+          b_.Allocate(BufferOf(event.storage, input),
+                      program_.storages[event.storage].stream == 1 ? lanes_.side.queue : -1);
+        }
         break;
       case TorchEventKind::kRelease:
-        if (!empty) b_.Free(BufferOf(event.storage, input));
+        if (!empty) EmitRelease(event.storage, input);
         break;
       case TorchEventKind::kEmptyCache:
         for (const TorchGpu& gpu : lanes_.gpus) b_.EmptyCache(gpu.pool);
@@ -240,9 +325,18 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
         }
         break;
       case TorchEventKind::kExit:
+      case TorchEventKind::kUseStream:
+        break;
+      case TorchEventKind::kDownload:
+      case TorchEventKind::kPin:
+      case TorchEventKind::kReadFile:
+      case TorchEventKind::kWaitStream:
+      case TorchEventKind::kRecordStream:
+        EmitHook(event, input);
         break;
     }
   }
+  for (auto& [tensor, buffers] : weights_.lingering) std::swap(buffers[0], buffers[1]);
   return BufferOf(program_.kept.front(), input);
 }
 

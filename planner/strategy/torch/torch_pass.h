@@ -1,6 +1,7 @@
 // The steps of one pass of a TorchProgram. Internal to planner/strategy/torch.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -25,6 +26,8 @@ struct TorchGpu {
 struct TorchLanes {
   std::vector<TorchGpu> gpus;
   std::int32_t host = -1;  // pool
+  Lane side;               // gpu0/copy on the link to the device: diffusers' stream; no queue without one
+  Lane cpu;                // cpu/0 on host.cores
   Lane python;             // host work
   Lane read;               // disk0/0
   Seconds hook;            // beyond what issuing a step costs
@@ -61,9 +64,15 @@ class TorchStreams {
 
 struct TorchWeights {
   std::vector<BufferId> device;  // by TensorId: resident parameters and buffers; -1: uploaded when used
-  std::vector<BufferId> host;    // by TensorId: the pageable copy that uploads come from; -1: none
-  std::vector<BufferId> file;    // by TensorId: where uploads without one are read from; -1: none
+  std::vector<BufferId> host;    // by TensorId: the copy that uploads come from; -1: none
+  std::vector<BufferId> twin;    // by TensorId: of the buffers that a group's hooks hold twice; -1: none
+  // What hooks leave on the device after a pass, and where the next one puts it; exchanged by each pass.
+  std::map<TensorId, std::array<BufferId, 2>> lingering = {};
+  std::vector<BufferId> file;  // by TensorId: where uploads without one are read from; -1: none
 };
+
+// A blocking copy within host memory.
+void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, BufferId to, std::string_view name);
 
 // Buffers of a program's storages; one per storage, whatever the pass, except those that hold caches or grow.
 class TorchPassEmitter {
@@ -71,7 +80,7 @@ class TorchPassEmitter {
   // All must outlive the emitter. `prefix` names the buffers: "prefill/". Kernels and required ops stay without names
   // unless `named`: a sample's are never read.
   TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program, const TorchLanes& lanes,
-                   const TorchWeights& weights, TorchStreams& streams, std::string prefix, bool named);
+                   TorchWeights& weights, TorchStreams& streams, std::string prefix, bool named);
 
   // The phase's required ops: one per kernel of the program.
   std::vector<RequiredOp> Required() const;
@@ -102,6 +111,10 @@ class TorchPassEmitter {
   void EmitMove(const TorchEvent& event, const PassInput& input);
   void EmitUpload(const TorchEvent& event, const PassInput& input);
   const TorchGpu& GpuOf(StorageId storage) const { return lanes_.gpus[program_.storages[storage].gpu]; }
+  void EmitHook(const TorchEvent& event, const PassInput& input);
+  void EmitRelease(StorageId storage, const PassInput& input);
+  void WaitFor(std::int32_t queue);
+  StepId Entered(StepId step);  // notes it as its queue's last one
   BufferId StagingOf(TensorId owner);
   bool Hooked(ModuleId module) const;
   bool MakesIds(const TorchEvent& event) const;
@@ -111,7 +124,7 @@ class TorchPassEmitter {
   const Model& model_;
   const TorchProgram& program_;
   const TorchLanes& lanes_;
-  const TorchWeights& weights_;
+  TorchWeights& weights_;
   TorchStreams& streams_;
   std::string prefix_;
   bool named_;
@@ -119,6 +132,9 @@ class TorchPassEmitter {
   std::vector<StorageId> growing_;        // made for this pass alone
   std::map<TensorId, BufferId> staging_;  // of what is read from the disk
   std::int32_t hook_kernel_ = -1;
+  std::map<std::int32_t, StepId> last_;  // by queue: the last step of this pass that the host has not waited for
+  std::vector<StorageId> in_flight_;     // pinned memory that an asynchronous copy reads
+  std::vector<StorageId> late_;          // of it, what was released; it returns when the copies are done
 };
 
 }  // namespace stowage

@@ -30,7 +30,8 @@ Plan DescribeTorchPlan(const PlanningTask& task, const Model& model, const Torch
       tensor.tied_to = model.tensors[t.tied_to].name;
     } else {
       Residency home;  // no arena: torch's allocators decide where it lies
-      const WeightHome at = t.buffer ? WeightHome::kDevice : placement.homes[id];
+      const auto id = static_cast<TensorId>(&t - model.tensors.data());
+      const WeightHome at = placement.Stays(model, id) ? WeightHome::kDevice : placement.homes[id];
       home.where = at == WeightHome::kDevice ? Where::kResident : Where::kStreamed;
       home.pool = at == WeightHome::kDevice ? tensor.device : at == WeightHome::kHost ? "host" : "disk";
       home.row_end = tensor.Rows();

@@ -98,9 +98,34 @@ TorchPlacement TorchPlacement::Dispatched(DeviceMapHomes map) {
   return out;
 }
 
-Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement) {
+TorchPlacement TorchPlacement::ModelOffload(const Model& model) {
+  return {.hooks = Hooks::kModelOffload, .homes = std::vector(model.tensors.size(), WeightHome::kHost)};
+}
+
+TorchPlacement TorchPlacement::GroupOffloaded(const Model& model, const GroupOffload& group) {
+  const WeightHome home = group.disk ? WeightHome::kDisk : WeightHome::kHost;
+  return {.hooks = Hooks::kGroupOffload, .homes = std::vector(model.tensors.size(), home), .group = group};
+}
+
+bool TorchPlacement::Stays(const Model& model, TensorId id) const {
+  if (hooks == Hooks::kGroupOffload) return false;
+  return hooks == Hooks::kModelOffload || model.tensors[id].buffer || homes[id] == WeightHome::kDevice;
+}
+
+Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement,
+                            const TorchProgram* first) {
   using Hooks = TorchPlacement::Hooks;
   if (placement.hooks == Hooks::kCpuOffload) return AddSequentialOffloadHooks(std::move(program), model);
+  if (placement.hooks == Hooks::kModelOffload) {
+    if (first == nullptr) program = AddModelOffloadHooks(std::move(program), model);
+    return program;
+  }
+  if (placement.hooks == Hooks::kGroupOffload) {
+    STOWAGE_TRY(const OffloadGroups groups, GroupsOf(model, placement.group));
+    if (first == nullptr) return AddGroupOffloadHooks(std::move(program), model, groups, nullptr);
+    const std::vector<ModuleId> traced = TracedOrder(*first, groups);
+    return AddGroupOffloadHooks(std::move(program), model, groups, &traced);
+  }
   if (placement.hooks == Hooks::kDispatch) {
     std::vector<bool> offloaded;
     for (const Tensor& t : model.tensors) {
@@ -116,6 +141,10 @@ Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const Torc
 
 Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const TorchPlacement& placement) {
   if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return TorchPlacement::SequentialOffload(held);
+  if (placement.hooks == TorchPlacement::Hooks::kModelOffload) return TorchPlacement::ModelOffload(held);
+  if (placement.hooks == TorchPlacement::Hooks::kGroupOffload) {
+    return TorchPlacement::GroupOffloaded(held, placement.group);
+  }
   if (placement.hooks == TorchPlacement::Hooks::kNone && placement.devices.tensors.empty()) {
     return TorchPlacement::Resident(held);
   }
@@ -144,13 +173,13 @@ Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& t
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(resident->held, *task.model, placement));
   auto hooked = std::make_shared<TorchPrograms>();
   hooked->held = resident->held;
-  STOWAGE_TRY(hooked->prefill, Hooked(resident->prefill, hooked->held, held));
+  STOWAGE_TRY(hooked->prefill, Hooked(resident->prefill, hooked->held, held, nullptr));
   hooked->turn = resident->turn;
   if (task.LoweredPasses() > 0) {
-    STOWAGE_TRY(hooked->decode, Hooked(resident->decode, hooked->held, held));
+    STOWAGE_TRY(hooked->decode, Hooked(resident->decode, hooked->held, held, &resident->prefill));
   }
   if (!resident->late.events.empty()) {
-    STOWAGE_TRY(hooked->late, Hooked(resident->late, hooked->held, held));
+    STOWAGE_TRY(hooked->late, Hooked(resident->late, hooked->held, held, &resident->prefill));
   }
   return std::shared_ptr<const TorchPrograms>(std::move(hooked));
 }

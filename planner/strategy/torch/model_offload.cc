@@ -1,0 +1,43 @@
+#include "planner/strategy/torch/model_offload.h"
+
+#include <fmt/format.h>
+
+#include "planner/strategy/closed_form.h"
+#include "planner/strategy/torch/torch_lowering.h"
+
+namespace stowage {
+namespace {
+
+constexpr std::string_view kName = "model-offload";
+
+Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
+  if (!parameters.empty()) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("{} takes no parameters, not '{}'", kName, parameters)};
+  }
+  return LowerTorch(task, TorchPlacement::ModelOffload(*task.model), kName);
+}
+
+ClosedForm Close(const PlanningTask& task) {
+  const RequestSizes sizes = SizesOf(*task.model, task.request);
+  return CloseForm(task, sizes,
+                   {.gpu = sizes.weights + TorchFixedBytes(task, sizes),
+                    .host = sizes.weights,
+                    .refusal = TorchRefusal(*task.model)});
+}
+
+}  // namespace
+
+Strategy ModelOffloadStrategy() {
+  return {
+      .name = std::string(kName),
+      .runtime = "torch",
+      .summary = "accelerate's cpu_offload_with_hook: the whole model comes for the request and goes after it",
+      .lower = Lower,
+      .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
+      .smallest_gpu_budget =
+          [](const PlanningTask& task) { return SmallestTorchBudget(task, TorchPlacement::ModelOffload(*task.model)); },
+      .sampled_passes = 2,
+      .closed_form = Close};
+}
+
+}  // namespace stowage
