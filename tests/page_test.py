@@ -74,7 +74,7 @@ class ThePage(unittest.TestCase):
         return html.unescape(dom)
 
     def test_of_a_ring_has_all_views_lanes_and_tables(self):
-        dom = self.check(self.page("--model", "llama-8b", "--gpu", "15GB", "--strategy", "ring"), 5, 2, 6)
+        dom = self.check(self.page("--model", "llama-8b", "--gpu", "15GB", "--strategy", "ring"), 5, 2, 5)
         for text in ("What is alive at the peaks", "Shards arriving", "What would help", "sequential-offload",
                      "Machine and assumptions", "whole run", "last pass"):
             self.assertIn(text, dom)
