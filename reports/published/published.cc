@@ -1,0 +1,14 @@
+#include "reports/published/published.h"
+
+#include <array>
+
+#include "reports/published/tables.h"
+
+namespace stowage::published {
+
+std::span<const Table* const> Tables() {
+  static const std::array<const Table*, 4> kTables = {&BigModelInference(), &FlexLlmGen(), &Bloom176B(), &NglSweep()};
+  return kTables;
+}
+
+}  // namespace stowage::published
