@@ -4,11 +4,14 @@
 #include <string_view>
 #include <vector>
 
+#include "planner/machine/machine.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {
 
 std::vector<Strategy> AllStrategies();
+// Those that have a use for as many GPUs as the machine has.
+std::vector<Strategy> StrategiesFor(const Machine& machine);
 
 struct StrategyChoice {
   const Strategy* strategy = nullptr;  // points into the vector it was found in
