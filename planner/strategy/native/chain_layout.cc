@@ -4,7 +4,7 @@
 #include <map>
 #include <utility>
 
-#include "planner/solve/pack.h"
+#include "planner/solve/pack/pack.h"
 #include "planner/strategy/native/layout.h"
 
 namespace stowage {
