@@ -317,7 +317,7 @@ TEST(HtmlPage, HoldsItsDataAndNothingOfTheNetwork) {
 TEST(HtmlPage, NamesCannotBecomeMarkup) {
   SimulationReport r = ToySimulation();
   r.model.name = "</title><script>alert(1)</script>";
-  r.schedule.files[0] = "folder/<script>alert(2)";
+  r.schedule.files[0] = "<script>alert(2)";
   const std::string page = HtmlPage(r);
   EXPECT_EQ(page.find("<script>alert"), std::string::npos);
   EXPECT_NE(page.find("&lt;script&gt;alert(1)"), std::string::npos);

@@ -108,9 +108,9 @@ Result<int> ShowComparison(const SimulateOptions& o) {
 }
 
 // The strategies that `names` are, with the parameters given there; all without names.
-Result<std::vector<Strategy>> Chosen(const std::vector<std::string>& names) {
+Result<std::vector<Strategy>> Chosen(const std::vector<std::string>& names, const Machine& machine) {
+  if (names.empty()) return StrategiesFor(machine);
   const std::vector<Strategy> all = AllStrategies();
-  if (names.empty()) return all;
   std::vector<Strategy> out;
   for (const std::string& name : names) {
     STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, name));
@@ -123,7 +123,7 @@ Result<int> ShowSweep(const SimulateOptions& o) {
   STOWAGE_TRY(const LoadedTask loaded, Load(o.task));
   std::vector<std::string> names = o.compare;
   if (!o.strategy.empty()) names = {o.strategy};
-  STOWAGE_TRY(const std::vector<Strategy> strategies, Chosen(names));
+  STOWAGE_TRY(const std::vector<Strategy> strategies, Chosen(names, loaded.machine));
   const SweepReport report = RunSweep(loaded, strategies, *o.sweep);
   STOWAGE_RETURN_IF_ERROR(Print(o.json ? SweepJson(report) : SweepText(report, PlotForStdout())));
   return report.points.empty() ? 1 : 0;

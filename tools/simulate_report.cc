@@ -145,7 +145,8 @@ Result<SimulationReport> SimulateReport(const LoadedTask& task, Lowered lowered,
   report.low = std::move(ends.low);
   report.high = std::move(ends.high);
   report.would_help = WhatWouldHelp(task.task(), report.schedule, report.timeline);
-  if (options.all_strategies) report.strategies = StrategyLinesOf(Rank(AllStrategies(), task.task(), OnAllCores));
+  if (options.all_strategies)
+    report.strategies = StrategyLinesOf(Rank(StrategiesFor(task.machine), task.task(), OnAllCores));
   return report;
 }
 

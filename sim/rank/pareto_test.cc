@@ -30,8 +30,8 @@ TEST(ParetoFront, HoldsForRandomPoints) {
   for (int round = 0; round < 200; ++round) {
     std::vector<Costs> points;
     for (int i = 0; i < 30; ++i) {
-      points.push_back({static_cast<double>(cost(random)), static_cast<double>(cost(random)),
-                        static_cast<double>(cost(random))});
+      points.push_back(
+          {static_cast<double>(cost(random)), static_cast<double>(cost(random)), static_cast<double>(cost(random))});
     }
     const auto covers = [](const Costs& a, const Costs& b) { return a[0] <= b[0] && a[1] <= b[1] && a[2] <= b[2]; };
     const Indices front = ParetoFront(points);

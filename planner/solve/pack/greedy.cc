@@ -43,14 +43,13 @@ std::int64_t Place(const std::vector<Block>& blocks, const std::vector<int>& ord
 
 Greedy BestGreedy(const Lifetimes& lifetimes) {
   const std::vector<Block>& blocks = lifetimes.blocks;
-  const auto length = [&](int i) { return blocks[i].end - blocks[i].begin; };
-  const auto area = [&](int i) { return blocks[i].size * length(i); };
+  const auto area = [&](int i) { return blocks[i].size * blocks[i].length; };
   using Less = std::function<bool(int, int)>;
   const std::array<std::pair<const char*, Less>, 4> orders = {{
       {"size", [&](int a, int b) { return blocks[a].size > blocks[b].size; }},
       {"area", [&](int a, int b) { return area(a) > area(b); }},
-      {"length", [&](int a, int b) { return length(a) > length(b); }},
-      {"start", [&](int a, int b) { return blocks[a].begin < blocks[b].begin; }},
+      {"length", [&](int a, int b) { return blocks[a].length > blocks[b].length; }},
+      {"start", [&](int a, int b) { return blocks[a].first < blocks[b].first; }},
   }};
   Greedy best;
   std::vector<int> order(blocks.size());

@@ -12,7 +12,10 @@ void DropBeforeEnds(Lifetimes& l) {
   for (const Block& b : l.blocks) ends[b.end] = true;
   std::vector<int> kept(l.sections + 1, 0);  // sections before this one
   for (int s = 0; s < l.sections; ++s) kept[s + 1] = kept[s] + (ends[s + 1] ? 1 : 0);
-  for (Block& b : l.blocks) b = {kept[b.begin], kept[b.end], b.size};
+  for (Block& b : l.blocks) {
+    b.begin = kept[b.begin];
+    b.end = kept[b.end];
+  }
   l.sections = kept[l.sections];
 }
 
@@ -26,7 +29,10 @@ void DropAfterBegins(Lifetimes& l) {
     if (begins[s]) ++n;
     last[s] = n - 1;
   }
-  for (Block& b : l.blocks) b = {last[b.begin], last[b.end - 1] + 1, b.size};
+  for (Block& b : l.blocks) {
+    b.begin = last[b.begin];
+    b.end = last[b.end - 1] + 1;
+  }
   l.sections = n;
 }
 
@@ -50,7 +56,8 @@ Lifetimes LifetimesOf(std::span<const PackItem> items, Bytes alignment) {
   for (std::size_t i = 0; i < items.size(); ++i) {
     if (items[i].size <= Bytes(0)) continue;
     l.blocks.push_back({section(items[i].first), section(std::int64_t{items[i].last} + 1),
-                        RoundUp(items[i].size, alignment).value() / l.unit});
+                        RoundUp(items[i].size, alignment).value() / l.unit, items[i].first,
+                        std::int64_t{items[i].last} - items[i].first + 1});
     l.item_of.push_back(static_cast<int>(i));
   }
   l.sections = static_cast<int>(times.size());

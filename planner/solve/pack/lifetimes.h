@@ -13,7 +13,9 @@ namespace stowage::packing {
 struct Block {
   int begin = 0;
   int end = 0;
-  std::int64_t size = 0;  // units
+  std::int64_t size = 0;    // units
+  std::int64_t first = 0;   // as the item has it
+  std::int64_t length = 0;  // of its life
 };
 
 // A section is a time whose live items are not all alive at a neighbouring one: what fits there fits everywhere.

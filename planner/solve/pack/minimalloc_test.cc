@@ -1,6 +1,6 @@
 // The instances that ILP and constraint solvers do not finish within an hour: each decided, and what is known of the
 // smallest capacity. Steps stand for time: 1,000 of them take one to four milliseconds.
-#include "planner/solve/pack/minimalloc.h"
+#include "planner/solve/pack/testing/minimalloc.h"
 
 #include <gtest/gtest.h>
 
@@ -21,7 +21,7 @@ TEST_P(Minimalloc, FitsTheCapacityWithinFewSteps) {
 TEST_P(Minimalloc, IsPackedOptimallyOrWithin4Percent) {
   const auto items = MinimallocInstance(GetParam());
   if (!items) GTEST_SKIP() << "STOWAGE_SHARED has no data/minimalloc";
-  const Packing p = Pack(*items, Bytes(1), 100'000);
+  const Packing p = Pack(*items, Bytes(1), 200'000);
   EXPECT_TRUE(IsPacked(*items, p.offsets, p.size, Bytes(1)));
   EXPECT_EQ(p.lower_bound, Pack(*items, Bytes(1), 0).lower_bound);
   if (GetParam() == 'D' || GetParam() == 'J') {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
-#include <random>
 #include <utility>
 
 #include "planner/solve/pack/greedy.h"
@@ -20,17 +19,24 @@ using packing::Lifetimes;
 // The search's explanations grow with the square of the items.
 constexpr std::size_t kMostBlocks = 2'000;
 
+// The noise of a block in a run: the same numbers everywhere (splitmix64).
+double NoiseOf(std::uint64_t run, std::uint64_t block) {
+  std::uint64_t z = (run << 32 | block) + 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
 // Which of the blocks that could lie on a floor comes first: no rule is best for all, so runs take turns, later ones
-// with noise. (mt19937's numbers are the same everywhere; the distributions' are not.)
+// with noise.
 std::vector<int> RankOf(const Lifetimes& l, int run) {
-  std::mt19937 random(static_cast<std::uint32_t>(run));
   std::vector<double> key;
   for (const Block& b : l.blocks) {
     const double length = b.end - b.begin;
     const auto size = static_cast<double>(b.size);
     const double keys[] = {length * size,       length, size, length * length * length * size, length * length * size,
                            length * size * size};
-    const double noise = run < 6 ? 1.0 : 1.0 - 0.3 * static_cast<double>(random() % 1000) / 1000;
+    const double noise = run < 6 ? 1.0 : 1.0 - 0.3 * NoiseOf(run, key.size());
     key.push_back(keys[run % 6] * noise);
   }
   std::vector<int> order(l.blocks.size()), rank(l.blocks.size());

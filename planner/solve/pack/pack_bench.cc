@@ -3,8 +3,8 @@
 
 #include <random>
 
-#include "planner/solve/pack/minimalloc.h"
 #include "planner/solve/pack/pack.h"
+#include "planner/solve/pack/testing/minimalloc.h"
 
 namespace stowage {
 namespace {

@@ -30,7 +30,7 @@ class Bottleneck {
   }
 
  private:
-  static constexpr Time kGrain = 256;  // the bounds alone bracket the time to a part of this
+  static constexpr Time kGrain = 1024;  // the bounds alone bracket the time to a part of this
 
   // By the bounds.
   bool MayTake(Time time) {

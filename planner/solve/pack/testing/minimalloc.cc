@@ -1,4 +1,4 @@
-#include "planner/solve/pack/minimalloc.h"
+#include "planner/solve/pack/testing/minimalloc.h"
 
 #include <cinttypes>
 #include <cstdio>
