@@ -4,6 +4,7 @@
 
 #include "planner/plan/plan.h"
 #include "planner/schedule/check.h"
+#include "planner/strategy/native/ring_proposal.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/testing/random_task.h"
 
@@ -39,9 +40,8 @@ Bytes OnDisk(const Plan& plan) {
 
 TestTask Streaming(std::uint64_t seed) {
   TestTask test = RandomTask(seed);
-  const Result<Bytes> least = RingStrategy().smallest_gpu_budget(test.task());
-  EXPECT_TRUE(least) << seed;
-  test.Budget("gpu0") = *least + (test.Budget("gpu0") - *least) / 64 * static_cast<std::int64_t>(seed % 4);
+  const Bytes least = Ring::Of(test.task())->SmallestBudget();
+  test.Budget("gpu0") = least + (test.Budget("gpu0") - least) / 64 * static_cast<std::int64_t>(seed % 4);
   return test;
 }
 
