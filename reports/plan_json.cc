@@ -9,7 +9,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json ModelOf(const ModelLine& model) {
+}  // namespace
+
+Json ModelMembers(const ModelLine& model) {
   return {{"name", model.name},
           {"family", model.family},
           {"parameters", model.parameters},
@@ -20,6 +22,8 @@ Json ModelOf(const ModelLine& model) {
           {"source", model.source},
           {"notes", model.notes}};
 }
+
+namespace {
 
 Json MachineOf(const Machine& machine, const std::vector<StrategyLine>& strategies) {
   Json json = {{"name", machine.name},
@@ -53,15 +57,24 @@ std::string_view BasisName(PlanBasis basis) {
   return "";
 }
 
-Json RequestOf(const Request& request, PlanBasis basis) {
+}  // namespace
+
+Json RequestMembers(const Request& request) {
   return {{"batch", request.batch},
           {"prompt_tokens", request.prompt_tokens},
           {"new_tokens", request.new_tokens},
           {"dtype", request.dtype                  ? Json(Name(*request.dtype))
                     : request.quantization.empty() ? Json()
                                                    : Json(request.quantization)},
-          {"kv", request.kv ? Json(Name(*request.kv)) : Json()},
-          {"basis", BasisName(basis)}};
+          {"kv", request.kv ? Json(Name(*request.kv)) : Json()}};
+}
+
+namespace {
+
+Json RequestOf(const Request& request, PlanBasis basis) {
+  Json json = RequestMembers(request);
+  json["basis"] = BasisName(basis);
+  return json;
 }
 
 Json SecondsOf(const std::optional<Seconds>& time) { return time ? Json(time->value()) : Json(); }
@@ -70,6 +83,12 @@ Json StrategyOf(const StrategyLine& line) {
   Json json = {{"name", line.name}, {"fits", line.fits}, {"peak_bytes", Json::object()}};
   for (const PoolBytes& pool : line.peak) json["peak_bytes"][pool.pool] = pool.bytes.value();
   json["seconds"] = {{"first_token", SecondsOf(line.first_token)}, {"per_token", SecondsOf(line.per_token)}};
+  if (line.first_token_low) {
+    json["seconds"]["low"] = {{"first_token", SecondsOf(line.first_token_low)},
+                              {"per_token", SecondsOf(line.per_token_low)}};
+    json["seconds"]["high"] = {{"first_token", SecondsOf(line.first_token_high)},
+                               {"per_token", SecondsOf(line.per_token_high)}};
+  }
   json["limit"] = line.limit;
   json["why_not"] = line.why_not;
   return json;
@@ -92,7 +111,7 @@ Result<std::string> PlanJson(const PlanReport& report, std::string_view plan_jso
   Json plan;
   if (!plan_json.empty()) plan = Json::parse(plan_json, nullptr, /*allow_exceptions=*/false);
   if (plan.is_discarded()) return Error{ErrorCode::kInternal, "the plan's own JSON does not parse"};
-  Json json = {{"model", ModelOf(report.model)},
+  Json json = {{"model", ModelMembers(report.model)},
                {"machine", MachineOf(report.machine, report.strategies)},
                {"request", RequestOf(report.request, report.basis)},
                {"strategies", Json::array()}};

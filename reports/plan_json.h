@@ -5,8 +5,9 @@
 //    "machine": {"name", "budget_bytes": {pool: n}, "reserved": [{"pool", "name", "bytes", "origin", "source"}],
 //                "assumptions": [...], "smallest_budget_bytes": {strategy: n}},               of gpu0
 //    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "kv", "basis"},   simulated, closed forms or sizes only
-//    "strategies": [{"name", "fits", "peak_bytes": {pool: n}, "seconds": {"first_token", "per_token"}, "limit",
-//                    "why_not"}],
+//    "strategies": [{"name", "fits", "peak_bytes": {pool: n}, "limit", "why_not",
+//                    "seconds": {"first_token", "per_token", "low": {…}, "high": {…}}}],      low and high of the
+//                    machine's intervals, where it has any
 //    "formats": [{"dtype", "about", "weights_bytes", "needed_bytes", "fits", "resident_bytes"}],     number formats on
 //                gpu0; resident_bytes of the weights: all, what the chosen strategy would keep, or null
 //    "chosen": name or null, "plan": the plan or null,

@@ -39,7 +39,10 @@ struct StrategyLine {
   std::optional<Seconds> per_token;  // of each later one; absent when the request makes none
   std::string limit;                 // when it fits: "gpu0.h2d, busy 93 %"
   std::string why_not;               // when it does not: "gpu0 is 1.94 GB short"
-  std::optional<Bytes> least_gpu;    // the smallest budget of gpu0 with which it fits, the other pools as they are
+  // At the ends of the machine's intervals; absent where it has none.
+  std::optional<Seconds> first_token_low = {}, first_token_high = {};
+  std::optional<Seconds> per_token_low = {}, per_token_high = {};
+  std::optional<Bytes> least_gpu;  // the smallest budget of gpu0 with which it fits, the other pools as they are
 };
 
 // What lies in one pool under the chosen strategy. The parts add up to the pool's budget when a "free" part is there.

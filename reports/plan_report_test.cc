@@ -180,6 +180,20 @@ TEST(PlanText, TheSourceOfTheModelAndItsNotesFollowItsLine) {
       << text;
 }
 
+TEST(PlanText, IntervalsAreSaidOfTheChosenOneAndOfTheMachine) {
+  PlanReport r = LlamaOn15GB();
+  r.strategies[0].first_token_low = Seconds(0.5);
+  r.strategies[0].first_token_high = Seconds(1);
+  r.strategies[0].per_token_low = Seconds(0.2);
+  r.strategies[0].per_token_high = Seconds(0.4);
+  const std::string text = PlanText(r, false);
+  EXPECT_NE(text.find("chosen: ring\n  first token 610.0 ms (500.0 ms to 1.00 s), per token 234.0 ms (200.0 ms to "
+                      "400.0 ms)\n  gpu0 "),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("- Low and high are with all of these at an end of their interval: gpu0.sm "), std::string::npos);
+}
+
 TEST(PlanText, BoundsAreMarkedAsSuch) {
   PlanReport r = LlamaOn15GB();
   r.basis = PlanBasis::kClosedForms;

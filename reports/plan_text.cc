@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "planner/base/text.h"
+#include "planner/machine/spread.h"
+#include "reports/heading.h"
 #include "reports/style.h"
 
 namespace stowage {
@@ -13,22 +15,6 @@ namespace {
 using Row = std::vector<std::string>;
 
 constexpr std::size_t kWidth = 100;
-
-std::string ModelText(const ModelLine& model) {
-  std::string out = fmt::format("{} parameters, ", FormatCount(model.parameters));
-  if (model.layers > 0) out += fmt::format("{} layers, ", model.layers);
-  out += fmt::format("{} of {} weights", FormatBytes(model.weights), model.dtype);
-  if (model.kv_per_token > Bytes(0)) out += fmt::format(", {} of KV cache a token", FormatBytes(model.kv_per_token));
-  return out;
-}
-
-std::string RequestText(const Request& request) {
-  return fmt::format("batch {}, prompt {}, {} new tokens{}{}", request.batch, request.prompt_tokens, request.new_tokens,
-                     request.dtype                  ? fmt::format(", {}", Name(*request.dtype))
-                     : request.quantization.empty() ? ""
-                                                    : ", " + request.quantization,
-                     request.kv ? fmt::format(", cache {}", Name(*request.kv)) : "");
-}
 
 // Reservations of the same name and size on several cards are one line.
 std::string ReservationText(const Machine& machine) {
@@ -142,11 +128,28 @@ std::string PackingText(const PackingLine& line) {
                      FormatBytes(line.live_bound), FormatPercent(gap));
 }
 
+// "365.8 ms (210.0 ms to 730.0 ms)"
+std::string TimeText(Seconds expected, const std::optional<Seconds>& low, const std::optional<Seconds>& high) {
+  if (!low || !high) return FormatSeconds(expected);
+  return fmt::format("{} ({} to {})", FormatSeconds(expected), FormatSeconds(*low), FormatSeconds(*high));
+}
+
+// The chosen one's times with their intervals; nothing where they are exact.
+std::string IntervalText(const PlanReport& report) {
+  for (const StrategyLine& line : report.strategies) {
+    if (line.name != report.chosen || !line.first_token || !line.first_token_low) continue;
+    std::string out = "  first token " + TimeText(*line.first_token, line.first_token_low, line.first_token_high);
+    if (line.per_token) out += ", per token " + TimeText(*line.per_token, line.per_token_low, line.per_token_high);
+    return out + "\n";
+  }
+  return "";
+}
+
 std::string Verdict(const PlanReport& report, const Style& style) {
   std::string out;
   if (!report.chosen.empty()) {
     out = style.Strong("chosen: " + report.chosen) + (report.contents_at_peak ? ", which holds at its peak" : "") +
-          "\n" + ContentsTable(report.contents);
+          "\n" + IntervalText(report) + ContentsTable(report.contents);
     for (const PackingLine& line : report.packing) out += PackingText(line);
     return out;
   }
@@ -193,6 +196,11 @@ std::string PasteText(const PasteBlock& block, const Style& style) {
   return out;
 }
 
+bool Timed(const PlanReport& report) {
+  return std::any_of(report.strategies.begin(), report.strategies.end(),
+                     [](const StrategyLine& s) { return s.first_token_low.has_value(); });
+}
+
 // Lines of `text` and a blank one before them; nothing for nothing.
 std::string Paragraph(const std::string& text) { return text.empty() ? "" : "\n" + text; }
 
@@ -200,14 +208,12 @@ std::string Paragraph(const std::string& text) { return text.empty() ? "" : "\n"
 
 std::string PlanText(const PlanReport& report, bool colour) {
   const Style style(colour);
-  std::string out =
-      style.Strong(report.model.name) + " (" + report.model.family + "): " + ModelText(report.model) + "\n";
-  if (!report.model.source.empty()) out += Wrap("source: ", report.model.source, kWidth);
-  for (const std::string& note : report.model.notes) out += Wrap("- ", note, kWidth);
-  out += "request: " + RequestText(report.request) + "\n";
-  out += "machine: " + report.machine.name + "\n";
+  std::string out = HeadingText(report.model, report.request, report.machine.name, style);
   out += ReservationText(report.machine);
   for (const std::string& assumption : report.machine.assumptions) out += Wrap("- ", assumption, kWidth);
+  if (const std::string intervals = IntervalSentence(report.machine); !intervals.empty() && Timed(report)) {
+    out += Wrap("- ", intervals, kWidth);
+  }
   if (!report.basis_note.empty()) out += Wrap("- ", report.basis_note, kWidth);
   out += Paragraph(StrategyTable(report, style)) + Paragraph(Verdict(report, style));
   std::string facts;

@@ -23,7 +23,9 @@ Json ResourceOf(const ResourceTimeline& resource) {
   return {{"busy_s", resource.busy.value()}, {"idle_s", resource.idle.value()}, {"idle_causes", std::move(causes)}};
 }
 
-Json TimelineOf(const Timeline& timeline) {
+}  // namespace
+
+Json TimelineMembers(const Timeline& timeline) {
   Json json = {{"peak_bytes", Json::object()},
                {"peak", Json::object()},
                {"phases", Json::array()},
@@ -54,15 +56,14 @@ Json TimelineOf(const Timeline& timeline) {
   return json;
 }
 
-}  // namespace
-
-std::string TimelineJson(const Timeline& timeline) { return DumpJson(TimelineOf(timeline)); }
+std::string TimelineJson(const Timeline& timeline) { return DumpJson(TimelineMembers(timeline)); }
 
 std::string ExecuteJson(std::span<const std::int64_t> tokens, const Timeline& predicted, const Timeline& measured) {
   Json list = Json::array();
   for (const std::int64_t token : tokens) list.push_back(token);
-  return DumpJson(
-      {{"tokens", std::move(list)}, {"predicted", TimelineOf(predicted)}, {"measured", TimelineOf(measured)}});
+  return DumpJson({{"tokens", std::move(list)},
+                   {"predicted", TimelineMembers(predicted)},
+                   {"measured", TimelineMembers(measured)}});
 }
 
 }  // namespace stowage

@@ -71,16 +71,29 @@ std::int64_t TokensOf(const PhaseTimeline& phase, const Request& request) {
   return 0;
 }
 
-std::string PhaseTable(const Timeline& timeline, const Request& request) {
+std::string TimeOf(const Timeline& timeline, const std::string& phase) {
+  const PhaseTimeline* found = FindPhase(timeline, phase);
+  return found == nullptr ? "-" : FormatSeconds(found->seconds);
+}
+
+std::string PhaseTable(const Timeline& timeline, const Request& request, const TimelineTextOptions& options) {
+  const bool interval = options.low != nullptr && options.high != nullptr;
   std::vector<Row> rows = {{"phase", "passes", "time", "a pass", "tokens/s"}};
+  if (interval) rows[0].insert(rows[0].end(), {"low", "high"});
   for (const PhaseTimeline& p : timeline.phases) {
     const std::int64_t tokens = TokensOf(p, request);
     const bool timed = p.seconds.value() > 0;
     rows.push_back({p.phase, FormatCount(p.iterations), FormatSeconds(p.seconds),
                     p.iterations > 0 ? FormatSeconds(p.seconds / static_cast<double>(p.iterations)) : "-",
                     tokens > 0 && timed ? fmt::format("{:.4g}", static_cast<double>(tokens) / p.seconds.value()) : ""});
+    if (interval)
+      rows.back().insert(rows.back().end(), {TimeOf(*options.low, p.phase), TimeOf(*options.high, p.phase)});
   }
   rows.push_back({"total", "", FormatSeconds(timeline.length)});
+  if (interval) {
+    rows.back().insert(rows.back().end(),
+                       {"", "", FormatSeconds(options.low->length), FormatSeconds(options.high->length)});
+  }
   return AlignTable(rows);
 }
 
@@ -118,7 +131,7 @@ std::string TimelineText(const Timeline& timeline, const Request& request, const
     out += fmt::format("  torch: allocated {}, reserved {}, pinned {}\n", FormatBytes(timeline.torch->allocated_peak),
                        FormatBytes(timeline.torch->reserved_peak), FormatBytes(timeline.torch->pinned));
   }
-  out += "\n" + style.Heading(PhaseTable(timeline, request));
+  out += "\n" + style.Heading(PhaseTable(timeline, request, options));
   out += "\n" + style.Heading(ResourceTable(timeline));
   return out;
 }

@@ -11,6 +11,9 @@ namespace stowage {
 struct TimelineTextOptions {
   std::size_t top_buffers = 3;  // named per pool
   bool colour = false;          // escape sequences; set it only for a terminal
+  // The same schedule at the ends of the machine's intervals: the phases' times get two columns more. Not owned.
+  const Timeline* low = nullptr;
+  const Timeline* high = nullptr;
 };
 
 // `request` gives the tokens of a pass: a prefill has batch * prompt tokens, a decode pass one per sequence.

@@ -104,14 +104,11 @@ Result<int> PlanTool(int argc, char** argv) {
   }
 
   STOWAGE_TRY(const LoadedTask loaded, Load(options, /*any_weights=*/true));
-  std::vector<Strategy> strategies = AllStrategies();
+  std::vector<Strategy> strategies = StrategiesFor(loaded.machine);
   if (strategy) {
-    STOWAGE_TRY(const StrategyChoice choice, FindStrategy(strategies, *strategy));
-    Strategy only = *choice.strategy;
-    if (!choice.parameters.empty()) {
-      only.candidates = [parameters = choice.parameters](const PlanningTask&) { return std::vector{parameters}; };
-    }
-    strategies = {only};
+    const std::vector<Strategy> all = AllStrategies();
+    STOWAGE_TRY(const StrategyChoice choice, FindStrategy(all, *strategy));
+    strategies = {WithParameters(choice)};
   }
   const std::optional<std::string> unknown = OperationsUnknown(loaded.task());
   if (quick || unknown) {

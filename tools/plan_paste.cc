@@ -52,10 +52,18 @@ PasteBlock Transformers(const PlanningTask& task, bool resident) {
     out.lines.emplace_back(")");
     return out;
   }
-  const Bytes room = BudgetOf(*task.machine, "gpu0") - BesideWeights(task, sizes) - sizes.largest_tensor;
+  // Of several GPUs each is taken to need beside weights what one would.
+  Bytes room;
+  std::string rooms;
+  for (std::size_t g = 0; g < std::max<std::size_t>(1, task.machine->gpus.size()); ++g) {
+    const std::string gpu = fmt::format("gpu{}", g);
+    const Bytes here = BudgetOf(*task.machine, gpu) - BesideWeights(task, sizes) - sizes.largest_tensor;
+    room += std::max(here, Bytes(0));
+    rooms += fmt::format("{}: \"{}\", ", g, SizeText(here));
+  }
   const Bytes host = BudgetOf(*task.machine, "host") - task.machine->Reserved("host");
   out.lines.emplace_back("    device_map=\"auto\",");
-  out.lines.push_back(fmt::format("    max_memory={{0: \"{}\", \"cpu\": \"{}\"}},", SizeText(room), SizeText(host)));
+  out.lines.push_back(fmt::format("    max_memory={{{}\"cpu\": \"{}\"}},", rooms, SizeText(host)));
   out.lines.emplace_back(")");
   const Bytes moved = std::max(Bytes(0), sizes.weights - std::max(room, Bytes(0)));
   out.notes.push_back(fmt::format(

@@ -26,6 +26,12 @@ StrategyLine LineOf(const Ranked& r) {
   if (r.fits) {
     line.first_token = r.first_token;
     line.per_token = r.per_token;
+    if (r.low && r.high) {
+      line.first_token_low = r.low->first_token;
+      line.first_token_high = r.high->first_token;
+      line.per_token_low = r.low->per_token;
+      line.per_token_high = r.high->per_token;
+    }
   }
   return line;
 }
@@ -166,9 +172,15 @@ std::vector<FormatLine> FormatsOf(const PlanningTask& task, std::optional<Bytes>
   return out;
 }
 
+std::vector<StrategyLine> StrategyLinesOf(const std::vector<Ranked>& ranked) {
+  std::vector<StrategyLine> lines;
+  for (const Ranked& r : ranked) lines.push_back(LineOf(r));
+  return lines;
+}
+
 PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked) {
   PlanReport report{.model = ModelLineOf(*task.model), .request = task.request, .machine = *task.machine};
-  for (const Ranked& r : ranked) report.strategies.push_back(LineOf(r));
+  report.strategies = StrategyLinesOf(ranked);
   report.would_help = WouldHelp(task, ranked);
   report.formats = FormatsOf(task, ranked.empty() ? std::nullopt : RingOf(ranked[0]));
   report.paste = PasteFor(task, std::any_of(ranked.begin(), ranked.end(),

@@ -15,6 +15,9 @@ ModelLine ModelLineOf(const Model& model);
 // rest through, beside which weights stay; absent: it does not stream.
 std::vector<FormatLine> FormatsOf(const PlanningTask& task, std::optional<Bytes> ring);
 
+// A row of the table each, in the same order.
+std::vector<StrategyLine> StrategyLinesOf(const std::vector<Ranked>& ranked);
+
 // `ranked` as Rank gives it: best first. The first that fits is the chosen one.
 PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked);
 

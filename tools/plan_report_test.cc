@@ -13,7 +13,7 @@
 namespace stowage {
 namespace {
 
-// Half a megabyte of weights on a card without reservations and a host that says nothing about itself.
+// Half a megabyte of weights on a card without reservations or intervals and a host that says nothing about itself.
 TestTask Small() {
   TestTask out{
       TinyLlamaModel({.layers = 4, .heads = 4, .kv_heads = 2, .head_dim = 16, .intermediate = 256, .vocab = 512}),
@@ -23,6 +23,8 @@ TestTask Small() {
   out.machine.reservations.clear();
   out.machine.assumptions.clear();
   out.machine.resources[out.machine.FindResource("host.cores")].compute->memory = BytesPerSecond(1e8);
+  for (Resource& r : out.machine.resources) r.flops_spread = r.rate_spread = Spread();
+  out.machine.dispatch.spread = Spread();
   out.request = {.prompt_tokens = 8, .new_tokens = 8};
   return out;
 }
@@ -175,6 +177,19 @@ TEST(PlanReport, OfATorchStrategyShowsWhatTorchHoldsAtThePeakInPlaceOfArenas) {
   }
   EXPECT_TRUE(report.packing.empty());
   EXPECT_NE(PlanText(report, false).find("chosen: torch-resident, which holds at its peak\n"), std::string::npos);
+}
+
+TEST(PlanReport, TimesOfAMachineWithIntervalsHaveLowAndHigh) {
+  TestTask test = Small();
+  test.machine.dispatch.spread = {0.5, 2};
+  test.machine.resources[test.machine.FindResource("gpu0.sm")].rate_spread = {0.5, 2};
+  const PlanReport report = Report(test);
+  const StrategyLine& best = report.strategies.front();
+  ASSERT_TRUE(best.per_token_low && best.per_token_high);
+  EXPECT_LT(*best.per_token_low, *best.per_token);
+  EXPECT_LT(*best.per_token, *best.per_token_high);
+  EXPECT_LT(*best.first_token_low, *best.first_token_high);
+  EXPECT_FALSE(Report(Small()).strategies.front().per_token_low.has_value());
 }
 
 TEST(PlanReport, OfFp32WeightsSaysWhatBf16WouldTake) {

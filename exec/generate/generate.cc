@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string>
+
 #include "exec/weights/inputs.h"
 #include "kernels/float16.h"
 
@@ -54,6 +57,16 @@ std::vector<float> UnpackLogits(const std::vector<std::byte>& bytes, const Reque
   return out;
 }
 
+// How many parts of the batch have ids of their own: "prompt.0", "prompt.1", …; 1 for "prompt".
+std::int64_t MicroBatches(const Schedule& schedule) {
+  const auto own = [](const Buffer& b) { return b.name.starts_with("prompt."); };
+  return std::max<std::int64_t>(1, std::count_if(schedule.buffers.begin(), schedule.buffers.end(), own));
+}
+
+std::string OfMicroBatch(const char* name, std::int64_t m, std::int64_t count) {
+  return count == 1 ? name : fmt::format("{}.{}", name, m);
+}
+
 DType LogitsDType(const Schedule& schedule) {
   for (const Kernel& k : schedule.kernels) {
     if (k.kind == KernelKind::kArgmax) return k.dtype;
@@ -66,14 +79,23 @@ DType LogitsDType(const Schedule& schedule) {
 Result<Generated> Generate(const Model& model, const Request& request, const Schedule& schedule, DeviceSet& devices,
                            const std::vector<std::vector<std::int64_t>>& prompt, const ExecuteOptions& options) {
   STOWAGE_RETURN_IF_ERROR(CheckPrompt(model, request, prompt));
-  STOWAGE_TRY(const Contents inputs, NativeInputs(model, Interleave(prompt, request.prompt_tokens)));
+  STOWAGE_TRY(Contents inputs, NativeInputs(model, {}));
+  inputs.erase("prompt");
+  const std::int64_t parts = MicroBatches(schedule), sequences = request.batch / parts;
+  for (std::int64_t m = 0; m < parts; ++m) {
+    const std::vector<std::vector<std::int64_t>> own(prompt.begin() + m * sequences,
+                                                     prompt.begin() + (m + 1) * sequences);
+    inputs[OfMicroBatch("prompt", m, parts)] = BytesOf(Interleave(own, request.prompt_tokens));
+  }
   STOWAGE_TRY(Execution run, Execute(schedule, devices, {inputs}, options));
   Generated out{.measured = std::move(run.measured)};
-  const auto ids = ValuesOf<std::int32_t>(run.outputs.at("tokens_out"));
-  out.tokens.resize(static_cast<std::size_t>(request.batch));
-  for (std::int64_t t = 0; t < request.new_tokens; ++t) {
-    for (std::int64_t b = 0; b < request.batch; ++b) {
-      out.tokens[b].push_back(ids[static_cast<std::size_t>((request.prompt_tokens + t) * request.batch + b)]);
+  for (std::int64_t m = 0; m < parts; ++m) {
+    const auto ids = ValuesOf<std::int32_t>(run.outputs.at(OfMicroBatch("tokens_out", m, parts)));
+    for (std::int64_t s = 0; s < sequences; ++s) {
+      out.tokens.emplace_back();
+      for (std::int64_t t = request.prompt_tokens; t < request.prompt_tokens + request.new_tokens; ++t) {
+        out.tokens.back().push_back(ids[static_cast<std::size_t>(t * sequences + s)]);
+      }
     }
   }
   if (request.all_logits) {

@@ -2,6 +2,7 @@
 //
 // The lowering's buffers are found by name: "prompt" (int32 [prompt tokens, batch]), the rope frequencies
 // ("<tensor>@host"), "tokens_out" (int32 [prompt + new, batch]) and "logits_out" (dtype [prompt tokens, batch, vocab]).
+// A batch cut into micro-batches has "prompt.0", "tokens_out.0", … of its parts.
 #pragma once
 
 #include <cstdint>

@@ -11,6 +11,7 @@
 #include "planner/machine/hardware_table.h"
 #include "planner/machine/machine_json.h"
 #include "planner/machine/size.h"
+#include "planner/machine/spread.h"
 
 namespace stowage {
 namespace {
@@ -23,7 +24,8 @@ constexpr DispatchCost kDispatch = {.native_launch = Seconds(3e-6),
                                     .torch_hook = Seconds(50e-6),
                                     .device_malloc = Seconds(100e-6),
                                     .device_free = Seconds(100e-6),
-                                    .empty_cache = Seconds(10e-6)};
+                                    .empty_cache = Seconds(10e-6),
+                                    .spread = kAssumedDispatch};
 constexpr Seconds kCopyLatency(5e-6);  // assumed: one DMA's start and completion
 
 // The host nobody described.
@@ -130,15 +132,26 @@ void AddGpu(const Gpu& gpu, Machine& machine) {
   if (row.compute_capability > 0) {
     machine.reservations.push_back({pool, "CUDA context", kCudaContext, Origin::kAssumed,
                                     "seen between 256 MiB (torch 2.7, RTX 3090) and 457 MiB (ollama's reserve); the "
-                                    "largest is taken"});
+                                    "largest is taken",
+                                    kLeastCudaContext});
   }
-  machine.resources.push_back({pool + ".sm", false, ComputeOf(row), std::nullopt, row.compute_origin});
-  machine.resources.push_back({pool + ".h2d", false, std::nullopt,
+  const CardSpread spread = SpreadOf(row, gpu.budget);
+  machine.resources.push_back(
+      {pool + ".sm", false, ComputeOf(row), std::nullopt, row.compute_origin, spread.flops, spread.memory});
+  machine.resources.push_back({pool + ".h2d",
+                               false,
+                               std::nullopt,
                                TransferRate{kCopyLatency, Gbs(row.h2d_pinned_gbs), Gbs(row.h2d_pageable_gbs)},
-                               row.link_origin});
-  machine.resources.push_back({pool + ".d2h", false, std::nullopt,
+                               row.link_origin,
+                               {},
+                               spread.link});
+  machine.resources.push_back({pool + ".d2h",
+                               false,
+                               std::nullopt,
                                TransferRate{kCopyLatency, Gbs(row.d2h_pinned_gbs), Gbs(row.d2h_pageable_gbs)},
-                               row.link_origin});
+                               row.link_origin,
+                               {},
+                               spread.link});
 }
 
 void AddPeerLinks(const std::vector<Gpu>& gpus, Machine& machine) {
@@ -150,8 +163,13 @@ void AddPeerLinks(const std::vector<Gpu>& gpus, Machine& machine) {
       const bool direct = gpus[a].card == gpus[b].card && one.peer_gbs > 0;
       const double gbs = direct ? one.peer_gbs : std::min(one.d2h_pinned_gbs, other.h2d_pinned_gbs);
       staged = staged || !direct;
-      machine.resources.push_back({fmt::format("link:gpu{}-gpu{}", a, b), false, std::nullopt,
-                                   TransferRate{kCopyLatency, Gbs(gbs), Gbs(gbs)}, Origin::kAssumed});
+      machine.resources.push_back({fmt::format("link:gpu{}-gpu{}", a, b),
+                                   false,
+                                   std::nullopt,
+                                   TransferRate{kCopyLatency, Gbs(gbs), Gbs(gbs)},
+                                   Origin::kAssumed,
+                                   {},
+                                   kAssumedLink});
     }
   }
   if (gpus.size() < 2) return;
@@ -166,11 +184,22 @@ void AddHost(Bytes host, Bytes disk, Machine& machine) {
                           .memory = Gbs(kHostDramGbs),
                           .launch = Seconds(),
                           .in_place = Gbs(kHostDramGbs)};
-  machine.resources.push_back({"host.cores", false, cores, std::nullopt, Origin::kAssumed});
-  machine.resources.push_back({"host.dram", true, std::nullopt,
-                               TransferRate{Seconds(), Gbs(kHostDramGbs), Gbs(kHostDramGbs)}, Origin::kAssumed});
   machine.resources.push_back(
-      {"disk0", false, std::nullopt, TransferRate{kDiskLatency, Gbs(kDiskGbs), Gbs(kDiskGbs)}, Origin::kPublished});
+      {"host.cores", false, cores, std::nullopt, Origin::kAssumed, kAssumedCores, kAssumedDram});
+  machine.resources.push_back({"host.dram",
+                               true,
+                               std::nullopt,
+                               TransferRate{Seconds(), Gbs(kHostDramGbs), Gbs(kHostDramGbs)},
+                               Origin::kAssumed,
+                               {},
+                               kAssumedDram});
+  machine.resources.push_back({"disk0",
+                               false,
+                               std::nullopt,
+                               TransferRate{kDiskLatency, Gbs(kDiskGbs), Gbs(kDiskGbs)},
+                               Origin::kPublished,
+                               {},
+                               kAssumedDiskRate});
 }
 
 // One sentence per distinct gpu entry: what stands for what was not said.

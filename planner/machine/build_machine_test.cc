@@ -61,7 +61,10 @@ TEST(BuildMachine, DescribesTwoCardsWithEverythingAssumed) {
             "fio), 1.00 TB assumed.\n"
             "- A host thread pays 3.00 us for a native launch, 12.00 us for a torch operator (single eager kernels on "
             "an RTX 4090 show 9-14 us), 50.00 us for a module hook, 100.0 us for cudaMalloc or cudaFree, 10.00 us for "
-            "empty_cache; all but the second assumed.\n");
+            "empty_cache; all but the second assumed.\n"
+            "- Low and high are with all of these at an end of their interval: gpu1.h2d 0.5 to 1.06, gpu1.d2h 0.5 to "
+            "1.06, host.cores 0.25 to 10 of its FLOPS and 0.5 to 5 of its bandwidth, host.dram 0.5 to 5, disk0 0.19 to "
+            "2.4, link:gpu0-gpu1 0.5 to 1.06, dispatch costs 0.75 to 1.17.\n");
 }
 
 TEST(BuildMachine, ABareSizeIsAGenericCardAndSaysSo) {

@@ -2,6 +2,7 @@
 
 #include "planner/base/text.h"
 #include "planner/machine/build_machine.h"
+#include "planner/machine/spread.h"
 
 namespace stowage {
 namespace {
@@ -46,6 +47,7 @@ std::string Describe(const Machine& machine) {
         fmt::format("reserved on {}: {} {} ({}: {})\n", r.pool, r.name, FormatBytes(r.bytes), Name(r.origin), r.source);
   }
   for (const std::string& assumption : machine.assumptions) out += "- " + assumption + "\n";
+  if (const std::string intervals = IntervalSentence(machine); !intervals.empty()) out += "- " + intervals + "\n";
   return out;
 }
 

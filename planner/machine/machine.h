@@ -36,7 +36,15 @@ struct Reservation {
   std::string name;
   Bytes bytes;
   Origin origin = Origin::kAssumed;
-  std::string source;  // "PyTorch maintainers: 300-400 MB with lazy loading"
+  std::string source;                         // "PyTorch maintainers: 300-400 MB with lazy loading"
+  std::optional<Bytes> least = std::nullopt;  // the smallest that has been seen, where `bytes` is the largest
+};
+
+// The interval of a constant that stands for a class of hardware, as factors of it (spread.h); 1 to 1: it is exact.
+struct Spread {
+  double low = 1;
+  double high = 1;
+  friend bool operator==(const Spread&, const Spread&) = default;
 };
 
 // How long a kernel takes: a roofline with a smooth maximum and four constants (planning_and_simulation.md 5.2),
@@ -71,6 +79,8 @@ struct Resource {
   std::optional<ComputeRate> compute;
   std::optional<TransferRate> transfer;
   Origin origin = Origin::kAssumed;
+  Spread flops_spread = {};  // of the peaks in `compute`
+  Spread rate_spread = {};   // of its memory's rate, or of the transfer's
   friend bool operator==(const Resource&, const Resource&) = default;
 };
 
@@ -85,6 +95,7 @@ struct DispatchCost {
   // What allocating an arena costs per byte: backing and page-locking its memory. 0: not known, and left out.
   double populate_gpu = 0;  // seconds per byte
   double populate_host = 0;
+  Spread spread = {};  // of the times above, as a whole
 };
 
 struct GpuInfo {

@@ -124,7 +124,8 @@ void ReadReservation(JsonScanner& in, std::vector<Reservation>& all) {
                {"name", kRequired, [&] { r.name = in.String(); }},
                {"bytes", kRequired, [&] { r.bytes = ReadSize(in); }},
                {"origin", kRequired, [&] { r.origin = ReadOrigin(in); }},
-               {"source", kRequired, [&] { r.source = in.String(); }}});
+               {"source", kRequired, [&] { r.source = in.String(); }},
+               {"least_bytes", kOptional, [&] { r.least = ReadSize(in); }}});
   const auto same = [&](const Reservation& o) { return o.pool == r.pool && o.name == r.name; };
   const auto it = std::find_if(all.begin(), all.end(), same);
   if (it != all.end()) {
@@ -150,21 +151,45 @@ void ReadTransfer(JsonScanner& in, TransferRate& t) {
                PerSecond(in, "pageable_bytes_per_s", t.pageable), Time(in, "start_s", t.start)});
 }
 
+// [low, high]
+void ReadSpread(JsonScanner& in, Spread& spread) {
+  std::array<double, 2> ends = {0, 0};
+  std::size_t count = 0;
+  ReadItems(in, [&] {
+    const double end = ReadReal(in, 0, 1000);
+    if (count < ends.size()) ends[count] = end;
+    ++count;
+  });
+  spread = {ends[0], ends[1]};
+  if (in.ok() && (count != 2 || spread.low <= 0 || spread.low > 1 || spread.high < 1)) {
+    in.Fail("an interval is two factors, one in (0, 1] and one of at least 1");
+  }
+}
+
+// Rates that a file says are those of the part at hand, unless it says an interval too.
 void ReadResource(JsonScanner& in, Resource& r) {
+  r.flops_spread = r.rate_spread = Spread();
   ReadMembers(in, "a resource",
               {{"origin", kRequired, [&] { r.origin = ReadOrigin(in); }},
                {"shared", kOptional, [&] { r.shared = in.Boolean(); }},
+               {"flops_interval", kOptional, [&] { ReadSpread(in, r.flops_spread); }},
+               {"rate_interval", kOptional, [&] { ReadSpread(in, r.rate_spread); }},
                {"compute", kOptional, [&] { ReadCompute(in, r.compute ? *r.compute : r.compute.emplace()); }},
                {"transfer", kOptional, [&] { ReadTransfer(in, r.transfer ? *r.transfer : r.transfer.emplace()); }}});
 }
 
 void ReadDispatch(JsonScanner& in, DispatchCost& d) {
-  ReadMembers(
-      in, "dispatch",
-      {Time(in, "native_launch_s", d.native_launch), Time(in, "torch_operator_s", d.torch_operator),
-       Time(in, "torch_hook_s", d.torch_hook), Time(in, "device_malloc_s", d.device_malloc),
-       Time(in, "device_free_s", d.device_free), Time(in, "empty_cache_s", d.empty_cache),
-       Real(in, "populate_gpu_s_per_byte", d.populate_gpu), Real(in, "populate_host_s_per_byte", d.populate_host)});
+  d.spread = Spread();
+  ReadMembers(in, "dispatch",
+              {Time(in, "native_launch_s", d.native_launch),
+               Time(in, "torch_operator_s", d.torch_operator),
+               Time(in, "torch_hook_s", d.torch_hook),
+               Time(in, "device_malloc_s", d.device_malloc),
+               Time(in, "device_free_s", d.device_free),
+               Time(in, "empty_cache_s", d.empty_cache),
+               Real(in, "populate_gpu_s_per_byte", d.populate_gpu),
+               Real(in, "populate_host_s_per_byte", d.populate_host),
+               {"interval", kOptional, [&] { ReadSpread(in, d.spread); }}});
 }
 
 void ReadVersion(JsonScanner& in) {
@@ -174,8 +199,14 @@ void ReadVersion(JsonScanner& in) {
   }
 }
 
+void WriteSpread(const char* name, const Spread& spread, Json& out) {
+  if (!(spread == Spread())) out[name] = {spread.low, spread.high};
+}
+
 Json WriteResource(const Resource& r) {
   Json out = {{"origin", Name(r.origin)}, {"shared", r.shared}};
+  WriteSpread("flops_interval", r.flops_spread, out);
+  WriteSpread("rate_interval", r.rate_spread, out);
   if (r.compute) {
     const ComputeRate& c = *r.compute;
     out["compute"] = {{"fp32_flops_per_s", c.fp32.value()},
@@ -257,6 +288,7 @@ std::string WriteMachineJson(const Machine& machine) {
                                    {"bytes", r.bytes.value()},
                                    {"origin", Name(r.origin)},
                                    {"source", r.source}});
+    if (r.least) out["reservations"].back()["least_bytes"] = r.least->value();
   }
   out["resources"] = Json::object();
   for (const Resource& r : machine.resources) out["resources"][r.name] = WriteResource(r);
@@ -265,6 +297,7 @@ std::string WriteMachineJson(const Machine& machine) {
                      {"torch_hook_s", d.torch_hook.value()},       {"device_malloc_s", d.device_malloc.value()},
                      {"device_free_s", d.device_free.value()},     {"empty_cache_s", d.empty_cache.value()},
                      {"populate_gpu_s_per_byte", d.populate_gpu},  {"populate_host_s_per_byte", d.populate_host}};
+  WriteSpread("interval", d.spread, out["dispatch"]);
   out["assumptions"] = machine.assumptions;
   return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -13,7 +13,8 @@
 //   compute   fp32_flops_per_s, fp16_…, bf16_…, memory_bytes_per_s, flops_efficiency, memory_efficiency, smoothness,
 //             launch_s, in_place_bytes_per_s                                         (ComputeRate in machine.h)
 //   transfer  latency_s, pinned_bytes_per_s, pageable_bytes_per_s, start_s           (TransferRate)
-//   dispatch  native_launch_s, torch_operator_s, torch_hook_s, device_malloc_s, device_free_s, empty_cache_s,
+//   resource  flops_interval, rate_interval: [low, high], factors of the peaks and of the rate; absent: exact
+//   dispatch  interval likewise; native_launch_s, torch_operator_s, torch_hook_s, device_malloc_s, device_free_s, empty_cache_s,
 //             populate_gpu_s_per_byte, populate_host_s_per_byte
 //
 // A file is read over a machine: a pool, resource, reservation or number that it does not name keeps what is there. A

@@ -9,7 +9,7 @@ namespace stowage {
 namespace {
 
 // A field that is added must be written and read: then count it here.
-static_assert(sizeof(DispatchCost) == 8 * sizeof(double));
+static_assert(sizeof(DispatchCost) == 10 * sizeof(double));
 static_assert(sizeof(ComputeRate) == 9 * sizeof(double));
 static_assert(sizeof(TransferRate) == 4 * sizeof(double));
 
@@ -60,6 +60,22 @@ TEST(MachineJson, KeepsWhatAFileDoesNotName) {
   link.origin = Origin::kMeasured;
   link.transfer->pinned = BytesPerSecond(13e9);
   EXPECT_EQ(WriteMachineJson(*m), WriteMachineJson(expected));
+}
+
+TEST(MachineJson, RatesOfAFileAreExactUnlessItSaysAnInterval) {
+  const Machine base = Build({"rtx3080"});
+  const auto link = [&](const std::string& more) {
+    const Result<Machine> m = ReadMachineFile(
+        "m.json", R"({"stowage_machine": 1, "resources": {"gpu0.h2d": {"origin": "measured")" + more + "}}}", base);
+    EXPECT_TRUE(m) << m.error().message;
+    return m->resources[m->FindResource("gpu0.h2d")].rate_spread;
+  };
+  EXPECT_FALSE(base.resources[base.FindResource("gpu0.h2d")].rate_spread == Spread());
+  EXPECT_EQ(link(""), Spread());
+  EXPECT_EQ(link(R"(, "rate_interval": [0.9, 1.2])"), (Spread{0.9, 1.2}));
+  EXPECT_EQ(Complaint(R"({"stowage_machine": 1, "resources": {"gpu0.h2d": {"origin": "measured",
+      "rate_interval": [1.1, 1.2]}}})"),
+            "m.json:2:34: an interval is two factors, one in (0, 1] and one of at least 1");
 }
 
 TEST(MachineJson, ReplacesAReservationOfTheSamePoolAndName) {

@@ -61,6 +61,9 @@ struct TorchStorage {
   ModuleId module = kNoId;  // where it was made
   TorchRole role = TorchRole::kTemporary;
   TensorId tensor = kNoId;  // kUpload: the weight it is a copy of
+  std::int16_t gpu = 0;     // whose memory it is in
+  // Of the view that modules are given and that a copy takes, where it is not the whole: expanded masks, last positions.
+  std::optional<AffineBytes> view = std::nullopt;
 };
 
 enum class TorchEventKind : std::uint8_t {
@@ -68,6 +71,7 @@ enum class TorchEventKind : std::uint8_t {
   kRelease,     // storage: its last reference is gone
   kCompute,     // a kernel is launched on the default stream
   kUpload,      // a blocking copy of a pageable host tensor into `storage`
+  kMove,        // reads[0], on another GPU, is copied into `storage`, on the stream of the former
   kEmptyCache,  // torch.cuda.empty_cache()
   kEnter,       // a module's forward begins (before its hooks)
   kExit,        // and ends (after its hooks)
@@ -77,6 +81,7 @@ struct TorchEvent {
   TorchEventKind kind = TorchEventKind::kCompute;
   StorageId storage = kNoId;
   ModuleId module = kNoId;  // the innermost module that runs; kEnter, kExit: the module itself
+  std::int16_t gpu = 0;     // kCompute: where the kernel runs
   // kCompute only:
   std::string_view op = {};  // static text
   DType dtype = DType::kBF16;

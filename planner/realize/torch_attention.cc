@@ -108,6 +108,7 @@ Ref TorchWords::SdpaMask(std::int64_t window, Count keys) {
   head_arange.Drop();
   q_arange.Drop();
   kv_arange.Drop();
+  eager.SetView(result, {keys * Rows(), DType::kBool});
   return result;
 }
 

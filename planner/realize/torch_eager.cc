@@ -85,6 +85,8 @@ void Eager::Keep(Ref ref) {
   ref.eager_ = nullptr;  // the reference is the caller's now; its count stays
 }
 
+void Eager::SetView(const Ref& ref, Spec view) { program_->storages[ref.id()].view = view.bytes(); }
+
 void Eager::SetRole(const Ref& ref, TorchRole role) { program_->storages[ref.id()].role = role; }
 
 void Eager::Release(StorageId id) {

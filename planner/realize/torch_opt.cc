@@ -42,10 +42,10 @@ Ref Layer(TorchWords& t, const Ref& x, std::size_t layer) {
 }
 
 // OPTLearnedPositionalEmbedding.forward with position_ids: [batch, tokens] of them, moved by two.
-Ref PositionEmbedding(TorchWords& t) {
+Ref PositionEmbedding(TorchWords& t, const Ref& position_ids) {
   const ModuleId module = t.Child("embed_positions");
   ModuleScope self(t, module);
-  Ref moved = t.eager.Op("add.Tensor", {{t.Rows()}, DType::kI64}, {});
+  Ref moved = t.eager.Op("add.Tensor", {{t.Rows()}, DType::kI64}, {&position_ids});
   const std::int64_t elements = t.Rows() * t.WeightShape(module).back();
   Weights table = t.WeightsOf(module);
   table.bytes = SizeOf(t.dtype, elements);
@@ -63,7 +63,8 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
   Ref whole = t.To(less, DType::kI64);
   less.Drop();
   position_ids = std::move(whole);
-  Ref pos_embeds = PositionEmbedding(t);
+  t.eager.SetView(position_ids, {{t.Rows()}, DType::kI64});
+  Ref pos_embeds = PositionEmbedding(t, position_ids);
   if (t.FindChild("project_in") != kNoId) inputs_embeds = t.Linear("project_in", inputs_embeds);
   Ref hidden_states = t.Add(inputs_embeds, pos_embeds);
   const std::vector<ModuleId> layers = t.Layers("layers");

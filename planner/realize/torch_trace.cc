@@ -50,9 +50,14 @@ class Recorder {
     if (event.kind == TorchEventKind::kExit) trace_.events.emplace_back("< " + model_.modules[event.module].name, 0);
   }
 
+  std::string NameOf(StorageId id) const {
+    const TorchStorage& storage = program_.storages[id];
+    return storage.gpu == 0 ? std::string(storage.op) : fmt::format("{}@{}", storage.op, storage.gpu);
+  }
+
   void Allocate(StorageId id) {
     const Bytes bytes = program_.storages[id].bytes.at(iteration_);
-    trace_.events.emplace_back(program_.storages[id].op, bytes.value());
+    trace_.events.emplace_back(NameOf(id), bytes.value());
     live_ += bytes;
     rounded_ += RoundUp(bytes, kRounding);
     trace_.peak_live = std::max(trace_.peak_live, live_);
@@ -61,7 +66,7 @@ class Recorder {
 
   void Release(StorageId id) {
     const Bytes bytes = program_.storages[id].bytes.at(iteration_);
-    trace_.events.emplace_back(program_.storages[id].op, -bytes.value());
+    trace_.events.emplace_back(NameOf(id), -bytes.value());
     live_ -= bytes;
     rounded_ -= RoundUp(bytes, kRounding);
   }

@@ -18,8 +18,9 @@
 //      that was refilled with another tensor is no longer this one), and the write's end happens-before the read's
 //      start; writes likewise after the previous write and all reads since. Root buffers are allocated before use and
 //      freed after it. Freeing torch memory is an act of issue: allowed when all users are on the queue it was first
-//      used on, or on a queue recorded with RecordStream, or known to have ended. A slice of a root marked `initial`
-//      is written before the start.
+//      used on (a copy from another device's memory does not count: it is on that device's queue), or ordered before
+//      what that queue does next, or on a queue recorded with RecordStream, or known to have ended. A slice of a root
+//      marked `initial` is written before the start.
 //   4. budgets: live root bytes of arena and pageable pools with a budget > 0 (bytes on disk do not count).
 //      Torch pools may run over: that is a prediction, not a mistake.
 //

@@ -381,6 +381,8 @@ class OrderCheck {
       if (Knows(clock, user)) continue;
       const bool recorded = std::find(root.recorded.begin(), root.recorded.end(), user.queue) != root.recorded.end();
       if (torch && (user.queue == root.first_queue || recorded)) continue;
+      // What is allocated next in its place is used behind all that its queue has done.
+      if (torch && root.first_queue >= 0 && Knows(OfQueue(root.first_queue), user)) continue;
       if (torch) {
         Bad(ErrorCode::kInvalidInput,
             "frees '{}', whose user {} is on queue '{}': not the one it was first used on, not recorded, and nothing "
@@ -416,9 +418,16 @@ class OrderCheck {
           root.bytes);
       return false;
     }
-    if (root.first_queue < 0) root.first_queue = queue;
+    if (root.first_queue < 0 && !ArrivesFromADevice(s_.steps[id], top)) root.first_queue = queue;
     KeepLast(root.users, Me(id, slice.buffer));
     return begin < end && (root.ever_written || !root.initial);
+  }
+
+  // Whether the step copies into `root` from another device's memory.
+  bool ArrivesFromADevice(const Step& t, BufferId root) const {
+    if (t.kind != StepKind::kCopy || root_of_[t.writes[0].buffer] != root) return false;
+    const std::int32_t from = s_.buffers[root_of_[t.reads[0].buffer]].pool, to = s_.buffers[root].pool;
+    return from != to && s_.pools[from].allocator == Allocator::kTorchCaching;
   }
 
   Access Me(StepId id, BufferId leaf) {

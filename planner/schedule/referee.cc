@@ -235,6 +235,7 @@ class Referee {
       std::vector<int> users, recorded;
     };
     std::vector<Life> lives(s_.buffers.size());
+    std::vector<int> last_of(s_.queues.size(), -1);        // the end of the last step so far
     std::vector<std::tuple<BufferId, int, int>> holdings;  // root, allocated (-1: from the start), freed (-1: never)
     for (std::size_t b = 0; b < s_.buffers.size(); ++b) {
       lives[b].live = s_.buffers[b].initial && s_.buffers[b].parent < 0;
@@ -260,10 +261,18 @@ class Referee {
         Life& life = lives[t.buffer];
         usable(life, x.issue, "free");
         const bool torch = s_.pools[s_.buffers[t.buffer].pool].allocator == Allocator::kTorchCaching;
+        int home = -1;
+        for (const int user : life.users) {
+          const Step& first = s_.steps[all_[user].step];
+          const bool arrives = first.kind == StepKind::kCopy && s_.RootOf(first.writes[0].buffer) == t.buffer;
+          const std::int32_t from = arrives ? s_.buffers[s_.RootOf(first.reads[0].buffer)].pool : -1;
+          const bool torch_from = arrives && s_.pools[from].allocator == Allocator::kTorchCaching;
+          if (home < 0 && !(torch_from && from != s_.buffers[t.buffer].pool)) home = first.queue;
+        }
         for (const int user : life.users) {
           bool fine = Before(all_[user].end, x.issue);
           const int queue = s_.steps[all_[user].step].queue;
-          if (torch) fine |= queue == s_.steps[all_[life.users[0]].step].queue;
+          if (torch && home >= 0) fine |= queue == home || Before(all_[user].end, last_of[home]);
           for (const int recorded : life.recorded) fine |= torch && recorded == queue;
           if (!fine) Object(fmt::format("{} freed under a user", s_.buffers[t.buffer].name));
         }
@@ -272,6 +281,7 @@ class Referee {
         life.allocated = -1;
         life.freed = e;
       } else if (Queued(t)) {
+        last_of[t.queue] = x.end;
         for (const bool write : {false, true}) {
           for (const Slice& slice : write ? t.writes : t.reads) {
             const BufferId root = s_.RootOf(slice.buffer);

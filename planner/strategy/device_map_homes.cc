@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -45,16 +46,19 @@ Result<DeviceMap> InferredMap(const PlanningTask& task, std::string_view mode) {
   return std::move(inferred.map);
 }
 
-Result<DeviceMap> OptimalMap(const PlanningTask& task, std::int64_t percent) {
+Result<DeviceMap> OptimalMap(const PlanningTask& task, std::int64_t percent,
+                             PlacementObjective objective = PlacementObjective::kLatency) {
   Machine machine = *task.machine;
-  Bytes& budget = machine.pools[machine.FindPool("gpu0")].budget;
-  budget = budget / 100 * percent;
+  for (Pool& pool : machine.pools) {
+    if (pool.kind == PoolKind::kGpu) pool.budget = pool.budget / 100 * percent;
+  }
   const Model& model = *task.model;
   const auto layer_cache = [&model](std::int64_t layer, std::int64_t positions) {
     if (layer >= model.shape.layers) return Bytes(0);
     return LayerCacheBytesPerPosition(model) * CachedPositions(model, layer, positions);
   };
-  STOWAGE_TRY(const ModelChain chain, ChainOf(model, task.request, machine, {.layer_cache = layer_cache}));
+  STOWAGE_TRY(const ModelChain chain,
+              ChainOf(model, task.request, machine, {.layer_cache = layer_cache, .objective = objective}));
   STOWAGE_TRY(const ChainPlacement placement, SolvePlacement(chain.problem));
   return DeviceMapOf(chain, placement);
 }
@@ -64,6 +68,7 @@ Result<DeviceMap> MapOf(const PlanningTask& task, std::string_view words) {
     return InferredMap(task, words);
   }
   if (words == "optimal") return OptimalMap(task, 100);
+  if (words == "throughput") return OptimalMap(task, 100, PlacementObjective::kThroughput);
   for (const std::int64_t percent : kPercents) {
     if (words == fmt::format("optimal:{}", percent)) return OptimalMap(task, percent);
   }
@@ -80,45 +85,99 @@ Result<DeviceMap> MapOf(const PlanningTask& task, std::string_view words) {
       "device map '{}': it is none of auto, balanced, balanced_low_0, sequential, optimal and a map in JSON", words));
 }
 
-Result<WeightHome> HomeOf(const DeviceMap& map, const Tensor& tensor) {
-  const std::optional<accelerate::DeviceKey> device = DeviceOf(map, tensor.name);
-  if (!device) return Bad(fmt::format("the device map gives no device for {} (ValueError)", tensor.name));
-  switch (device->kind) {
-    case DeviceKind::kAccelerator:
-      if (device->index == 0) return WeightHome::kDevice;
-      break;
-    case DeviceKind::kCpu:
-      return WeightHome::kHost;
-    case DeviceKind::kDisk:
-      return WeightHome::kDisk;
-    case DeviceKind::kMps:
-      break;
+// Where a name goes: the GPU that computes with it, and whether its bytes are elsewhere.
+struct Home {
+  WeightHome weight = WeightHome::kDevice;
+  std::int16_t gpu = 0;
+};
+
+class Homes {
+ public:
+  Homes(const PlanningTask& task, const DeviceMap& map) : task_(task), model_(*task.model), map_(map) {}
+
+  Result<DeviceMapHomes> Run() {
+    STOWAGE_RETURN_IF_ERROR(FindMain());
+    for (const Tensor& t : model_.tensors) {
+      const Tensor& owner = t.tied_to == kNoId ? t : model_.tensors[t.tied_to];
+      STOWAGE_TRY(const Home home, HomeOf(owner));
+      out_.weights.push_back(t.buffer ? WeightHome::kDevice : home.weight);
+      out_.gpu.push_back(home.gpu);
+    }
+    Hooks();
+    return std::move(out_);
   }
-  return Bad(fmt::format("the device map puts {} on device {}; maps on several GPUs are not simulated yet", tensor.name,
-                         Name(*device)));
-}
+
+ private:
+  std::int16_t GpuOf(accelerate::DeviceKey device) const {
+    return device.kind == DeviceKind::kAccelerator ? static_cast<std::int16_t>(device.index) : out_.main;
+  }
+
+  // Of the devices that the map names; one that no weight is on makes no difference.
+  Status FindMain() {
+    std::optional<std::int64_t> lowest;
+    for (const auto& [name, device] : map_) {
+      if (device.kind == DeviceKind::kCpu || device.kind == DeviceKind::kDisk) continue;
+      const auto gpus = static_cast<std::int64_t>(task_.machine->gpus.size());
+      if (device.kind == DeviceKind::kMps || device.index < 0 || device.index >= gpus) {
+        return Bad(fmt::format("the device map puts {} on device {}, and the machine has {} GPU{}",
+                               name.empty() ? "the model" : name, Name(device), gpus, gpus == 1 ? "" : "s"));
+      }
+      lowest = std::min(lowest.value_or(device.index), device.index);
+    }
+    if (!lowest) {
+      return Error{ErrorCode::kInfeasible,
+                   "the device map puts no weight on the GPU: accelerate computes all of it on the CPU, which is not "
+                   "simulated"};
+    }
+    out_.main = static_cast<std::int16_t>(*lowest);
+    return OkStatus();
+  }
+
+  Result<Home> HomeOf(const Tensor& tensor) const {
+    const std::optional<accelerate::DeviceKey> device = DeviceOf(map_, tensor.name);
+    if (!device && tensor.buffer) return Home{WeightHome::kDevice, out_.main};
+    if (!device) return Bad(fmt::format("the device map gives no device for {} (ValueError)", tensor.name));
+    const WeightHome weight = device->kind == DeviceKind::kCpu    ? WeightHome::kHost
+                              : device->kind == DeviceKind::kDisk ? WeightHome::kDisk
+                                                                  : WeightHome::kDevice;
+    return Home{weight, GpuOf(*device)};
+  }
+
+  void Hooks() {
+    std::vector<bool> stateful(model_.modules.size());
+    for (const Tensor& t : model_.tensors) {
+      if (t.buffer && !t.persistent) continue;
+      for (ModuleId m = t.module; m != kNoId && !stateful[m]; m = model_.modules[m].parent) stateful[m] = true;
+    }
+    out_.module.assign(model_.modules.size(), -1);
+    out_.hooked.assign(model_.modules.size(), false);
+    for (std::size_t m = 0; m < model_.modules.size(); ++m) {
+      const Module& module = model_.modules[m];
+      const auto entry = map_.find(module.name);
+      if (entry != map_.end()) {
+        out_.module[m] = GpuOf(entry->second);
+      } else if (module.parent != kNoId) {
+        out_.module[m] = out_.module[module.parent];  // parents come first
+      }
+      out_.hooked[m] = m == 0 || entry != map_.end() || (out_.module[m] >= 0 && stateful[m]);
+    }
+  }
+
+  const PlanningTask& task_;
+  const Model& model_;
+  const DeviceMap& map_;
+  DeviceMapHomes out_;
+};
 
 }  // namespace
 
-Result<std::vector<WeightHome>> HomesOf(const PlanningTask& task, std::string_view words) {
+bool DeviceMapHomes::OneGpu() const {
+  return std::all_of(gpu.begin(), gpu.end(), [](std::int16_t g) { return g == 0; });
+}
+
+Result<DeviceMapHomes> HomesOf(const PlanningTask& task, std::string_view words) {
   STOWAGE_TRY(const DeviceMap map, MapOf(task, words));
-  std::vector<WeightHome> homes;
-  bool device = false;
-  for (const Tensor& t : task.model->tensors) {
-    if (t.buffer) {
-      homes.push_back(WeightHome::kDevice);
-      continue;
-    }
-    STOWAGE_TRY(const WeightHome home, HomeOf(map, t));
-    homes.push_back(home);
-    device = device || home == WeightHome::kDevice;
-  }
-  if (!device) {
-    return Error{ErrorCode::kInfeasible,
-                 "the device map puts no weight on the GPU: accelerate computes all of it on the CPU, which is not "
-                 "simulated"};
-  }
-  return homes;
+  return Homes(task, map).Run();
 }
 
 }  // namespace stowage

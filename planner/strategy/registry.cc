@@ -5,6 +5,7 @@
 #include "planner/base/text.h"
 #include "planner/strategy/native/device_map_ring.h"
 #include "planner/strategy/native/layers.h"
+#include "planner/strategy/native/pipeline.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/torch/device_map_strategy.h"
@@ -14,9 +15,14 @@
 namespace stowage {
 
 std::vector<Strategy> AllStrategies() {
-  return {ResidentStrategy(),         LayersStrategy(),        RingStrategy(),
-          DeviceMapRingStrategy(),    TorchResidentStrategy(), DeviceMapStrategy(),
-          SequentialOffloadStrategy()};
+  return {ResidentStrategy(), LayersStrategy(),        RingStrategy(),      DeviceMapRingStrategy(),
+          PipelineStrategy(), TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy()};
+}
+
+std::vector<Strategy> StrategiesFor(const Machine& machine) {
+  std::vector<Strategy> out = AllStrategies();
+  std::erase_if(out, [&](const Strategy& s) { return s.gpus == GpuUse::kSeveral && machine.gpus.size() < 2; });
+  return out;
 }
 
 Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::string_view text) {
@@ -29,6 +35,14 @@ Result<StrategyChoice> FindStrategy(const std::vector<Strategy>& all, std::strin
     known.push_back(s.name);
   }
   return Error{ErrorCode::kInvalidInput, fmt::format("unknown strategy '{}'; there are {}", name, Join(known, ", "))};
+}
+
+Strategy WithParameters(const StrategyChoice& choice) {
+  Strategy only = *choice.strategy;
+  if (!choice.parameters.empty()) {
+    only.candidates = [parameters = choice.parameters](const PlanningTask&) { return std::vector{parameters}; };
+  }
+  return only;
 }
 
 }  // namespace stowage

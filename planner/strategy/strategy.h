@@ -4,6 +4,7 @@
 // A strategy is written on a command line as NAME[:PARAMETERS], e.g. "ring", "ring:64MiB", "ring:64MiB:rows".
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -58,6 +59,12 @@ struct Lowered {
   Schedule schedule;
 };
 
+enum class GpuUse : std::uint8_t {
+  kFirst,    // gpu0 alone, whatever the machine has
+  kAny,      // one or several
+  kSeveral,  // nothing to do with one
+};
+
 struct Strategy {
   std::string name;     // "ring"
   std::string runtime;  // "native" or "torch"
@@ -77,6 +84,7 @@ struct Strategy {
   std::int64_t sampled_passes = 3;
   // Without lowering anything, for any model: `plan --quick`. Empty: there is none.
   std::function<ClosedForm(const PlanningTask&)> closed_form = {};
+  GpuUse gpus = GpuUse::kFirst;
 };
 
 }  // namespace stowage

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "planner/base/text.h"
+#include "planner/machine/spread.h"
 #include "sim/engine/engine.h"
 
 namespace stowage {
@@ -72,6 +73,20 @@ std::string Limit(const Schedule& schedule, const Timeline& timeline, const Stea
                      share * 100);
 }
 
+Pace PaceOf(const Timeline& timeline, const Steady& steady) {
+  Pace out;
+  if (const PhaseTimeline* prefill = FindPhase(timeline, "prefill")) out.first_token = prefill->seconds;
+  if (steady.passes > 0) out.per_token = (steady.end - steady.begin) / static_cast<double>(steady.passes);
+  return out;
+}
+
+// The pace of the sample on another machine; absent when it does not run there to its end.
+std::optional<Pace> PaceOn(const Machine& machine, const PlanningTask& sample, const Schedule& schedule) {
+  const Result<Timeline> timeline = Simulate(schedule, machine, {.record_spans = true});
+  if (!timeline || timeline->out_of_memory) return std::nullopt;
+  return PaceOf(*timeline, SteadyOf(sample, schedule, *timeline));
+}
+
 // Fills what the simulation says of one lowered candidate.
 void Note(const PlanningTask& sample, const Schedule& schedule, Timeline timeline, Ranked& out) {
   out.timeline = std::move(timeline);
@@ -81,16 +96,19 @@ void Note(const PlanningTask& sample, const Schedule& schedule, Timeline timelin
     out.why_not = fmt::format("out of memory in {} at '{}': {} wanted, {} of {} left", oom.phase, oom.step,
                               FormatBytes(oom.requested), FormatBytes(oom.available), oom.pool);
   }
-  if (const PhaseTimeline* prefill = FindPhase(out.timeline, "prefill")) out.first_token = prefill->seconds;
   const Steady steady = SteadyOf(sample, schedule, out.timeline);
-  if (steady.passes > 0) out.per_token = (steady.end - steady.begin) / static_cast<double>(steady.passes);
+  const Pace pace = PaceOf(out.timeline, steady);
+  out.first_token = pace.first_token;
+  out.per_token = pace.per_token;
   out.limit = Limit(schedule, out.timeline, steady);
 }
 
-Ranked RankOne(const Strategy& strategy, const PlanningTask& task) {
+// `intervals`: with Ranked::low and high.
+Ranked RankOne(const Strategy& strategy, const PlanningTask& task, bool intervals) {
   PlanningTask sample = task;
   sample.last_decode_passes = strategy.sampled_passes;
   Ranked best{.name = strategy.name, .runtime = strategy.runtime};
+  Schedule best_schedule;
   std::vector<std::string> candidates = strategy.candidates(sample);
   if (candidates.empty()) candidates.emplace_back();
   for (const std::string& parameters : candidates) {
@@ -110,7 +128,13 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& task) {
     candidate.plan = std::move(lowered->plan);
     const bool better =
         candidate.fits != best.fits ? candidate.fits : candidate.Total(sample.request) < best.Total(sample.request);
-    if (better || best.timeline.phases.empty()) best = std::move(candidate);
+    if (!better && !best.timeline.phases.empty()) continue;
+    best = std::move(candidate);
+    best_schedule = std::move(lowered->schedule);
+  }
+  if (intervals && best.fits && HasIntervals(*sample.machine)) {
+    best.low = PaceOn(AtBest(*sample.machine), sample, best_schedule);
+    best.high = PaceOn(AtWorst(*sample.machine), sample, best_schedule);
   }
   if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
   if (!best.fits) {
@@ -136,7 +160,7 @@ std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const Planning
   PlanningTask shared = task;
   shared.cache = &cache;
   std::vector<Ranked> out(strategies.size());
-  for_each(strategies.size(), [&](std::size_t i) { out[i] = RankOne(strategies[i], shared); });
+  for_each(strategies.size(), [&](std::size_t i) { out[i] = RankOne(strategies[i], shared, /*intervals=*/true); });
   std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
     if (a.fits != b.fits) return a.fits;
     return a.fits && a.Total(task.request) < b.Total(task.request);
@@ -149,7 +173,7 @@ Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, st
   TaskCache cache;
   PlanningTask shared = task;
   shared.cache = &cache;
-  return strategy.lower(shared, RankOne(strategy, shared).parameters);
+  return strategy.lower(shared, RankOne(strategy, shared, /*intervals=*/false).parameters);
 }
 
 }  // namespace stowage

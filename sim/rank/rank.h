@@ -13,6 +13,11 @@
 
 namespace stowage {
 
+struct Pace {
+  Seconds first_token;
+  std::optional<Seconds> per_token;  // absent when the request makes one token or none
+};
+
 // One strategy with its best parameters.
 struct Ranked {
   std::string name;
@@ -28,6 +33,8 @@ struct Ranked {
   Seconds first_token;
   std::optional<Seconds> per_token;  // absent when the request makes one token or none
   std::string limit;                 // what sets the pace: "gpu0.h2d busy 97 %"
+  // At the ends of the machine's intervals (planner/machine/spread.h); absent when there are none, or it does not fit.
+  std::optional<Pace> low, high;
 
   // The whole request: first token and all others.
   Seconds Total(const Request& request) const;

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""What torch allocates on cuda:0 while a model runs that accelerate's dispatch_model has spread over cuda:0 and cpu.
+"""What torch allocates on GPUs while a model runs that accelerate's dispatch_model has spread over them and the cpu.
 
     record_device_map_trace.py RECORDER CONFIG_DIR --device-map MAP.json --tokens 512 [--past 512] [--dtype bfloat16] [--batch 1] [--modules] [--out FILE]
 
-RECORDER is record_torch_trace.py, on which this builds; MAP.json is accelerate's device map with the values 0 and "cpu". The model is fake, so data_ptr(), by which accelerate tells tied parameters apart, is replaced by the identity of the storage.
+RECORDER is record_torch_trace.py, on which this builds; MAP.json is accelerate's device map with GPUs and "cpu" as values. Instead of a map, --shares
+0.4,0.3 has accelerate infer one from GPUs with such shares of the model's size. What is not on GPU 0 is noted as "mm.default@1". The model is fake, so data_ptr(), by which accelerate tells tied parameters apart, is replaced by the identity of the storage.
 """
 import argparse
 import importlib.util
@@ -33,7 +34,7 @@ def place(model, device_map):
                 if device_map[key] == "cpu":
                     continue
                 if id(tensor) not in moved:
-                    there = torch.empty_like(tensor, device=f"cuda:{device_map[key]}")
+                    there = torch.empty(tensor.shape, dtype=tensor.dtype, device=f"cuda:{device_map[key]}")
                     moved[id(tensor)] = torch.nn.Parameter(there, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else there
                 tensors[name] = moved[id(tensor)]
 
@@ -42,7 +43,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recorder")
     parser.add_argument("folder")
-    parser.add_argument("--device-map", required=True)
+    parser.add_argument("--device-map")
+    parser.add_argument("--shares")
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=512)
@@ -51,18 +53,28 @@ def main():
     parser.add_argument("--out", default="/dev/stdout")
     args = parser.parse_args()
     base = recorder_module(args.recorder)
-    with open(args.device_map) as file:
-        device_map = json.load(file)
 
     import accelerate
 
     torch.nn.functional.scaled_dot_product_attention = base.flash_attention
     torch.cuda.get_device_capability = lambda device=None: (9, 0)
-    recorder = base.Recorder()
+
+    class Recorder(base.Recorder):
+        def watch(self, tensor, name):
+            gpu = tensor.device.index if isinstance(tensor, torch.Tensor) and tensor.device.type == self.device else None
+            super().watch(tensor, f"{name}@{gpu}" if gpu else name)
+
+    recorder = Recorder()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         with torch.device("cpu"):
             model = base.build(args.folder, getattr(torch, args.dtype))
         weights = sum(t.untyped_storage().nbytes() for t in {id(t): t for t in [*model.parameters(), *model.buffers()]}.values())
+        if args.shares:
+            budgets = {gpu: int(float(share) * weights) for gpu, share in enumerate(args.shares.split(","))} | {"cpu": 2 * weights}
+            device_map = accelerate.infer_auto_device_map(model, max_memory=budgets, no_split_module_classes=model._no_split_modules)
+        else:
+            with open(args.device_map) as file:
+                device_map = json.load(file)
         place(model, device_map)
         base.let_hooks_run(recorder)
         identity = lambda tensor: tensor.untyped_storage()._cdata
@@ -93,7 +105,8 @@ def main():
     import transformers
 
     result = {
-        "request": {k: v for k, v in vars(args).items() if k not in ("recorder", "folder", "device_map", "out")} | {"offload": "dispatch"},
+        "request": {k: v for k, v in vars(args).items() if k not in ("recorder", "folder", "device_map", "shares", "out")} | {"offload": "dispatch"},
+        "device_map": device_map,
         "versions": {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__, "accelerate": accelerate.__version__},
         "parameters_bytes": weights, "kept_bytes": kept, "peak_live_bytes": recorder.peak, "peak_rounded_bytes": recorder.peak_rounded,
         "events": recorder.events,

@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::string_view kIntegerPlaceholder = "N";
 constexpr std::string_view kTextPlaceholder = "TEXT";
+constexpr std::string_view kListPlaceholder = "TEXT ...";
 
 }  // namespace
 
@@ -36,6 +37,7 @@ struct CommandLine::Impl {
     std::string placeholder;  // empty: takes no value
     bool positional = false;
     bool repeated = false;
+    bool list = false;  // takes all values that follow it
     bool required = false;
     bool may_be_empty = false;
     std::vector<Replacement> replacements;
@@ -80,7 +82,8 @@ void CommandLine::Impl::Add(Entry entry) {
   } else if (kept.positional) {
     app.add_option(kept.flag, kept.values)->expected(1)->allow_extra_args(false);
   } else {
-    app.add_option(kept.flag, kept.values)->allow_extra_args(false);  // one value each time it is given
+    auto* option = app.add_option(kept.flag, kept.values)->allow_extra_args(kept.list);
+    if (kept.list) option->expected(-1);  // at least one; otherwise one each time it is given
   }
 }
 
@@ -108,7 +111,7 @@ std::string CommandLine::Impl::HelpText() const {
                                  : e.required ? fmt::format(" (required without {})", Join(instead, " or "))
                                               : "";
     if (always) usage += " " + name;
-    rows.push_back({"  " + name, e.help + (e.repeated ? "; may be repeated" : "") + required});
+    rows.push_back({"  " + name, e.help + (e.repeated && !e.list ? "; may be repeated" : "") + required});
   }
   rows.push_back({"  --completion SHELL", "a completion script for bash, zsh or fish"});
   rows.push_back({"  --help", "this text"});
@@ -251,6 +254,21 @@ void CommandLine::Option(std::string_view flag, std::vector<std::string>* values
       },
       help);
   impl_->entries.back().repeated = true;
+}
+
+void CommandLine::List(std::string_view flag, std::vector<std::string>* values, std::string_view help) {
+  STOWAGE_CHECK(flag.starts_with("--"));
+  Impl::Entry entry;
+  entry.flag = flag;
+  entry.help = help;
+  entry.placeholder = kListPlaceholder;
+  entry.repeated = true;
+  entry.list = true;
+  entry.read = [values](const std::string& text) {
+    values->push_back(text);
+    return OkStatus();
+  };
+  impl_->Add(std::move(entry));
 }
 
 void CommandLine::Option(std::string_view flag, std::int64_t* value, std::int64_t least, std::int64_t most,

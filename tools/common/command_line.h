@@ -34,6 +34,8 @@ class CommandLine {
   void Option(std::string_view flag, std::string* value, std::string_view help);
   void Option(std::string_view flag, std::optional<std::string>* value, std::string_view help);
   void Option(std::string_view flag, std::vector<std::string>* values, std::string_view help);  // may be repeated
+  // All the values that follow it, up to the next option: "--compare ring resident".
+  void List(std::string_view flag, std::vector<std::string>* values, std::string_view help);
   // A whole number between `least` and `most`.
   void Option(std::string_view flag, std::int64_t* value, std::int64_t least, std::int64_t most, std::string_view help);
   // Anything else: `read` gets the text, and says what is wrong with it (without naming the flag).

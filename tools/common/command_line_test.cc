@@ -66,6 +66,22 @@ TEST(CommandLine, FillsWhatWasGivenAndKeepsTheRest) {
   EXPECT_TRUE(tool.json);
 }
 
+TEST(CommandLine, AListTakesAllValuesUpToTheNextOption) {
+  CommandLine line("simulate", "predicts");
+  std::vector<std::string> names;
+  bool json = false;
+  line.List("--compare", &names, "side by side");
+  AddJsonOption(line, &json);
+  const auto parse = [&](std::vector<const char*> argv) {
+    names.clear();
+    argv.insert(argv.begin(), "simulate");
+    return line.ParseQuietly(static_cast<int>(argv.size()), argv.data());
+  };
+  EXPECT_FALSE(parse({"--compare", "ring", "resident:1", "--json"}).exit_code.has_value());
+  EXPECT_EQ(names, (std::vector<std::string>{"ring", "resident:1"}));
+  EXPECT_TRUE(json);
+}
+
 TEST(CommandLine, RefusesUnknownOptionsAndNamesTheNearest) {
   EXPECT_EQ(Refusal({"--gpus", "15GB", "--model", "x"}), "unknown option '--gpus'; did you mean '--gpu'?");
   EXPECT_EQ(Refusal({"--gpu", "15GB", "--modle=x"}), "unknown option '--modle'; did you mean '--model'?");

@@ -1,5 +1,6 @@
 #include "tools/common/host.h"
 
+#include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -120,6 +121,14 @@ bool StdoutShowsColours() {
   const char* no_colour = std::getenv("NO_COLOR");
   const bool refused = no_colour != nullptr && *no_colour != '\0';
   return isatty(STDOUT_FILENO) == 1 && !refused && term != nullptr && std::string_view(term) != "dumb";
+}
+
+std::optional<std::size_t> StdoutWidth() {
+  winsize size = {};
+  if (isatty(STDOUT_FILENO) != 1 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) {
+    return std::nullopt;
+  }
+  return size.ws_col;
 }
 
 }  // namespace stowage

@@ -1,6 +1,7 @@
 // What a tool asks the computer it runs on; the planner gets the answers as values.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,5 +20,8 @@ Result<Bytes> FreeDiskSpace(const std::string& folder);
 
 // stdout is a terminal that shows colours: not redirected, TERM is not "dumb", NO_COLOR is not set.
 bool StdoutShowsColours();
+
+// Characters in a line of the terminal that stdout is; absent when it is none, or does not say.
+std::optional<std::size_t> StdoutWidth();
 
 }  // namespace stowage

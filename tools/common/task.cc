@@ -69,10 +69,14 @@ Result<Model> LoadModelFor(const std::string& what, Request& request, bool any_w
   return model;
 }
 
-Status CheckGpus(const Machine& machine) {
-  if (machine.gpus.size() <= 1) return OkStatus();
-  return Error{ErrorCode::kInvalidInput,
-               fmt::format("{} GPUs given, but no strategy uses more than one yet", machine.gpus.size())};
+// Which strategies leave all cards but gpu0 idle.
+void SayWhatUsesOneGpu(Machine& machine) {
+  if (machine.gpus.size() <= 1) return;
+  std::vector<std::string> one;
+  for (const Strategy& s : AllStrategies()) {
+    if (s.gpus == GpuUse::kFirst) one.push_back(s.name);
+  }
+  machine.assumptions.push_back(Join(one, ", ") + " use gpu0 alone.");
 }
 
 }  // namespace
@@ -109,7 +113,7 @@ void AddStrategyOption(CommandLine& line, std::string* strategy, std::string_vie
 Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Request& request) {
   LoadedTask out{.machine = std::move(machine), .request = request};
   STOWAGE_TRY(out.model, LoadModelFor(model, out.request, /*any_weights=*/false));
-  STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
+  SayWhatUsesOneGpu(out.machine);
   return out;
 }
 
@@ -117,7 +121,7 @@ Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   LoadedTask out{.request = options.request};
   STOWAGE_TRY(out.model, LoadModelFor(options.model, out.request, any_weights));
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
-  STOWAGE_RETURN_IF_ERROR(CheckGpus(out.machine));
+  SayWhatUsesOneGpu(out.machine);
   return out;
 }
 

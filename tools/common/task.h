@@ -35,8 +35,8 @@ struct LoadedTask {
   PlanningTask task() const { return {.model = &model, .machine = &machine, .request = request}; }
 };
 
-// Reads the model's headers, applies --dtype and builds the machine. Strategies of this version use gpu0; more cards
-// are an error until a strategy can use them. `any_weights`: also models that no strategy computes with (GGUF).
+// Reads the model's headers, applies --dtype and builds the machine; with several cards its assumptions name the
+// strategies that use one. `any_weights`: also models that no strategy computes with (GGUF).
 Result<LoadedTask> Load(const TaskOptions& options, bool any_weights = false);
 // The same on a machine that is there already.
 Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Request& request);

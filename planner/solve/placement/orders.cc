@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "planner/solve/placement/run.h"
+#include "planner/solve/placement/row.h"
 
 namespace stowage::placement {
 namespace {
@@ -74,14 +74,16 @@ Time OrderFreeBound(const PlacementProblem& problem) {
   // best[i][k]: units from i on, k runs left
   std::vector<std::vector<Time>> best(n + 1, std::vector<Time>(runs + 1, kInfinite));
   std::fill(best[n].begin(), best[n].end(), 0);
-  std::vector<Time> row(n + 1), least(n + 1);
+  std::vector<Time> least(n + 1);
+  std::vector<RunRow> rows;
+  rows.reserve(t.devices);
+  for (int d = 0; d < t.devices; ++d) rows.emplace_back(t, d);
   for (int i = n - 1; i >= 0; --i) {
     std::fill(least.begin(), least.end(), kInfinite);
     for (int d = 0; d < t.devices; ++d) {
       if (t.device_class[d] != d) continue;
-      int resident_end = 0;
-      const int last = BoundRuns(t, d, i, row, &resident_end);
-      for (int e = i + 1; e <= last; ++e) least[e] = std::min(least[e], row[e]);
+      rows[d].MoveTo(i);
+      for (int e = i + 1; e <= rows[d].last(); ++e) least[e] = std::min(least[e], rows[d].At(e));
     }
     const bool cpu = t.compute[t.devices][i] < kNever;
     for (int k = 0; k <= runs; ++k) {

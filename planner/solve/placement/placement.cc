@@ -7,6 +7,8 @@
 
 #include "planner/base/check.h"
 #include "planner/base/text.h"
+#include "planner/solve/placement/bottleneck.h"
+#include "planner/solve/placement/homes.h"
 #include "planner/solve/placement/orders.h"
 #include "planner/solve/placement/search.h"
 #include "planner/solve/placement/tables.h"
@@ -15,12 +17,10 @@ namespace stowage {
 namespace {
 
 using placement::Home;
+using placement::Homes;
 using placement::kInfinite;
-using placement::RunCache;
 using placement::Tables;
 using placement::Time;
-
-constexpr std::size_t kMostHomes = 20'000;
 
 Error Invalid(std::string message) { return {ErrorCode::kInvalidInput, std::move(message)}; }
 
@@ -75,63 +75,6 @@ Status Check(const PlacementProblem& p) {
   return CheckTies(p);
 }
 
-// All places of a tie.
-std::vector<Home> HomesOf(const PlacementProblem& p) {
-  std::vector<Home> homes;
-  for (std::int32_t d = 0; d < static_cast<std::int32_t>(p.devices.size()); ++d) {
-    homes.push_back({d, KeptOn::kDevice});
-    if (p.host_budget > Bytes(0)) homes.push_back({d, KeptOn::kHost});
-    if (p.disk_budget > Bytes(0)) homes.push_back({d, KeptOn::kDisk});
-  }
-  homes.push_back({static_cast<std::int32_t>(p.devices.size()), KeptOn::kHost});
-  return homes;
-}
-
-// What the units of the ties take by themselves, for kLatency.
-Time PinnedTime(const PlacementProblem& p, const std::vector<Home>& homes) {
-  if (p.objective != PlacementObjective::kLatency) return 0;
-  Time time = 0;
-  for (std::size_t i = 0; i < homes.size(); ++i) {
-    for (const std::int32_t u : p.ties[i].units) {
-      const ChainUnit& unit = p.units[u];
-      const bool cpu = homes[i].device == static_cast<std::int32_t>(p.devices.size());
-      time += placement::Picoseconds(cpu ? unit.cpu_seconds : unit.seconds[homes[i].device]);
-      if (cpu) continue;
-      if (homes[i].weights == KeptOn::kHost) time += placement::Picoseconds(unit.host_stream[homes[i].device]);
-      if (homes[i].weights == KeptOn::kDisk) time += placement::Picoseconds(unit.disk_stream[homes[i].device]);
-      if (time >= placement::kNever) return kInfinite;
-    }
-  }
-  return time;
-}
-
-struct Candidate {
-  Time bound;
-  std::vector<Home> homes;
-};
-
-Result<std::vector<Candidate>> Candidates(const PlacementProblem& p, RunCache* cache) {
-  if (p.ties.empty()) return std::vector<Candidate>{{0, {}}};
-  Tables relaxed = placement::MakeTables(p, {}, true);
-  const Time rest = placement::RootBound(relaxed, cache);
-  std::vector<Candidate> all = {{0, {}}};
-  for (std::size_t i = 0; i < p.ties.size(); ++i) {
-    std::vector<Candidate> longer;
-    for (const Candidate& c : all) {
-      for (const Home& h : HomesOf(p)) {
-        longer.push_back(c);
-        longer.back().homes.push_back(h);
-      }
-    }
-    if (longer.size() > kMostHomes) return Invalid(fmt::format("{} ties are too many", p.ties.size()));
-    all = std::move(longer);
-  }
-  for (Candidate& c : all) c.bound = std::min(kInfinite, PinnedTime(p, c.homes) + rest);
-  std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.bound < b.bound; });
-  while (!all.empty() && all.back().bound >= kInfinite) all.pop_back();
-  return all;
-}
-
 struct Best {
   Time value = kInfinite;
   Time lower_bound = kInfinite;
@@ -139,55 +82,43 @@ struct Best {
   std::vector<std::int32_t> order;
 };
 
-// Improves *best with the given order of the devices.
-Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best, std::int64_t* nodes) {
-  RunCache all_homes;
-  RunCache* cache = p.ties.empty() ? nullptr : &all_homes;
-  STOWAGE_TRY(const std::vector<Candidate> candidates, Candidates(p, cache));
-  for (const Candidate& c : candidates) {
-    if (c.bound >= best.value) break;
-    Tables tables = placement::MakeTables(p, c.homes, false);
-    if (*nodes <= 0 && best.value < kInfinite) {
-      best.lower_bound = std::min(best.lower_bound, std::max(c.bound, placement::RootBound(tables, cache)));
-      continue;
-    }
-    placement::SearchResult r = placement::Search(tables, best.value, nodes, cache);
-    best.lower_bound = std::min(best.lower_bound, r.lower_bound);
-    if (!r.found) continue;
-    for (std::size_t i = 0; i < p.ties.size(); ++i) {
-      const bool cpu = c.homes[i].device == static_cast<std::int32_t>(p.devices.size());
-      for (const std::int32_t u : p.ties[i].units) {
-        r.units[u] = {c.homes[i].device, cpu ? KeptOn::kHost : c.homes[i].weights};
-      }
-    }
-    best.value = r.value;
-    best.units = std::move(r.units);
-    best.order = order;
-  }
-  return OkStatus();
+void Improve(Best& best, placement::SearchResult r, const std::vector<std::int32_t>& order) {
+  best.value = r.value;
+  best.units = std::move(r.units);
+  best.order = order;
 }
 
-// A first placement in which the CPU computes nothing, which is found soon: what is no better need not be looked at.
-void StartWithoutCpu(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best,
-                     std::int64_t nodes) {
-  PlacementProblem without = p;
-  bool cpu = false;
-  for (ChainUnit& u : without.units) {
-    cpu = cpu || u.cpu_seconds < kNeverSeconds;
-    u.cpu_seconds = kNeverSeconds;
+// Improves *best with the given order of the devices.
+Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best, std::int64_t* nodes) {
+  const bool cpu =
+      std::any_of(p.units.begin(), p.units.end(), [](const ChainUnit& u) { return u.cpu_seconds < kNeverSeconds; });
+  if (cpu && p.objective == PlacementObjective::kThroughput) {
+    STOWAGE_TRY(placement::SearchResult r, placement::SolveBottleneck(p, best.value, nodes));
+    best.lower_bound = std::min(best.lower_bound, r.lower_bound);
+    if (r.found) Improve(best, std::move(r), order);
+    return OkStatus();
   }
-  if (!cpu) return;
-  Best first;
-  if (!SolveOrder(without, order, first, &nodes).ok()) return;
-  best.value = first.value;
-  best.units = std::move(first.units);
-  best.order = std::move(first.order);
+  STOWAGE_TRY(Homes all, Homes::Of(p));
+  std::vector<Home> homes;
+  Time bound = 0;
+  while (all.Next(best.value, homes, bound)) {
+    Tables tables = placement::MakeTables(p, homes, false);
+    if (*nodes <= 0 && best.value < kInfinite) {
+      best.lower_bound = std::min(best.lower_bound, std::max(bound, placement::RootBound(tables)));
+      continue;
+    }
+    placement::SearchResult r = placement::Search(tables, best.value, nodes);
+    best.lower_bound = std::min(best.lower_bound, r.lower_bound);
+    if (!r.found) continue;
+    placement::PlaceTies(p, homes, r.units);
+    Improve(best, std::move(r), order);
+  }
+  return OkStatus();
 }
 
 Status SolveAll(const PlacementProblem& p, Best& best, std::int64_t* nodes) {
   std::vector<std::int32_t> given(p.devices.size());
   std::iota(given.begin(), given.end(), 0);
-  if (p.objective == PlacementObjective::kThroughput) StartWithoutCpu(p, given, best, *nodes / 4);
   STOWAGE_RETURN_IF_ERROR(SolveOrder(p, given, best, nodes));
   if (!p.any_order) return OkStatus();
   placement::Orders orders(p);

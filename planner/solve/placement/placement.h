@@ -24,25 +24,28 @@
 //   hop from a to b     link latency + boundary bytes of the unit before it / rate; 0 on one device
 //
 // Exactness. Seconds are rounded to picoseconds, all else is integers. The search is best-first (A*) over (unit, last
-// device, host bytes, disk bytes) under an admissible bound: the same chain with each device's residency relaxed to a
-// fractional knapsack, and host and disk budgets to a Lagrange penalty. A device's run is then priced by an exact
-// bounded knapsack over kinds of units (same weights, staging and stream times; a stack of equal blocks is one kind, so
-// which units are resident is a matter of counting). The first complete placement that leaves the queue is optimal:
-// proven is true, and lower_bound equals value. It is false only when a cap ended the search (many unequal kinds whose
-// times are proportional to their bytes are a subset-sum problem), or, with any_order, when not all orders were tried;
-// then lower_bound < value is what was proven.
+// device, host bytes, disk bytes) under an admissible bound: the same chain with each device's residency bounded on
+// its own, host memory relaxed to Lagrange prices, less the most that it can be worth under them, the disk left out. A
+// device's run is then priced by an exact bounded knapsack over kinds of units (same weights, staging and stream
+// times; a stack of equal blocks is one kind, so which units are resident is a matter of counting). The first complete
+// placement that leaves the queue is optimal: proven is true, and lower_bound equals value. It is false only when a
+// cap ended the search (many unequal kinds whose times are proportional to their bytes are a subset-sum problem), or,
+// with any_order, when not all orders were tried; then lower_bound < value is what was proven. A tie's places are
+// bounded one by one, the run on that device between bounds of what comes before and after it; few remain to be
+// searched (homes.h). With a CPU that computes, kThroughput asks of one time after the other whether all can keep
+// within it (bottleneck.h).
 //
-// Work: O(kinds of devices * units^2) for the bound, once per place that a tie may go to (3 a device); then the search. A
-// run's bound is exact while it has few kinds of units, so the search then hardly leaves the optimal path. CPU time for
-// 200 units in 4 kinds on 16 devices, all proven unless a gap is given (placement_bench.cc, on one busy core at 2.6 GHz):
+// Work: O(devices * units^2) for a bound, a few of them, then the search. A run's bound is exact while it has few
+// kinds of units, so the search then hardly leaves the optimal path. CPU time for 200 units in 4 kinds on 16 devices,
+// all proven (placement_bench.cc, on one busy core at 2.6 GHz; in brackets: with the embedding and the head tied):
 //
-//                                        latency             throughput
-//   no tie                               1 to 3.5 ms         1 to 3.5 ms
-//   embedding and head tied              15 to 40 ms         35 to 95 ms
-//   host memory binds too                2 to 25 ms          -
-//   host binds, tied                     40 to 300 ms        -
-//   the CPU may compute                  1 to 3.5 ms         0.6 s when memory is short; tied: cap, large gap
-//   the CPU may compute, host binds      4 to 25 ms; equal devices: cap, gap 0.4 %; tied: cap, gap 3.4 %
+//                                        latency             throughput           memory
+//                                        0.6 to 1.4 ms       0.6 to 1.3 ms        2 to 2.5 ms
+//                                        (2.7 to 4.3 ms)     (1.8 to 4.8 ms)      (3.8 to 5 ms)
+//   host memory binds too                2 to 9 ms (5 to 10 ms)
+//   the CPU may compute                  0.6 to 1.3 ms       1.3 to 4.2 ms        0.6 to 1.1 ms
+//                                        (2.8 to 4.3 ms)     (3 to 11 ms)         (3.8 to 5 ms)
+//   the CPU may compute, host binds      19 to 52 ms (0.2 to 0.3 s) when the devices are too small, else as above
 #pragma once
 
 #include <cstdint>

@@ -60,7 +60,11 @@ INSTANTIATE_TEST_SUITE_P(
                     RefereeCase{"LatencyOfEqualUnits", PlacementObjective::kLatency, false, {7, 2, 1, 5}, 3000},
                     RefereeCase{"Throughput", PlacementObjective::kThroughput, false, {6, 3, 3, 5}, 2000},
                     RefereeCase{"Memory", PlacementObjective::kMemory, false, {6, 3, 3, 8}, 2000},
-                    RefereeCase{"LatencyInAnyOrder", PlacementObjective::kLatency, true, {5, 3, 3, 5}, 1000}),
+                    RefereeCase{"LatencyInAnyOrder", PlacementObjective::kLatency, true, {5, 3, 3, 5}, 1000},
+                    RefereeCase{"LatencyOfAFewKinds", PlacementObjective::kLatency, false, {7, 2, 2, 4}, 1500},
+                    RefereeCase{"ThroughputOfUnequalUnits", PlacementObjective::kThroughput, false, {6, 2, 8, 5}, 2000},
+                    RefereeCase{"ThroughputInAnyOrder", PlacementObjective::kThroughput, true, {5, 3, 3, 5}, 500},
+                    RefereeCase{"MemoryInAnyOrder", PlacementObjective::kMemory, true, {5, 3, 3, 8}, 500}),
     [](const testing::TestParamInfo<RefereeCase>& info) { return info.param.name; });
 
 // Sizes in GiB, as device_map.md gives them; Llama-3-8B in bf16: embedding and head 0.9785, 32 layers of 0.4063.
@@ -160,10 +164,15 @@ TEST(AcceleratesWaste, MixtralOnEightDevicesUsesNoMoreThanItNeeds) {
   EXPECT_EQ(wide.units.back().device, 7);  // all eight, none empty
 }
 
+// Whichever budget grows, whatever is asked for, whether or not the devices' order is free.
 TEST(Placement, MoreBudgetIsNeverSlower) {
-  for (int seed = 0; seed < 1500; ++seed) {
+  int compared = 0, better = 0;
+  for (int seed = 0; seed < 2400; ++seed) {
     std::mt19937 random(seed);
-    PlacementProblem p = RandomChain(random, {14, 4, 3, 8});
+    PlacementProblem p =
+        RandomChain(random, seed % 8 == 0 ? RandomChainLimits{8, 3, 3, 6} : RandomChainLimits{14, 4, 3, 8});
+    p.objective = static_cast<PlacementObjective>(seed / 3 % 3);
+    p.any_order = seed % 8 == 0;
     const Result<ChainPlacement> before = SolvePlacement(p);
     if (!before) continue;
     switch (seed % 3) {
@@ -176,8 +185,13 @@ TEST(Placement, MoreBudgetIsNeverSlower) {
       default:
         p.disk_budget += Bytes(1 + seed % 9);
     }
-    EXPECT_LE(Solve(p).value, before->value + 1e-12) << seed;
+    const double after = Solve(p).value;
+    EXPECT_LE(after, before->value + 1e-12) << seed;
+    ++compared;
+    better += after < before->value - 1e-12 ? 1 : 0;
   }
+  EXPECT_GT(compared, 1200);
+  EXPECT_GT(better, 100);
 }
 
 TEST(Placement, IsNeverWorseThanARandomOneThatFits) {

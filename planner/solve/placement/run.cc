@@ -1,7 +1,6 @@
 #include "planner/solve/placement/run.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 namespace stowage::placement {
@@ -95,7 +94,7 @@ class Knapsack {
       if (static_cast<double>(current_.value) + std::floor(bound) >= static_cast<double>(best_streamed_)) return;
     } else if (!t_.memory() && limits_.cap < kInfinite) {
       const double bound = Fractional(i, need) * (1 - 1e-12) - 1;
-      const Time price = base_ + current_.value + t_.Penalty(current_.host);
+      const Time price = base_ + current_.value + current_.priced;
       if (static_cast<double>(price) + bound >= static_cast<double>(limits_.cap)) return;
     }
     const Item& item = items_[i];
@@ -123,6 +122,7 @@ class Knapsack {
       const RunOption saved = Saved();
       current_.value += x * host + (m - x) * disk;
       current_.host += x * kind.weights;
+      current_.priced += x * t_.HostPrice(items_[i].kind);
       current_.disk += (m - x) * kind.weights;
       if (x < m) current_.disk_kinds |= bit;
       if (m > 0) current_.picks.push_back({items_[i].kind, static_cast<int>(x), static_cast<int>(m - x)});
@@ -131,11 +131,14 @@ class Knapsack {
       current_.value = saved.value;
       current_.host = saved.host;
       current_.disk = saved.disk;
+      current_.priced = saved.priced;
       current_.disk_kinds = saved.disk_kinds;
       if (cut_) return;
     }
   }
-  RunOption Saved() const { return {current_.value, current_.host, current_.disk, current_.disk_kinds, {}}; }
+  RunOption Saved() const {
+    return {current_.value, current_.host, current_.disk, current_.priced, current_.disk_kinds, {}};
+  }
 
   // A unit of the kind goes to the disk although, whatever else may still come, the host has room for one more.
   bool WastesHost(const Kind& kind, int id, std::int64_t host_units) const {
@@ -176,151 +179,11 @@ class Knapsack {
   std::vector<Item> items_;
   std::vector<std::int64_t> room_;  // bytes that the items from i on can stream
   RunOption current_;               // value: the streaming alone
-  RunOption best_{kInfinite, 0, 0, 0, {}};
+  RunOption best_{kInfinite, 0, 0, 0, 0, {}};
   Time best_streamed_ = kInfinite;
 };
 
-// The least price of streaming a run, without limits of host and disk. Exact as long as all kinds but the commonest have
-// few units, so for a stack of equal blocks with what is before and after it; else the price of its bytes at the best
-// rate.
-class Cover {
- public:
-  Cover(const Tables& t, int device) : t_(t), d_(device) {}
-
-  // One more unit of the kind is in the run.
-  void Add(int kind) {
-    const Kind& k = t_.kinds[kind];
-    bytes_ += k.weights;
-    least_staging_ = std::min(least_staging_, k.staging);
-    least_rate_ = std::min(least_rate_, static_cast<double>(t_.stream[d_][kind]) / static_cast<double>(k.weights));
-    if (size_ > kMost) return;
-    if (size_ > 0 && items_[common_].kind == kind) {
-      ++items_[common_].count;
-      return;
-    }
-    std::size_t at = 0;
-    while (at < size_ && items_[at].kind != kind) ++at;
-    if (at == size_ && ++size_ > kMost) return;
-    if (items_[at].kind != kind) items_[at] = {kind, 0};
-    if (++items_[at].count > items_[common_].count) common_ = at;
-    std::int64_t ways = 1;
-    for (std::size_t i = 0; i < size_; ++i) {
-      if (i != common_) ways *= items_[i].count + 1;
-    }
-    exact_ = ways <= kMostWays;
-  }
-
-  // `need`: without staging.
-  Time AtLeast(std::int64_t need) {
-    if (bytes_ == 0) return kInfinite;
-    const std::int64_t pinned = t_.pinned_staging[d_];
-    if (size_ <= kMost && exact_) {
-      best_ = kInfinite;
-      Choose(0, need, pinned, 0);
-      return best_;
-    }
-    need += std::max<std::int64_t>(0, least_staging_ - pinned);
-    if (need > bytes_) return kInfinite;
-    return static_cast<Time>(static_cast<double>(need) * least_rate_ * (1 - 1e-12));
-  }
-
- private:
-  static constexpr std::size_t kMost = 6;
-  static constexpr std::int64_t kMostWays = 32;
-  struct Item {
-    int kind = -1;
-    int count = 0;
-  };
-
-  // Every number of units of each kind but the commonest, of which then as many as are needed.
-  void Choose(std::size_t i, std::int64_t need, std::int64_t staging, Time price) {
-    if (i == common_) ++i;
-    if (i < size_) {
-      const Kind& k = t_.kinds[items_[i].kind];
-      Choose(i + 1, need, staging, price);
-      for (int m = 1; m <= items_[i].count; ++m) {
-        Choose(i + 1, need - m * k.weights, std::max(staging, k.staging), price + m * t_.stream[d_][items_[i].kind]);
-      }
-      return;
-    }
-    const std::int64_t least = need + staging - t_.pinned_staging[d_];
-    if (least <= 0) {
-      best_ = std::min(best_, price);
-      return;
-    }
-    const Kind& k = t_.kinds[items_[common_].kind];
-    const std::int64_t more = need + std::max(staging, k.staging) - t_.pinned_staging[d_];
-    const std::int64_t m = (more + k.weights - 1) / k.weights;
-    if (m <= items_[common_].count) best_ = std::min(best_, price + m * t_.stream[d_][items_[common_].kind]);
-  }
-
-  const Tables& t_;
-  int d_;
-  std::int64_t bytes_ = 0;
-  std::int64_t least_staging_ = kInfinite;
-  double least_rate_ = 1e300;
-  std::array<Item, kMost> items_;
-  std::size_t size_ = 0;  // beyond kMost: too many
-  std::size_t common_ = 0;
-  bool exact_ = true;
-  Time best_ = kInfinite;
-};
-
 }  // namespace
-
-int BoundStreams(const Tables& t, int device, int begin, Time* row, int* resident_end) {
-  const std::int64_t budget = t.budget[device] - t.pinned_staging[device];
-  std::int64_t state = t.fixed[device], transient = t.pinned_transient[device], weights = 0, stuck = 0;
-  Cover cover(t, device);
-  bool resident = true;
-  *resident_end = begin;
-  int end = begin + 1;
-  for (; end <= t.n; ++end) {
-    const int u = end - 1;
-    const int k = t.kind_of[u];
-    if (t.compute[device][u] >= kNever) break;
-    state += t.state[u];
-    transient = std::max(transient, t.transient[u]);
-    if (k >= 0 && t.weights[u] > 0) {
-      weights += t.weights[u];
-      if (t.stream[device][k] >= kNever) {
-        stuck += t.weights[u];
-      } else {
-        cover.Add(k);
-      }
-    }
-    const std::int64_t free = budget - state - transient;
-    if (free < stuck) break;
-    if (t.memory()) {
-      resident = resident && stuck == weights;
-      row[end] = state + transient + t.pinned_staging[device] + stuck;
-      if (resident) *resident_end = end;
-    } else if (weights <= free) {
-      row[end] = 0;
-      *resident_end = end;
-    } else {
-      row[end] = cover.AtLeast(weights - free);
-    }
-  }
-  return end - 1;
-}
-
-void AddRunTimes(const Tables& t, int device, int begin, int last, const Time* streamed, std::vector<Time>& row) {
-  const Time* before = t.before[device].data();
-  const Time* inner = t.inner[device].data();
-  // kLatency: the search starts with all pinned times.
-  const Time start = (t.latency() || t.memory() ? 0 : t.pinned_time[device]) - before[begin] - inner[begin + 1];
-  for (int end = begin + 1; end <= last; ++end) {
-    const Time base = t.memory() ? 0 : start + before[end] + inner[end];
-    row[end] = streamed[end] < kInfinite ? base + streamed[end] : kInfinite;
-  }
-}
-
-int BoundRuns(const Tables& t, int device, int begin, std::vector<Time>& row, int* resident_end) {
-  const int last = BoundStreams(t, device, begin, row.data(), resident_end);
-  AddRunTimes(t, device, begin, last, row.data(), row);
-  return last;
-}
 
 bool SolveRun(const Tables& t, int device, int begin, int end, const RunLimits& limits, std::vector<RunOption>& options,
               std::int64_t* nodes) {

@@ -1,5 +1,4 @@
-// One run of units on one device: a lower bound for all runs that start at a unit, and the exact choice of what is
-// streamed. Private to this folder.
+// One run of units on one device: the exact choice of what is streamed. Private to this folder.
 #pragma once
 
 #include <cstdint>
@@ -20,25 +19,16 @@ struct RunOption {
   Time value = 0;  // time of the run, or its bytes for kMemory; without the hop that leads into it
   std::int64_t host = 0;
   std::int64_t disk = 0;
+  Time priced = 0;               // host prices of what is streamed from there
   std::uint64_t disk_kinds = 0;  // bit k: a unit of kind k, of those with host_first, was kept on the disk
   std::vector<Pick> picks;
 };
-
-// Lower bounds of the runs [begin, end) on `device`, in row[end]; kInfinite where none exists. Returns the largest end
-// that is worth looking at. The runs up to *resident_end have the bound as their value, with nothing streamed.
-// With the host penalty of `t`, the bound holds for value + Penalty(host bytes).
-int BoundRuns(const Tables& t, int device, int begin, std::vector<Time>& row, int* resident_end);
-
-// The same in two steps: what streaming adds at least, which the places of ties change on their devices alone, and the
-// rest, which is quick. row[n + 1].
-int BoundStreams(const Tables& t, int device, int begin, Time* row, int* resident_end);
-void AddRunTimes(const Tables& t, int device, int begin, int last, const Time* streamed, std::vector<Time>& row);
 
 struct RunLimits {
   std::int64_t host_room = 0;
   std::int64_t disk_room = 0;
   std::uint64_t disk_kinds = 0;  // these are not kept on the host any more (host before disk along the chain)
-  Time cap = kInfinite;          // options of this value, penalty included, or more are of no use
+  Time cap = kInfinite;          // options of this value, prices included, or more are of no use
   std::int64_t nodes = 0;        // steps allowed
 };
 

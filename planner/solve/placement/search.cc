@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 
 #include "planner/solve/placement/bounds.h"
+#include "planner/solve/placement/row.h"
 #include "planner/solve/placement/run.h"
 
 namespace stowage::placement {
@@ -22,8 +24,12 @@ Time StartValue(const Tables& t, Time* cpu) {
     }
     return most;
   }
-  Time value = 0;
-  for (int d = 0; d < t.devices; ++d) value = Join(t, value, t.pinned_time[d]);
+  Time value = 0, most = 0;
+  for (int d = 0; d < t.devices; ++d) {
+    value = Join(t, value, t.pinned_time[d]);
+    most = std::max(most, t.pinned_time[d]);
+  }
+  if (t.limited()) return most <= t.limit ? t.pinned_time[t.devices] : kInfinite;
   if (t.latency()) return value + t.pinned_time[t.devices];
   *cpu = t.pinned_time[t.devices];
   return value;
@@ -32,17 +38,20 @@ Time StartValue(const Tables& t, Time* cpu) {
 class Searcher {
  public:
   Searcher(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left)
-      : t_(t), b_(bounds), upper_(upper_bound), refund_(Refund(t)), nodes_left_(nodes_left) {
+      : t_(t), b_(bounds), upper_(upper_bound), nodes_left_(nodes_left) {
     closed_.resize(static_cast<std::size_t>(2 * t.devices + 1) * (t.n + 1));
     entered_.resize(static_cast<std::size_t>(t.devices) * (t.n + 1));
+    rows_.resize(t.devices);
   }
 
   SearchResult Run() {
     Label start;
     start.value = StartValue(t_, &start.cpu);
     start.on_cpu = true;
-    Add(start, 0);
+    for (int d = 0; d < t_.devices; ++d) start.most = std::max(start.most, t_.pinned_time[d]);
     SearchResult r;
+    if (start.value >= kInfinite) return r;
+    Add(start, 0);
     while (!queue_.empty()) {
       if (*nodes_left_ <= 0) {
         if (deep_) break;
@@ -63,7 +72,7 @@ class Searcher {
       }
     }
     r.found = goal_ >= 0;
-    r.value = upper_;
+    r.value = t_.limited() && r.found ? std::max(upper_, labels_[goal_].most) : upper_;
     r.lower_bound = r.found ? std::min(upper_, cut_bound_) : cut_bound_;
     if (r.found) r.units = Trace();
     return r;
@@ -72,7 +81,8 @@ class Searcher {
  private:
   struct Label {
     Time value = 0;
-    Time cpu = 0;  // kThroughput: of the CPU's runs
+    Time cpu = 0;   // kThroughput: of the CPU's runs
+    Time most = 0;  // under a limit, when the value is the CPU's time: the longest of a device
     std::int64_t host = 0, disk = 0;
     std::uint64_t disk_kinds = 0;
     int parent = -1;
@@ -122,8 +132,8 @@ class Searcher {
   Time Final(const Label& l) const { return std::max(l.value, l.cpu); }
   Time Estimate(const Label& l, Time more, Time rest) const {
     if (rest >= kInfinite) return kInfinite;
-    if (!t_.latency()) return std::max({l.value, l.cpu, more, rest});
-    return l.value + t_.Penalty(l.host) + more + rest - refund_;
+    if (!t_.sums()) return std::max({l.value, l.cpu, more, rest});
+    return l.value + more + rest - b_.worth.Most(t_.host_room - l.host);
   }
 
   void Add(const Label& l, Time at_least) {
@@ -131,7 +141,8 @@ class Searcher {
     const int id = static_cast<int>(labels_.size());
     Time f = Final(l);
     if (l.done < t_.n) {
-      const Time rest = l.on_cpu ? b_.cpu[l.last + 1][l.done] : b_.gpu[l.last][l.done];
+      const Rest& after = b_.With(t_.host_room - l.host);
+      const Time rest = l.on_cpu ? after.cpu[l.last + 1][l.done] : after.gpu[l.last][l.done];
       f = std::max(at_least, Estimate(l, 0, rest));
     }
     if (f >= upper_) return;
@@ -161,7 +172,7 @@ class Searcher {
   // For a bottleneck, values below the estimate of what is expanded are as good as the estimate.
   void Expand(int id, Time f) {
     const Label l = labels_[id];
-    const Time floor = t_.latency() ? 0 : f;
+    const Time floor = t_.sums() ? 0 : f;
     std::vector<int>& seen = closed_[(l.on_cpu ? t_.devices + l.last + 1 : l.last) * (t_.n + 1) + l.done];
     for (const int other : seen) {
       if (labels_[other].value <= std::max(l.value, floor) && Dominates(labels_[other], l)) return;
@@ -171,12 +182,13 @@ class Searcher {
     if (l.done >= t_.further_from) front_[l.on_cpu ? 1 : 0].push_back(id);
     const int from = l.on_cpu ? t_.devices : l.last;
     for (int q = l.last + 1; q < t_.devices; ++q) {
-      Push(Estimate(l, t_.latency() ? t_.hop[from][q][l.done] : 0, b_.enter[q][l.done]), l.done, id, q, -1);
+      Push(Estimate(l, HopInto(t_, from, q, l.done), b_.With(t_.host_room - l.host).enter[q][l.done]), l.done, id, q,
+           -1);
     }
     const Time compute = t_.compute[t_.devices][l.done];
     if (compute >= kNever) return;
     Label next = l;
-    (t_.latency() ? next.value : next.cpu) += t_.hop[from][t_.devices][l.done] + compute;
+    (t_.sums() ? next.value : next.cpu) += t_.hop[from][t_.devices][l.done] + compute;
     next.host += t_.weights[l.done] + t_.state[l.done];
     next.done = l.done + 1;
     next.on_cpu = true;
@@ -185,39 +197,42 @@ class Searcher {
     Add(next, 0);
   }
 
-  Time HopInto(const Label& l, int device) const { return t_.hop[l.on_cpu ? t_.devices : l.last][device][l.done]; }
+  Time HopOf(const Label& l, int device) const { return t_.hop[l.on_cpu ? t_.devices : l.last][device][l.done]; }
 
   void Enter(const Node& node) {
     const Label l = labels_[node.label];
-    const Time hop = HopInto(l, node.device);
+    const Time hop = HopOf(l, node.device);
     std::vector<Entered>& seen = entered_[node.device * (t_.n + 1) + l.done];
     for (const Entered& o : seen) {
       const Time other = labels_[o.label].value;
-      const bool better =
-          t_.latency() ? other + o.hop <= l.value + hop : other <= std::max(l.value, node.f) && o.hop <= hop;
+      const Time mine = t_.limited() ? l.value : std::max(l.value, node.f);
+      const bool better = t_.latency() ? other + o.hop <= l.value + hop : other <= mine && o.hop <= hop;
       if (better && Dominates(labels_[o.label], l)) return;
     }
     seen.push_back({node.label, hop});
-    runs_.resize(t_.n + 1);
-    int resident_end = 0;
-    const int last = BoundRuns(t_, node.device, l.done, runs_, &resident_end);
-    for (int end = l.done + 1; end <= last; ++end) {
-      if (runs_[end] >= kInfinite) continue;
-      if (end <= resident_end) {
-        AddRun(node, hop, end, {runs_[end], 0, 0, l.disk_kinds, {}});
+    std::optional<RunRow>& row = rows_[node.device];
+    if (!row) row.emplace(t_, node.device);
+    row->MoveTo(l.done);
+    for (int end = l.done + 1; end <= row->last(); ++end) {
+      const Time run = row->At(end);
+      if (run >= kInfinite || (t_.limited() && run + hop > t_.limit)) continue;
+      if (end <= row->resident_end()) {
+        AddRun(node, hop, end, {run, 0, 0, 0, l.disk_kinds, {}});
       } else {
-        Push(std::max(node.f, Estimate(l, runs_[end] + hop, b_.gpu[node.device][end])), end, node.label, node.device,
-             end);
+        const Time more = t_.limited() ? 0 : run + hop;
+        Push(std::max(node.f, Estimate(l, more, b_.With(t_.host_room - l.host).gpu[node.device][end])), end, node.label,
+             node.device, end);
       }
     }
   }
 
   void Stream(const Node& node) {
     const Label l = labels_[node.label];
-    if (Behind(node.device, node.end, false, l.cpu, node.f)) return;
-    const Time hop = HopInto(l, node.device);
+    if (Behind(node.device, node.end, false, l.cpu, t_.limited() ? l.value : node.f)) return;
+    const Time hop = HopOf(l, node.device);
     RunLimits limits{t_.host_room - l.host, t_.disk_room - l.disk, l.disk_kinds, kInfinite, kRunSteps};
-    if (t_.latency()) limits.cap = upper_ - Estimate(l, hop, b_.gpu[node.device][node.end]);
+    if (t_.latency()) limits.cap = upper_ - Estimate(l, hop, b_.With(t_.host_room - l.host).gpu[node.device][node.end]);
+    if (t_.limited()) limits.cap = t_.limit - hop + 1;
     std::vector<RunOption> options;
     std::int64_t steps = 0;
     if (!SolveRun(t_, node.device, l.done, node.end, limits, options, &steps))
@@ -228,7 +243,10 @@ class Searcher {
 
   void AddRun(const Node& node, Time hop, int end, const RunOption& o) {
     Label next = labels_[node.label];
-    if (t_.latency()) {
+    if (t_.limited()) {
+      if (hop + o.value > t_.limit) return;
+      next.most = std::max(next.most, hop + o.value);
+    } else if (t_.latency()) {
       next.value += hop + o.value;
     } else {
       next.value = std::max(next.value, hop + o.value);
@@ -286,7 +304,6 @@ class Searcher {
   const Tables& t_;
   const Bounds& b_;
   Time upper_;
-  Time refund_;
   std::int64_t* nodes_left_;
   Time cut_bound_ = kInfinite;
   bool deep_ = false;
@@ -299,22 +316,23 @@ class Searcher {
   std::vector<std::vector<int>> closed_;
   std::vector<int> front_[2];  // expanded labels from further_from on; those on the CPU apart
   std::vector<std::vector<Entered>> entered_;
-  std::vector<Time> runs_;
+  std::vector<std::optional<RunRow>> rows_;  // a device
 };
 
 }  // namespace
 
-Time RootBound(Tables& t, RunCache* cache) {
+Time RootBound(Tables& t) {
   if (!t.fits) return kInfinite;
   Time cpu = 0;
   const Time start = StartValue(t, &cpu);
-  const Bounds b = BestBounds(t, cache);
-  return b.Root() >= kInfinite ? kInfinite : std::max(Join(t, start, b.Root() - Refund(t)), cpu);
+  const Bounds b = BestBounds(t);
+  if (start >= kInfinite || b.Root() >= kInfinite) return kInfinite;
+  return std::max(Join(t, start, b.Root() - b.worth.Most(t.host_room)), cpu);
 }
 
-SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left, RunCache* cache) {
+SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
   if (!t.fits) return {};
-  const Bounds bounds = BestBounds(t, cache);
+  const Bounds bounds = BestBounds(t);
   return Searcher(t, bounds, upper_bound, nodes_left).Run();
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <tuple>
+#include <utility>
 
 namespace stowage::placement {
 namespace {
@@ -32,7 +33,7 @@ class Maker {
     Hops();
     Rooms();
     Further();
-    t_.SetHostPenalty(0);
+    t_.SetPrices({}, {});
     Classes();
   }
 
@@ -162,6 +163,14 @@ class Maker {
     for (int d = 0; d < all; ++d) {
       for (int i = 0; i < t_.n; ++i) t_.inner[d][i + 1] = t_.inner[d][i] + t_.hop[d][d][i];
     }
+    if (problem_.objective != PlacementObjective::kThroughput) return;
+    t_.least_hop.assign(t_.devices, std::vector<Time>(t_.n + 1, kInfinite));
+    for (int to = 0; to < t_.devices; ++to) {
+      for (int from = 0; from < all; ++from) {  // one before it, or the CPU
+        if (from >= to && from != t_.devices) continue;
+        for (int i = 0; i <= t_.n; ++i) t_.least_hop[to][i] = std::min(t_.least_hop[to][i], t_.hop[from][to][i]);
+      }
+    }
   }
 
   void Rooms() {
@@ -227,11 +236,14 @@ Time Picoseconds(Seconds s) {
   return ps < static_cast<double>(kNever) ? std::llround(ps) : kNever;
 }
 
-void Tables::SetHostPenalty(double picoseconds_per_byte) {
-  host_penalty = picoseconds_per_byte;
+void Tables::SetPrices(std::vector<Time> host, std::vector<Time> cpu) {
+  host_price = std::move(host);
+  cpu_price = std::move(cpu);
   stream.assign(devices, {});
   for (int d = 0; d < devices; ++d) {
-    for (const Kind& k : kinds) stream[d].push_back(std::min(k.host[d] + Penalty(k.weights), k.disk[d]));
+    for (std::size_t k = 0; k < kinds.size(); ++k) {
+      stream[d].push_back(std::min(kinds[k].host[d] + HostPrice(static_cast<int>(k)), kinds[k].disk[d]));
+    }
   }
 }
 

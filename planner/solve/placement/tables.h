@@ -35,6 +35,10 @@ struct Tables {
   PlacementObjective objective = PlacementObjective::kLatency;
   bool latency() const { return objective == PlacementObjective::kLatency; }
   bool memory() const { return objective == PlacementObjective::kMemory; }
+  // kThroughput with a CPU: no device may take longer than this, and what is minimised is the time of the CPU.
+  Time limit = kInfinite;
+  bool limited() const { return limit < kInfinite; }
+  bool sums() const { return latency() || limited(); }  // times of runs add up; else the largest counts
 
   std::vector<std::int64_t> weights, state, transient;  // one a unit; 0 for a pinned one
   std::vector<int> kind_of;                             // -1: pinned to its tie's home
@@ -46,6 +50,8 @@ struct Tables {
   std::vector<std::vector<Time>> inner;             // prefix sums of hops within a run on the device, [device][i]
   std::vector<std::vector<std::vector<Time>>> hop;  // [from][to][i]: from unit i - 1 to unit i, pinned ones included
 
+  std::vector<std::vector<Time>> least_hop;  // kThroughput: [to][i], from wherever
+
   std::vector<std::int64_t> budget, fixed;  // a device: budget; workspace and pinned bytes
   std::vector<std::int64_t> pinned_transient, pinned_staging;
   std::vector<Time> pinned_time;                // a device, last: the CPU
@@ -53,11 +59,12 @@ struct Tables {
   bool host_binds = false, disk_binds = false;  // could they run out at all?
   bool fits = true;                             // the pinned units alone
 
-  // Lagrange penalties of a byte in host memory and the units' prices under it, [device][kind].
-  double host_penalty = 0;
-  std::vector<std::vector<Time>> stream;  // the cheaper of host (with its penalty) and disk
-  std::vector<int> device_class;          // devices alike in all that a bound looks at
-  std::vector<std::int64_t> host_after;   // [i]: the most host bytes that units from i on could take
+  // Lagrange prices of what is in host memory, beside the units' own: a unit of a kind that is streamed from there, a
+  // unit that the CPU computes. No prices: empty.
+  std::vector<Time> host_price, cpu_price;  // [kind], [unit]
+  std::vector<std::vector<Time>> stream;    // [device][kind]: the cheaper of host (with its price) and disk
+  std::vector<int> device_class;            // devices alike in all that a bound looks at
+  std::vector<std::int64_t> host_after;     // [i]: the most host bytes that units from i on could take
   // From this unit on, whoever is further along at no larger value is no worse: the largest time counts, neither host
   // nor disk bind, and a hop costs the same wherever it comes from and never more further along. n + 1: nowhere.
   int further_from = 0;
@@ -65,10 +72,9 @@ struct Tables {
   int Count(int kind, int begin, int end) const {
     return counts[kind * (n + 1) + end] - counts[kind * (n + 1) + begin];
   }
-  Time Penalty(std::int64_t host_bytes) const {
-    return static_cast<Time>(host_penalty * static_cast<double>(host_bytes));
-  }
-  void SetHostPenalty(double picoseconds_per_byte);  // recomputes `stream`
+  Time HostPrice(int kind) const { return host_price.empty() ? 0 : host_price[kind]; }
+  Time CpuPrice(int unit) const { return cpu_price.empty() ? 0 : cpu_price[unit]; }
+  void SetPrices(std::vector<Time> host, std::vector<Time> cpu);  // recomputes `stream`
 };
 
 // Without homes (relaxed): tied units cost nothing and take nothing, for a bound that holds wherever they go.

@@ -28,13 +28,20 @@ struct Chunk {
   const LoadItem* item = nullptr;
   BufferId to = -1;
   std::int64_t first = 0, count = 0;
+  std::int16_t gpu = 0;  // of `to`, on a device
 };
 
 class Loader {
  public:
   Loader(ScheduleBuilder& b, const Model& model, const LoadLanes& lanes, std::int32_t disk_pool, BufferId staging,
          const StagingSize& size)
-      : b_(b), model_(model), lanes_(lanes), disk_pool_(disk_pool), size_(size), slot_free_(size.slots) {
+      : b_(b),
+        model_(model),
+        lanes_(lanes),
+        disk_pool_(disk_pool),
+        size_(size),
+        slot_free_(size.slots),
+        last_copy_(lanes.in.size(), -1) {
     for (std::int32_t s = 0; s < size.slots; ++s) {
       const Bytes at = (size.slot + size.converted) * s;
       raw_.push_back(b.AddPart(staging, fmt::format("staging slot {}", s), BufferKind::kStaging, at, size.slot));
@@ -54,7 +61,10 @@ class Loader {
       previous = now;
     }
     if (previous) Finish(*previous);
-    for (const StepId last : {last_straight_, last_copy_, last_convert_}) {
+    std::vector<StepId> ends = {last_straight_};
+    ends.insert(ends.end(), last_copy_.begin(), last_copy_.end());
+    ends.push_back(last_convert_);
+    for (const StepId last : ends) {
       if (last >= 0) b_.Wait({last});
     }
   }
@@ -129,8 +139,8 @@ class Loader {
     b_.Wait({p.ready});
     const BufferId from = Converts(t) ? converted_[p.slot] : raw_[p.slot];
     const std::int64_t bytes = SizeOf(MemoryDType(t), p.chunk.count).value();
-    last_copy_ = b_.Copy(lanes_.in, Of(from, 0, bytes), Destination(p.chunk));
-    slot_free_[p.slot] = last_copy_;
+    const std::int16_t gpu = p.chunk.gpu;
+    slot_free_[p.slot] = last_copy_[gpu] = b_.Copy(lanes_.in[gpu], Of(from, 0, bytes), Destination(p.chunk));
   }
 
   ScheduleBuilder& b_;
@@ -143,7 +153,8 @@ class Loader {
   std::map<TensorId, BufferId> on_disk_;
   std::int64_t unwritten_ = 0;
   std::int32_t next_slot_ = 0;
-  StepId last_straight_ = -1, last_copy_ = -1, last_convert_ = -1;
+  StepId last_straight_ = -1, last_convert_ = -1;
+  std::vector<StepId> last_copy_;  // by GPU
 };
 
 }  // namespace
@@ -192,7 +203,8 @@ void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem
         Staged(t, item) ? ChunkElements(t, item, size) : kStagingChunk.value() * 8 / Bits(MemoryDType(t));
     for (std::int64_t done = 0; done < item.elements; done += per_chunk) {
       const BufferId to = (item.to_host ? targets.host : targets.device)[item.tensor];
-      chunks.push_back({&item, to, item.first_element + done, std::min(per_chunk, item.elements - done)});
+      const std::int16_t gpu = targets.gpu == nullptr ? std::int16_t{0} : (*targets.gpu)[item.tensor];
+      chunks.push_back({&item, to, item.first_element + done, std::min(per_chunk, item.elements - done), gpu});
     }
   }
   Loader(b, model, lanes, disk_pool, staging, size).Run(chunks);

@@ -7,6 +7,7 @@
 //   with
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "planner/schedule/builder.h"
@@ -37,12 +38,13 @@ std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model,
 struct LoadTargets {
   const std::vector<BufferId>& device;
   const std::vector<BufferId>& host;
+  const std::vector<std::int16_t>* gpu = nullptr;  // whose memory `device` is in; nullptr: gpu0's
 };
 
 struct LoadLanes {
-  Lane disk;     // disk0/0
-  Lane convert;  // cpu/0
-  Lane in;       // gpu0/in
+  Lane disk;             // disk0/0
+  Lane convert;          // cpu/0
+  std::vector<Lane> in;  // gpu0/in, …
 };
 
 // What the staging ring takes: nothing when every item goes straight into place.

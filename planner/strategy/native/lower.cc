@@ -102,7 +102,7 @@ class Lowering {
         if (buffers.computed[t] < 0 || buffers.resident[t] < 0) continue;
         table_copied = b_.Copy(lanes_.in, b_.Whole(buffers.computed[t]), b_.Whole(buffers.resident[t]));
       }
-      EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {lanes_.disk, lanes_.cpu, lanes_.in},
+      EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {lanes_.disk, lanes_.cpu, {lanes_.in}},
                pools_.disk, staging, size);
       if (table_copied >= 0) b_.Wait({table_copied});
     }

@@ -9,7 +9,7 @@
 #include "planner/base/result.h"
 #include "planner/base/units.h"
 #include "planner/realize/native.h"
-#include "planner/solve/pack.h"
+#include "planner/solve/pack/pack.h"
 #include "planner/strategy/strategy.h"
 
 namespace stowage {

@@ -11,8 +11,16 @@ namespace {
 constexpr std::string_view kName = "device-map";
 
 Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
-  STOWAGE_TRY(std::vector<WeightHome> homes, HomesOf(task, parameters));
+  STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, parameters));
   return LowerTorch(task, TorchPlacement::Dispatched(std::move(homes)), fmt::format("{}:{}", kName, parameters));
+}
+
+// With less not even the passes fit, whatever the map.
+Result<Bytes> SmallestGpu(const PlanningTask& task) {
+  if (task.machine->gpus.size() > 1) {
+    return Error{ErrorCode::kInfeasible, "the smallest budget is not worked out for several GPUs"};
+  }
+  return SmallestTorchBudget(task, TorchPlacement::SequentialOffload(*task.model));
 }
 
 }  // namespace
@@ -26,12 +34,9 @@ Strategy DeviceMapStrategy() {
               [](const PlanningTask&) {
                 return std::vector<std::string>{"auto", "optimal", "optimal:97", "optimal:94"};
               },
-          // With less not even the passes fit, whatever the map.
-          .smallest_gpu_budget =
-              [](const PlanningTask& task) {
-                return SmallestTorchBudget(task, TorchPlacement::SequentialOffload(*task.model));
-              },
-          .sampled_passes = 2};
+          .smallest_gpu_budget = SmallestGpu,
+          .sampled_passes = 2,
+          .gpus = GpuUse::kAny};
 }
 
 }  // namespace stowage

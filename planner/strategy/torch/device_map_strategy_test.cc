@@ -119,6 +119,52 @@ TEST(DeviceMapStrategy, EveryOfAcceleratesMapsMakesAScheduleThatHolds) {
   }
 }
 
+TEST(DeviceMapStrategy, MapsOverSeveralGpusMakeSchedulesThatHold) {
+  for (const char* gpus : {"2GB,1.5GB", "3x2GB", "t4,2GB"}) {
+    for (const char* mode : {"auto", "balanced", "balanced_low_0", "sequential", "optimal"}) {
+      for (const std::int64_t tokens : {2, 9}) {
+        Case c;
+        c.machine = *BuildMachine({.gpus = {gpus}, .cpu = "4GB", .disk = "100GB"}, {});
+        c.request.new_tokens = tokens;
+        const Result<Lowered> lowered = c.Lower(mode);
+        ASSERT_TRUE(lowered.ok()) << gpus << " " << mode << " " << lowered.error().message;
+        const Status plan = CheckPlan(lowered->plan), schedule = CheckSchedule(lowered->schedule);
+        EXPECT_TRUE(plan.ok()) << plan.error().message;
+        EXPECT_TRUE(schedule.ok()) << schedule.error().message;
+      }
+    }
+  }
+}
+
+TEST(DeviceMapStrategy, LayersOfEveryFamilyRunOnAnotherGpu) {
+  for (const char* name : {"gpt2", "opt-125m", "gemma-2-2b", "gemma-3-1b", "mistral-7b-v0.1", "phi-3-mini"}) {
+    Case c;
+    c.model = *ZooModel(name);
+    c.machine = *BuildMachine({.gpus = {"2x80GB"}, .cpu = "40GB", .disk = "100GB"}, {});
+    c.request.batch = 2;
+    const Result<Lowered> lowered = c.Lower("balanced");
+    ASSERT_TRUE(lowered.ok()) << name << " " << lowered.error().message;
+    const Status schedule = CheckSchedule(lowered->schedule);
+    EXPECT_TRUE(schedule.ok()) << name << " " << schedule.error().message;
+    EXPECT_EQ(lowered->schedule.pools[1].name, "gpu1");
+  }
+}
+
+TEST(DeviceMapStrategy, RefusesOperandsOnTwoGpusAsTorchDoes) {
+  Case c;
+  c.machine = *BuildMachine({.gpus = {"2x24GB"}, .cpu = "4GB", .disk = "100GB"}, {});
+  std::string map = R"({"model.embed_tokens": 0, "lm_head": 0, "model.norm": 0, "model.rotary_emb": 0)";
+  for (int i = 1; i < 16; ++i) map += fmt::format(R"(, "model.layers.{}": 0)", i);
+  for (const char* part : {"self_attn", "input_layernorm", "post_attention_layernorm"}) {
+    map += fmt::format(R"(, "model.layers.0.{}": 0)", part);
+  }
+  const Result<Lowered> lowered = c.Lower(map + R"(, "model.layers.0.mlp": 1})");
+  ASSERT_FALSE(lowered.ok());
+  EXPECT_EQ(lowered.error().message,
+            "the device map gives add.Tensor of model.layers.0 operands on several GPUs: torch would raise "
+            "(RuntimeError: Expected all tensors to be on the same device)");
+}
+
 std::string WhyNot(const Case& c, const std::string& parameters) {
   const Result<Lowered> lowered = c.Lower(parameters);
   return lowered.ok() ? "it is lowered" : lowered.error().message;
@@ -134,8 +180,7 @@ TEST(DeviceMapStrategy, RefusesMapsItCannotRun) {
   EXPECT_EQ(WhyNot(c, R"({"model": 0, "lm_head": 1})"),
             "tied parameters are on different devices: lm_head.weight on 1, model.embed_tokens.weight on 0, which is "
             "not simulated");
-  EXPECT_EQ(WhyNot(c, R"({"": 1})"),
-            "the device map puts model.embed_tokens.weight on device 1; maps on several GPUs are not simulated yet");
+  EXPECT_EQ(WhyNot(c, R"({"": 1})"), "the device map puts the model on device 1, and the machine has 1 GPU");
   EXPECT_EQ(WhyNot(c, R"({"model": 0})"), "the device map gives no device for lm_head.weight (ValueError)");
 }
 

@@ -33,7 +33,8 @@ class Lowering {
         machine_(*task.machine),
         placement_(placement),
         programs_(programs),
-        b_(fmt::format("{} {}", strategy, task.model->name)) {}
+        b_(fmt::format("{} {}", strategy, task.model->name)),
+        streams_(b_, machine_.gpus.size()) {}
 
   Result<Schedule> Run() {
     AddMachine();
@@ -59,13 +60,13 @@ class Lowering {
     const auto budget = [&](std::string_view pool) {
       return machine_.pools[machine_.FindPool(pool)].budget - machine_.Reserved(pool);
     };
-    lanes_.gpu = b_.AddPool("gpu0", Allocator::kTorchCaching, budget("gpu0"));
+    for (std::size_t g = 0; g < Gpus(); ++g) {
+      const std::string pool = fmt::format("gpu{}", g);
+      lanes_.gpus.push_back({.pool = b_.AddPool(pool, Allocator::kTorchCaching, budget(pool))});
+    }
     lanes_.host = b_.AddPool("host", Allocator::kPageable, budget("host"));
     disk_ = b_.AddPool("disk", Allocator::kPageable, Bytes(0));
-    const std::int32_t stream = b_.AddQueue("gpu0/default");
-    lanes_.compute = {stream, {b_.AddResource("gpu0.sm")}};
-    lanes_.in = {stream, {b_.AddResource("gpu0.h2d")}};
-    lanes_.out = {stream, {b_.AddResource("gpu0.d2h")}};
+    for (std::size_t g = 0; g < Gpus(); ++g) AddStream(g);
     lanes_.python = {b_.AddQueue("python"), {}};
     lanes_.read = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
     convert_ = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
@@ -76,15 +77,37 @@ class Lowering {
     if (model_.files.empty()) b_.AddFile("model.safetensors");  // not there: it would be read if it were
   }
 
+  // Those of the placement, and all with a smaller index.
+  std::size_t Gpus() const {
+    const std::vector<std::int16_t>& used = placement_.devices.tensors;
+    return used.empty() ? 1 : static_cast<std::size_t>(*std::max_element(used.begin(), used.end())) + 1;
+  }
+
+  void AddStream(std::size_t g) {
+    TorchGpu& gpu = lanes_.gpus[g];
+    const std::int32_t stream = b_.AddQueue(fmt::format("gpu{}/default", g));
+    gpu.compute = {stream, {b_.AddResource(fmt::format("gpu{}.sm", g))}};
+    gpu.in = {stream, {b_.AddResource(fmt::format("gpu{}.h2d", g))}};
+    gpu.out = {stream, {b_.AddResource(fmt::format("gpu{}.d2h", g))}};
+    for (std::size_t other = 0; other < Gpus(); ++other) {
+      gpu.peer.push_back({stream, {}});
+      if (other == g) continue;
+      gpu.peer.back().resources.push_back(
+          b_.AddResource(fmt::format("link:gpu{}-gpu{}", std::min(g, other), std::max(g, other))));
+    }
+  }
+
   bool sample() const { return task_.last_decode_passes > 0; }
 
   // A sample that certainly runs out of memory while loading says so whatever comes after.
   bool LoadsTooMuch() const {
-    Bytes weights;
+    std::vector<Bytes> left;
+    for (const TorchGpu& gpu : lanes_.gpus) left.push_back(b_.so_far().pools[gpu.pool].budget);
     for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
-      if (weights_.device[i] >= 0) weights += model_.tensors[i].bytes();
+      const auto id = static_cast<TensorId>(i);
+      if (weights_.device[i] >= 0) left[placement_.GpuOf(id)] -= model_.tensors[i].bytes();
     }
-    return weights > b_.so_far().pools[lanes_.gpu].budget;
+    return std::any_of(left.begin(), left.end(), [](Bytes b) { return b < Bytes(0); });
   }
 
   void Reserve() {
@@ -102,7 +125,7 @@ class Lowering {
       if (!HasOwnStorage(model_.tensors[i])) continue;
       (model_.tensors[i].buffer ? buffers : parameters).push_back(static_cast<TensorId>(i));
     }
-    if (Resident(parameters)) WarmUp(parameters);
+    for (std::size_t g = 0; g < Gpus(); ++g) WarmUp(parameters, static_cast<std::int16_t>(g));
     for (const TensorId id : parameters) {
       if (placement_.homes[id] == WeightHome::kDisk) {
         weights_.file[id] = FileOf(id);
@@ -115,34 +138,34 @@ class Lowering {
       const Tensor& t = model_.tensors[id];
       weights_.host[id] = b_.AddInitial(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
       CopyToDevice(id);
-      if (placement_.hooks != TorchPlacement::Hooks::kNone) b_.EmptyCache(lanes_.gpu);  // as they are attached
+      if (placement_.hooks != TorchPlacement::Hooks::kNone) {  // as they are attached
+        for (const TorchGpu& gpu : lanes_.gpus) b_.EmptyCache(gpu.pool);
+      }
     }
     prompt_ = b_.AddInitial(lanes_.host, "prompt", BufferKind::kTokens, IdsBytes(task_.request.prompt_tokens));
     tokens_out_ = b_.AddBuffer(lanes_.host, "tokens_out", BufferKind::kTokens, IdsBytes(1));
     b_.Allocate(tokens_out_);
-    next_ids_ = b_.AddBuffer(lanes_.gpu, "next_ids", BufferKind::kTokens, IdsBytes(1));
+    next_ids_ = b_.AddBuffer(lanes_.gpus[placement_.devices.main].pool, "next_ids", BufferKind::kTokens, IdsBytes(1));
   }
 
   Bytes IdsBytes(std::int64_t tokens) const { return SizeOf(DType::kI64, tokens * task_.request.batch); }
 
-  // transformers' caching_allocator_warmup: one allocation of all parameters, dropped at once, so that they come out of
-  // one segment.
-  void WarmUp(const std::vector<TensorId>& parameters) {
+  // transformers' caching_allocator_warmup: one allocation of all parameters of a GPU, dropped at once, so that they
+  // come out of one segment.
+  void WarmUp(const std::vector<TensorId>& parameters, std::int16_t gpu) {
     Bytes bytes;
     for (const TensorId id : parameters) {
-      if (placement_.homes[id] == WeightHome::kDevice) bytes += model_.tensors[id].bytes();
+      const bool here = placement_.homes[id] == WeightHome::kDevice && placement_.GpuOf(id) == gpu;
+      if (here) bytes += model_.tensors[id].bytes();
     }
-    const Bytes total = machine_.pools[machine_.FindPool("gpu0")].budget;
+    if (bytes == Bytes(0)) return;
+    const Bytes total = machine_.pools[machine_.FindPool(fmt::format("gpu{}", gpu))].budget;
     bytes = std::min(bytes, total - kWarmupKeepsFree);
     if (bytes <= Bytes(0)) return;
-    const BufferId warmup = b_.AddBuffer(lanes_.gpu, "allocator warm-up", BufferKind::kWeights, bytes);
+    const std::string name = gpu == 0 ? "allocator warm-up" : fmt::format("allocator warm-up of gpu{}", gpu);
+    const BufferId warmup = b_.AddBuffer(lanes_.gpus[gpu].pool, name, BufferKind::kWeights, bytes);
     b_.Allocate(warmup);
     b_.Free(warmup);
-  }
-
-  bool Resident(const std::vector<TensorId>& parameters) const {
-    return std::any_of(parameters.begin(), parameters.end(),
-                       [&](TensorId id) { return placement_.homes[id] == WeightHome::kDevice; });
   }
 
   BufferId FileOf(TensorId id) {
@@ -180,9 +203,10 @@ class Lowering {
 
   void CopyToDevice(TensorId id) {
     const Tensor& t = model_.tensors[id];
-    weights_.device[id] = b_.AddBuffer(lanes_.gpu, t.name, BufferKind::kWeights, t.bytes());
+    const TorchGpu& gpu = lanes_.gpus[placement_.GpuOf(id)];
+    weights_.device[id] = b_.AddBuffer(gpu.pool, t.name, BufferKind::kWeights, t.bytes());
     b_.Allocate(weights_.device[id]);
-    CopyAndWait(lanes_.in, b_.Whole(weights_.host[id]), b_.Whole(weights_.device[id]));
+    CopyAndWait(gpu.in, b_.Whole(weights_.host[id]), b_.Whole(weights_.device[id]));
   }
 
   void MoveToDevice(TensorId id) {
@@ -205,9 +229,14 @@ class Lowering {
     Kernel kernel{.kind = KernelKind::kOpaque, .name = "argmax.default", .dtype = programs_.prefill.dtype};
     kernel.flops = {static_cast<double>(choices)};
     kernel.bytes = AffineBytes(SizeOf(programs_.prefill.dtype, choices));
-    b_.Compute(lanes_.compute, b_.AddKernel(std::move(kernel)), {b_.Whole(logits)}, {b_.Whole(next_ids_)});
+    const std::int16_t main = placement_.devices.main;
+    const TorchGpu& gpu = lanes_.gpus[main];
+    std::vector<Slice> reads = {b_.Whole(logits)};
+    std::vector<StepRef> after = streams_.Arrive(main, reads);
+    streams_.Issued(main, b_.Compute(gpu.compute, b_.AddKernel(std::move(kernel)), std::move(reads),
+                                     {b_.Whole(next_ids_)}, {}, std::move(after)));
     b_.Free(logits);
-    CopyAndWait(lanes_.out, b_.Whole(next_ids_), b_.Whole(tokens_out_));
+    CopyAndWait(gpu.out, b_.Whole(next_ids_), b_.Whole(tokens_out_));
     if (last) b_.Free(next_ids_);
   }
 
@@ -217,8 +246,9 @@ class Lowering {
                                      std::int64_t first, std::int64_t stride, std::string_view prefix) {
     std::vector<BufferId> buffers;
     for (std::size_t i = 0; i < storages.size(); ++i) {
-      const AffineBytes bytes = program.storages[storages[i]].bytes;
-      buffers.push_back(b_.AddBuffer(lanes_.gpu,
+      const TorchStorage& storage = program.storages[storages[i]];
+      const AffineBytes bytes = storage.bytes;
+      buffers.push_back(b_.AddBuffer(lanes_.gpus[storage.gpu].pool,
                                      fmt::format("{}layers.{}.{}", prefix, i / 2, i % 2 ? "values" : "keys"),
                                      BufferKind::kKv, {bytes.at(first).value(), bytes.step * stride}));
     }
@@ -227,16 +257,18 @@ class Lowering {
 
   void EmitPrefill() {
     const TorchProgram& program = programs_.prefill;
-    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, "prefill/", !sample());
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, "prefill/", !sample());
     b_.BeginPhase("prefill", pass.Required());
     b_.BeginPrologue(1);
-    const Bytes workspace_bytes = CublasWorkspace(machine_.gpus.empty() ? 0 : machine_.gpus[0].compute_capability);
-    BufferId workspace = -1;
-    if (workspace_bytes > Bytes(0)) {
-      workspace = b_.AddBuffer(lanes_.gpu, "cublas workspace", BufferKind::kWorkspace, workspace_bytes);
+    std::vector<BufferId> workspaces;
+    for (std::size_t g = 0; g < Gpus(); ++g) {
+      const Bytes bytes = CublasWorkspace(g < machine_.gpus.size() ? machine_.gpus[g].compute_capability : 0);
+      const std::string name = g == 0 ? "cublas workspace" : fmt::format("cublas workspace of gpu{}", g);
+      const bool some = bytes > Bytes(0);
+      workspaces.push_back(some ? b_.AddBuffer(lanes_.gpus[g].pool, name, BufferKind::kWorkspace, bytes) : -1);
     }
     cache_ = CacheBuffers(program, program.cache, 0, 0, "cache/prefill/");
-    const BufferId logits = pass.Emit({.prompt = prompt_, .new_cache = cache_, .workspace = workspace});
+    const BufferId logits = pass.Emit({.prompt = prompt_, .new_cache = cache_, .workspaces = std::move(workspaces)});
     if (task_.request.new_tokens > 0) {
       ChooseNext(logits, task_.request.DecodePasses() == 0);
     } else {
@@ -255,7 +287,8 @@ class Lowering {
   void EmitDecode(const TorchProgram& program, std::int64_t begin, std::int64_t passes, std::string_view prefix) {
     const std::int64_t alone = passes <= 4 ? passes : 2 - passes % 2;  // in the prologue
     const std::int64_t iterations = (passes - alone) / 2;
-    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, fmt::format("{}decode/", prefix), !sample());
+    TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, fmt::format("{}decode/", prefix),
+                          !sample());
     b_.BeginPhase("decode", pass.Required());
     b_.BeginPrologue(static_cast<std::int32_t>(alone));
     if (begin == 0 && task_.FirstPass() > 0) SkipTo(program);
@@ -272,17 +305,19 @@ class Lowering {
     }
     if (iterations == 0) return;
     b_.BeginBody(iterations, 2);
+    streams_.BeginBody();
     const std::vector<BufferId> odd = buffers(alone, 2, "odd");
     EmitPass(pass, even, odd, alone, 2, 0, false);
     EmitPass(pass, odd, even, alone + 1, 2, 1, false);
+    streams_.EndBody();
   }
 
   // Passes over ever longer contexts, each with a program of its own.
   Status EmitRecomputation() {
     for (std::int64_t p = 0; p < task_.LoweredPasses(); ++p) {
       STOWAGE_TRY(TorchProgram program, RealizeTorch(model_, RecomputeOf(task_.request, task_.FirstPass() + p)));
-      program = Hooked(std::move(program), model_, placement_);
-      TorchPassEmitter pass(b_, model_, program, lanes_, weights_, fmt::format("decode{}/", p), !sample());
+      STOWAGE_TRY(program, Hooked(std::move(program), model_, placement_));
+      TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, fmt::format("decode{}/", p), !sample());
       if (p == 0) {
         b_.BeginPhase("decode", pass.Required());
         b_.BeginPrologue(static_cast<std::int32_t>(task_.LoweredPasses()));
@@ -315,6 +350,7 @@ class Lowering {
   const TorchPlacement& placement_;
   const Programs& programs_;
   ScheduleBuilder b_;
+  TorchStreams streams_;
   TorchLanes lanes_;
   TorchWeights weights_;
   Lane convert_;

@@ -1,5 +1,6 @@
-// What a Hugging Face program does, as a schedule: one issuer "python", one queue "gpu0/default", memory from the
-// caching allocator, sizes and order from planner/realize/torch.h.
+// What a Hugging Face program does, as a schedule: one issuer "python", one queue a GPU ("gpu0/default"), memory from
+// each one's caching allocator, sizes and order from planner/realize/torch.h. Tensors go from GPU to GPU over the link
+// between them, in the queue of the one they are on, when the other has done what it had; what runs there next waits.
 //
 //   load      resident: each tensor read into host memory, copied (pageable, blocking), its host copy dropped
 //             offloaded to the host: each tensor into host memory; attaching the hooks copies the buffers
@@ -29,6 +30,7 @@
 
 #include "planner/base/result.h"
 #include "planner/realize/torch.h"
+#include "planner/realize/torch_devices.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/strategy.h"
@@ -39,11 +41,14 @@ struct TorchPlacement {
   enum class Hooks : std::uint8_t { kNone, kCpuOffload, kDispatch };
   Hooks hooks = Hooks::kNone;
   std::vector<WeightHome> homes;  // by TensorId; of a tied weight, the owner's counts. Buffers are on the device
+  TorchDevices devices;           // empty: all is computed on gpu0
+  std::vector<bool> hooked;       // by ModuleId; empty: as AddDispatchHooks finds them
 
+  std::int16_t GpuOf(TensorId id) const { return devices.tensors.empty() ? std::int16_t{0} : devices.tensors[id]; }
   static TorchPlacement Resident(const Model& model);
   static TorchPlacement SequentialOffload(const Model& model);
   // accelerate's dispatch_model; without hooks when all is on the device.
-  static TorchPlacement Dispatched(std::vector<WeightHome> homes);
+  static TorchPlacement Dispatched(DeviceMapHomes homes);
 };
 
 // A model's passes as eager torch runs them, all weights resident; realized once per task and shared by all strategies.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "planner/base/check.h"
@@ -29,13 +30,42 @@ bool IsMatrixProduct(std::string_view op) { return op == "mm.default" || op == "
 
 }  // namespace
 
+void TorchStreams::Move(const Lane& lane, std::int16_t from, std::int16_t to, Slice source, Slice target) {
+  std::vector<StepRef> after = WaitsOf(from);
+  if (last_[to] >= 0) after.push_back({last_[to]});
+  const bool reaches_back = body_ >= 0 && last_[to] < body_;
+  const StepId copy = b_.Copy(lane, source, target, std::move(after));
+  if (reaches_back) reach_back_.emplace_back(copy, to);
+  arriving_[to].copies.push_back({copy});
+  arriving_[to].targets.push_back(target);
+  Issued(from, copy);
+}
+
+std::vector<StepRef> TorchStreams::Arrive(std::int16_t gpu, std::vector<Slice>& reads) {
+  Arriving arrived = std::exchange(arriving_[gpu], {});
+  for (const Slice& target : arrived.targets) {
+    if (std::find(reads.begin(), reads.end(), target) == reads.end()) reads.push_back(target);
+  }
+  return std::move(arrived.copies);
+}
+
+void TorchStreams::EndBody() {
+  for (const auto& [copy, to] : reach_back_) {
+    if (last_[to] >= body_) b_.step(copy).after.push_back({last_[to], 1});
+  }
+  reach_back_.clear();
+  body_ = -1;
+}
+
 TorchPassEmitter::TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program,
-                                   const TorchLanes& lanes, const TorchWeights& weights, std::string prefix, bool named)
+                                   const TorchLanes& lanes, const TorchWeights& weights, TorchStreams& streams,
+                                   std::string prefix, bool named)
     : b_(b),
       model_(model),
       program_(program),
       lanes_(lanes),
       weights_(weights),
+      streams_(streams),
       prefix_(std::move(prefix)),
       named_(named),
       buffers_(program.storages.size(), -1) {
@@ -83,7 +113,7 @@ BufferId TorchPassEmitter::BufferOf(StorageId id, const PassInput& input) {
     if (s.module != kNoId) name.append(model_.modules[s.module].name).append(" ");
     name += s.op;
   }
-  return buffers_[id] = b_.AddBuffer(lanes_.gpu, std::move(name), KindOf(s.role), At(s.bytes, input));
+  return buffers_[id] = b_.AddBuffer(GpuOf(id).pool, std::move(name), KindOf(s.role), At(s.bytes, input));
 }
 
 // An empty tensor has no bytes to read, and the allocator gives it none.
@@ -107,8 +137,10 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
   }
   if (MakesIds(event)) {
     if (input.ids < 0) {
-      b_.step(b_.Copy(lanes_.in, b_.Whole(input.prompt), writes[0])).pageable = true;
-      b_.step(b_.next() - 1).blocking = true;
+      const StepId copy =
+          b_.Copy(lanes_.gpus[event.gpu].in, b_.Whole(input.prompt), writes[0], streams_.WaitsOf(event.gpu));
+      b_.step(copy).pageable = true;
+      b_.step(copy).blocking = true;
     } else {
       reads.push_back(b_.Whole(input.ids));
     }
@@ -116,8 +148,28 @@ void TorchPassEmitter::EmitCompute(const TorchEvent& event, const PassInput& inp
   Kernel kernel{.kind = KernelKind::kOpaque, .name = named_ ? NameOf(event) : "", .dtype = event.dtype};
   kernel.flops = At(event.flops, input);
   kernel.bytes = At(event.moved, input);
-  b_.Compute(lanes_.compute, b_.AddKernel(std::move(kernel)), std::move(reads), std::move(writes),
-             {.op = op, .pass = input.pass});
+  std::vector<StepRef> after = streams_.Arrive(event.gpu, reads);
+  const StepId step = b_.Compute(lanes_.gpus[event.gpu].compute, b_.AddKernel(std::move(kernel)), std::move(reads),
+                                 std::move(writes), {.op = op, .pass = input.pass}, std::move(after));
+  streams_.Issued(event.gpu, step);
+}
+
+void TorchPassEmitter::EmitMove(const TorchEvent& event, const PassInput& input) {
+  std::vector<Slice> from, to;
+  AddSlice(event.reads[0], input, from);
+  AddSlice(event.storage, input, to);
+  if (from.empty()) return;
+  const std::int16_t target = program_.storages[event.storage].gpu;
+  // A view may show a part of its storage, or all of it several times.
+  const Slice whole = to[0];
+  const std::int64_t times = std::max<std::int64_t>(1, whole.bytes.base / from[0].bytes.base);
+  for (std::int64_t i = 0; i < times; ++i) {
+    Slice part = whole;
+    part.bytes = {whole.bytes.base / times, whole.bytes.step / times};
+    part.offset = {part.bytes.base * i, part.bytes.step * i};
+    from[0].bytes = part.bytes;
+    streams_.Move(lanes_.gpus[event.gpu].peer[target], event.gpu, target, from[0], part);
+  }
 }
 
 BufferId TorchPassEmitter::StagingOf(TensorId owner) {
@@ -137,9 +189,12 @@ void TorchPassEmitter::EmitUpload(const TorchEvent& event, const PassInput& inpu
     b_.Allocate(from);
     b_.step(b_.Read(lanes_.read, b_.Whole(weights_.file[owner]), b_.Whole(from))).blocking = true;
   }
-  const StepId copy = b_.Copy(lanes_.in, b_.Whole(from), b_.Whole(BufferOf(event.storage, input)));
+  const std::int16_t gpu = program_.storages[event.storage].gpu;
+  const StepId copy =
+      b_.Copy(lanes_.gpus[gpu].in, b_.Whole(from), b_.Whole(BufferOf(event.storage, input)), streams_.WaitsOf(gpu));
   b_.step(copy).blocking = true;
   b_.step(copy).pageable = true;
+  streams_.Issued(gpu, copy);
   if (disk) b_.Free(from);
 }
 
@@ -149,7 +204,8 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
   growing_.clear();
   for (std::size_t i = 0; i < input.past.size(); ++i) buffers_[program_.past[i]] = input.past[i];
   for (std::size_t i = 0; i < input.new_cache.size(); ++i) buffers_[program_.cache[i]] = input.new_cache[i];
-  BufferId workspace = input.workspace;
+  std::vector<BufferId> workspaces = input.workspaces;
+  workspaces.resize(lanes_.gpus.size(), -1);
   std::int32_t op = 0;
   for (const TorchEvent& event : program_.events) {
     const bool empty = event.storage != kNoId && program_.storages[event.storage].bytes == AffineBytes(0);
@@ -161,15 +217,17 @@ BufferId TorchPassEmitter::Emit(const PassInput& input) {
         if (!empty) b_.Free(BufferOf(event.storage, input));
         break;
       case TorchEventKind::kEmptyCache:
-        b_.EmptyCache(lanes_.gpu);
+        for (const TorchGpu& gpu : lanes_.gpus) b_.EmptyCache(gpu.pool);
+        break;
+      case TorchEventKind::kMove:
+        EmitMove(event, input);
         break;
       case TorchEventKind::kUpload:
         EmitUpload(event, input);
         break;
       case TorchEventKind::kCompute:
-        if (workspace >= 0 && IsMatrixProduct(event.op)) {
-          b_.Allocate(workspace);
-          workspace = -1;
+        if (workspaces[event.gpu] >= 0 && IsMatrixProduct(event.op)) {
+          b_.Allocate(std::exchange(workspaces[event.gpu], -1));
         }
         EmitCompute(event, input, op++);
         if (MakesIds(event) && input.ids >= 0) b_.Free(input.ids);

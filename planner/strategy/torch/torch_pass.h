@@ -1,8 +1,10 @@
 // The steps of one pass of a TorchProgram. Internal to planner/strategy/torch.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "planner/machine/machine.h"
@@ -11,14 +13,50 @@
 
 namespace stowage {
 
+// One GPU: all in the queue gpu0/default.
+struct TorchGpu {
+  std::int32_t pool = -1;
+  Lane compute;            // on gpu0.sm
+  Lane in, out;            // on the links to the host
+  std::vector<Lane> peer;  // to another GPU, by its index, on the link between the two
+};
+
 // What all passes share.
 struct TorchLanes {
-  std::int32_t gpu = -1, host = -1;  // pools
-  Lane compute;                      // gpu0/default on gpu0.sm
-  Lane in, out;                      // gpu0/default on the links
-  Lane python;                       // host work
-  Lane read;                         // disk0/0
-  Seconds hook;                      // beyond what issuing a step costs
+  std::vector<TorchGpu> gpus;
+  std::int32_t host = -1;  // pool
+  Lane python;             // host work
+  Lane read;               // disk0/0
+  Seconds hook;            // beyond what issuing a step costs
+};
+
+// What the streams of several GPUs wait for in each other: a copy between two is in the stream of its source; it starts
+// when the other stream has come as far, and what is issued there next waits for it.
+class TorchStreams {
+ public:
+  TorchStreams(ScheduleBuilder& b, std::size_t gpus) : b_(b), last_(gpus, -1), arriving_(gpus) {}
+
+  // What the next step in the stream of `gpu` waits for; the caller adds it.
+  std::vector<StepRef> WaitsOf(std::int16_t gpu) const { return arriving_[gpu].copies; }
+  // The same for a kernel, which also reads what has arrived: of all that is moved some is never looked at.
+  std::vector<StepRef> Arrive(std::int16_t gpu, std::vector<Slice>& reads);
+  void Issued(std::int16_t gpu, StepId step) { last_[gpu] = step; }
+  void Move(const Lane& lane, std::int16_t from, std::int16_t to, Slice source, Slice target);
+
+  // Around a body: its moves also wait for the last step of the other stream in the iteration before.
+  void BeginBody() { body_ = b_.next(); }
+  void EndBody();
+
+ private:
+  struct Arriving {
+    std::vector<StepRef> copies;
+    std::vector<Slice> targets;
+  };
+  ScheduleBuilder& b_;
+  std::vector<StepId> last_;                                 // by GPU
+  std::vector<Arriving> arriving_;                           // by GPU
+  std::vector<std::pair<StepId, std::int16_t>> reach_back_;  // moves of the body, and the stream they wait for
+  StepId body_ = -1;
 };
 
 struct TorchWeights {
@@ -33,21 +71,21 @@ class TorchPassEmitter {
   // All must outlive the emitter. `prefix` names the buffers: "prefill/". Kernels and required ops stay without names
   // unless `named`: a sample's are never read.
   TorchPassEmitter(ScheduleBuilder& b, const Model& model, const TorchProgram& program, const TorchLanes& lanes,
-                   const TorchWeights& weights, std::string prefix, bool named);
+                   const TorchWeights& weights, TorchStreams& streams, std::string prefix, bool named);
 
   // The phase's required ops: one per kernel of the program.
   std::vector<RequiredOp> Required() const;
 
   struct PassInput {
-    BufferId ids = -1;  // "gpu0" ids to feed, freed once they are; -1: `prompt` is copied from the host
+    BufferId ids = -1;  // ids on the main GPU to feed, freed once they are; -1: `prompt` is copied from the host
     BufferId prompt = -1;
     std::vector<BufferId> past;       // as TorchProgram::past
     std::vector<BufferId> new_cache;  // as TorchProgram::cache
     // Iteration i of the section runs pass first + i * stride of the program; outside a body stride is 0.
     std::int64_t first = 0;
     std::int64_t stride = 0;
-    std::int32_t pass = 0;    // of the section: Instance::pass
-    BufferId workspace = -1;  // allocated before the first matrix product; -1: it is there
+    std::int32_t pass = 0;             // of the section: Instance::pass
+    std::vector<BufferId> workspaces;  // by GPU: allocated before its first matrix product; -1 or none: it is there
   };
   // Emits one pass. Returns the buffer of the logits, which is still alive; so are the new caches.
   BufferId Emit(const PassInput& input);
@@ -61,7 +99,9 @@ class TorchPassEmitter {
   AffineFlops At(AffineFlops flops, const PassInput& input) const;
   void AddSlice(StorageId storage, const PassInput& input, std::vector<Slice>& slices);
   void EmitCompute(const TorchEvent& event, const PassInput& input, std::int32_t op);
+  void EmitMove(const TorchEvent& event, const PassInput& input);
   void EmitUpload(const TorchEvent& event, const PassInput& input);
+  const TorchGpu& GpuOf(StorageId storage) const { return lanes_.gpus[program_.storages[storage].gpu]; }
   BufferId StagingOf(TensorId owner);
   bool Hooked(ModuleId module) const;
   bool MakesIds(const TorchEvent& event) const;
@@ -72,6 +112,7 @@ class TorchPassEmitter {
   const TorchProgram& program_;
   const TorchLanes& lanes_;
   const TorchWeights& weights_;
+  TorchStreams& streams_;
   std::string prefix_;
   bool named_;
   std::vector<BufferId> buffers_;         // by StorageId; -1: not made yet

@@ -1,5 +1,7 @@
 #include "planner/strategy/torch/torch_plan.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace stowage {
@@ -20,16 +22,17 @@ Plan DescribeTorchPlan(const PlanningTask& task, const Model& model, const Torch
     tensor.name = t.name;
     tensor.dtype = t.dtype;
     tensor.shape = t.shape;
-    tensor.device = "gpu0";
+    const auto id = static_cast<TensorId>(&t - model.tensors.data());
+    tensor.device = fmt::format("gpu{}", placement.GpuOf(id));
     const ModuleId block = model.BlockOf(t.module);
     if (block != kNoId) tensor.block = model.modules[block].name;
     if (t.tied_to != kNoId) {
       tensor.tied_to = model.tensors[t.tied_to].name;
     } else {
       Residency home;  // no arena: torch's allocators decide where it lies
-      const WeightHome at = t.buffer ? WeightHome::kDevice : placement.homes[&t - model.tensors.data()];
+      const WeightHome at = t.buffer ? WeightHome::kDevice : placement.homes[id];
       home.where = at == WeightHome::kDevice ? Where::kResident : Where::kStreamed;
-      home.pool = at == WeightHome::kDevice ? "gpu0" : at == WeightHome::kHost ? "host" : "disk";
+      home.pool = at == WeightHome::kDevice ? tensor.device : at == WeightHome::kHost ? "host" : "disk";
       home.row_end = tensor.Rows();
       tensor.parts.push_back(std::move(home));
     }

@@ -81,28 +81,47 @@ TorchPlacement TorchPlacement::SequentialOffload(const Model& model) {
   return {.hooks = Hooks::kCpuOffload, .homes = std::vector(model.tensors.size(), WeightHome::kHost)};
 }
 
-TorchPlacement TorchPlacement::Dispatched(std::vector<WeightHome> homes) {
-  const bool all = std::all_of(homes.begin(), homes.end(), [](WeightHome h) { return h == WeightHome::kDevice; });
-  return {.hooks = all ? Hooks::kNone : Hooks::kDispatch, .homes = std::move(homes)};
+TorchPlacement TorchPlacement::Dispatched(DeviceMapHomes map) {
+  const auto resident = [](WeightHome h) { return h == WeightHome::kDevice; };
+  const auto here = [&](std::int16_t gpu) { return gpu == map.main; };
+  const bool one = std::all_of(map.gpu.begin(), map.gpu.end(), here);
+  TorchPlacement out;
+  if (!one || !std::all_of(map.weights.begin(), map.weights.end(), resident)) out.hooks = Hooks::kDispatch;
+  if (!map.OneGpu()) {
+    out.hooked = std::move(map.hooked);
+    for (std::size_t m = 0; m < out.hooked.size(); ++m) {
+      if (!out.hooked[m]) map.module[m] = -1;
+    }
+    out.devices = {.tensors = std::move(map.gpu), .modules = std::move(map.module), .main = map.main};
+  }
+  out.homes = std::move(map.weights);
+  return out;
 }
 
-TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement) {
-  if (placement.hooks == TorchPlacement::Hooks::kNone) return program;
-  if (placement.hooks == TorchPlacement::Hooks::kCpuOffload)
-    return AddSequentialOffloadHooks(std::move(program), model);
-  std::vector<bool> offloaded;
-  for (const Tensor& t : model.tensors) {
-    const auto id = static_cast<TensorId>(offloaded.size());
-    offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != WeightHome::kDevice);
+Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement) {
+  using Hooks = TorchPlacement::Hooks;
+  if (placement.hooks == Hooks::kCpuOffload) return AddSequentialOffloadHooks(std::move(program), model);
+  if (placement.hooks == Hooks::kDispatch) {
+    std::vector<bool> offloaded;
+    for (const Tensor& t : model.tensors) {
+      const auto id = static_cast<TensorId>(offloaded.size());
+      offloaded.push_back(!t.buffer && placement.homes[t.tied_to == kNoId ? id : t.tied_to] != WeightHome::kDevice);
+    }
+    program = AddDispatchHooks(std::move(program), model, offloaded);
   }
-  return AddDispatchHooks(std::move(program), model, offloaded);
+  if (placement.devices.tensors.empty()) return program;
+  program.hooked = placement.hooks == Hooks::kDispatch ? placement.hooked : std::vector<bool>{};
+  return SpreadOverGpus(std::move(program), model, placement.devices);
 }
 
 Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const TorchPlacement& placement) {
   if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return TorchPlacement::SequentialOffload(held);
-  if (placement.hooks == TorchPlacement::Hooks::kNone) return TorchPlacement::Resident(held);
+  if (placement.hooks == TorchPlacement::Hooks::kNone && placement.devices.tensors.empty()) {
+    return TorchPlacement::Resident(held);
+  }
   const auto same = [](const Tensor& a, const Tensor& b) { return a.name == b.name; };
-  if (std::equal(held.tensors.begin(), held.tensors.end(), model.tensors.begin(), model.tensors.end(), same)) {
+  if (held.modules.size() == model.modules.size() &&
+      std::equal(held.tensors.begin(), held.tensors.end(), model.tensors.begin(), model.tensors.end(), same)) {
     return placement;
   }
   return Error{ErrorCode::kInvalidInput,
@@ -121,14 +140,18 @@ Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& t
     return Error{ErrorCode::kInfeasible, std::move(refusal)};
   }
   STOWAGE_TRY(auto resident, RealizeResident(task));
-  if (placement.hooks == TorchPlacement::Hooks::kNone) return resident;
+  if (placement.hooks == TorchPlacement::Hooks::kNone && placement.devices.tensors.empty()) return resident;
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(resident->held, *task.model, placement));
   auto hooked = std::make_shared<TorchPrograms>();
   hooked->held = resident->held;
-  hooked->prefill = Hooked(resident->prefill, hooked->held, held);
+  STOWAGE_TRY(hooked->prefill, Hooked(resident->prefill, hooked->held, held));
   hooked->turn = resident->turn;
-  if (task.LoweredPasses() > 0) hooked->decode = Hooked(resident->decode, hooked->held, held);
-  if (!resident->late.events.empty()) hooked->late = Hooked(resident->late, hooked->held, held);
+  if (task.LoweredPasses() > 0) {
+    STOWAGE_TRY(hooked->decode, Hooked(resident->decode, hooked->held, held));
+  }
+  if (!resident->late.events.empty()) {
+    STOWAGE_TRY(hooked->late, Hooked(resident->late, hooked->held, held));
+  }
   return std::shared_ptr<const TorchPrograms>(std::move(hooked));
 }
 

@@ -11,8 +11,8 @@ namespace stowage {
 inline bool Recomputes(const PlanningTask& task) { return task.request.kv == KvCache::kNone; }
 inline bool HasOwnStorage(const Tensor& tensor) { return tensor.tied_to == kNoId; }
 
-// `program`, realized with all weights resident, with the hooks that the placement's modules get.
-TorchProgram Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement);
+// `program`, realized with all weights resident on gpu0, with the hooks that the placement's modules get, on its GPUs.
+Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const TorchPlacement& placement);
 
 // The placement of `model`'s tensors as one of those that transformers holds. kInvalidInput where a map of the one says
 // nothing about the other.

@@ -1,0 +1,307 @@
+// accelerate 1.15's AlignDevicesHook between GPUs.
+//
+//   > model.layers.1        kEnter
+//     (its weights, if they are off the GPUs)
+//     allocate, move        pre_forward: send_to_device(args), then kwargs, each tensor that is elsewhere
+//     (the module's forward, on the copies)
+//     release copies        new_forward returns
+//   < model.layers.1        kExit
+//
+// What a module is given is what it reads of what was there before it, and what it does not read: rotary embeddings get
+// the hidden states (for their dtype), layers the position ids and, where they do not rotate, the rotary tables.
+#include "planner/realize/torch_devices.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "planner/base/check.h"
+
+namespace stowage {
+namespace {
+
+struct Call {
+  ModuleId module = kNoId;
+  std::size_t enter = 0, exit = 0;  // events
+  std::vector<StorageId> given;
+};
+
+void AddOnce(std::vector<StorageId>& ids, StorageId id) {
+  if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
+}
+
+// What each call of a module is given, in the order of the calls.
+class CallFinder {
+ public:
+  CallFinder(const TorchProgram& program, const Model& model)
+      : program_(program), model_(model), made_(program.storages.size(), 0), gone_(program.storages.size(), 0) {}
+
+  std::vector<Call> Run() {
+    for (std::size_t i = 0; i < program_.events.size(); ++i) Note(i);
+    AddUnread();
+    return std::move(calls_);
+  }
+
+ private:
+  void Note(std::size_t i) {
+    const TorchEvent& event = program_.events[i];
+    if (event.kind == TorchEventKind::kAllocate) made_[event.storage] = i;
+    if (event.kind == TorchEventKind::kRelease) gone_[event.storage] = i;
+    if (event.kind == TorchEventKind::kEnter) {
+      open_.push_back(calls_.size());
+      calls_.push_back({.module = event.module, .enter = i});
+    }
+    if (event.kind == TorchEventKind::kExit) {
+      calls_[open_.back()].exit = i;
+      open_.pop_back();
+    }
+    if (event.kind != TorchEventKind::kCompute) return;
+    for (const StorageId id : event.reads) {
+      const TorchRole role = program_.storages[id].role;
+      if (role == TorchRole::kCache || role == TorchRole::kUpload) continue;
+      for (auto call = open_.rbegin(); call != open_.rend(); ++call) {
+        if (made_[id] > calls_[*call].enter) break;  // made within it, and within all around it
+        AddOnce(calls_[*call].given, id);
+      }
+    }
+  }
+
+  bool IsRotary(const Call& call) const { return model_.modules[call.module].name.ends_with("rotary_emb"); }
+  bool TakesPositions(const Call& call) const {
+    const std::string& name = model_.modules[call.module].name;
+    return name.ends_with(".wpe") || name.ends_with(".embed_positions");
+  }
+  bool IsBlock(const Call& call) const { return model_.BlockOf(call.module) == call.module; }
+  bool Lives(StorageId id, const Call& call) const {
+    return made_[id] < call.enter && (gone_[id] == 0 || gone_[id] > call.exit);
+  }
+
+  void AddUnread() {
+    for (auto call = calls_.begin(); call != calls_.end(); ++call) {
+      if (IsRotary(*call)) {
+        positions_.insert(positions_.end(), call->given.begin(), call->given.end());
+        const auto block = std::find_if(call, calls_.end(), [&](const Call& c) { return IsBlock(c); });
+        if (block != calls_.end() && !block->given.empty() && Lives(block->given[0], *call)) {
+          call->given.insert(call->given.begin(), block->given[0]);
+        }
+        NoteTables(*call);
+      } else if (TakesPositions(*call)) {
+        positions_.insert(positions_.end(), call->given.begin(), call->given.end());
+      } else if (IsBlock(*call)) {
+        AddToBlock(*call);
+      }
+    }
+  }
+
+  void NoteTables(const Call& rotary) {
+    last_tables_ = tables_.size();
+    for (std::size_t s = 0; s < made_.size(); ++s) {
+      if (made_[s] > rotary.enter && made_[s] < rotary.exit && (gone_[s] == 0 || gone_[s] > rotary.exit)) {
+        tables_.push_back(static_cast<StorageId>(s));
+      }
+    }
+  }
+
+  void AddToBlock(Call& block) {
+    const auto given = [&](StorageId id) {
+      return std::find(block.given.begin(), block.given.end(), id) != block.given.end();
+    };
+    if (std::none_of(tables_.begin(), tables_.end(), given)) {
+      for (std::size_t i = last_tables_; i < tables_.size(); ++i) {
+        if (Lives(tables_[i], block)) block.given.push_back(tables_[i]);
+      }
+    }
+    for (const StorageId id : positions_) {
+      if (Lives(id, block)) AddOnce(block.given, id);
+    }
+  }
+
+  const TorchProgram& program_;
+  const Model& model_;
+  std::vector<std::size_t> made_, gone_;  // by storage: events
+  std::vector<Call> calls_;
+  std::vector<std::size_t> open_;
+  std::vector<StorageId> positions_, tables_;  // so far
+  std::size_t last_tables_ = 0;                // those of the last rotary embedding start here
+};
+
+class Spreader {
+ public:
+  Spreader(TorchProgram program, const Model& model, const TorchDevices& devices)
+      : program_(std::move(program)),
+        model_(model),
+        devices_(devices),
+        calls_(CallFinder(program_, model).Run()),
+        gpu_(program_.storages.size(), -1) {}
+
+  Result<TorchProgram> Run() {
+    const std::vector<TorchEvent> events = std::exchange(program_.events, {});
+    program_.events.reserve(events.size() + events.size() / 8);
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      TorchEvent event = events[i];
+      if (to_move_ && !IsUpload(event)) MoveGiven(*std::exchange(to_move_, nullptr));
+      if (event.kind == TorchEventKind::kAllocate) STOWAGE_RETURN_IF_ERROR(Allocate(events, i));
+      if (event.kind == TorchEventKind::kCompute) {
+        event.reads = Now(event.reads);
+        event.writes = Now(event.writes);
+        STOWAGE_TRY(event.gpu, GpuOf(event));
+        last_gpu_ = event.gpu;
+        for (const StorageId id : event.reads) SetGpu(id, event.gpu);
+      }
+      if (event.kind == TorchEventKind::kExit) Leave(event.module);
+      program_.events.push_back(event);
+      if (event.kind == TorchEventKind::kEnter) Enter(event.module);
+    }
+    for (std::size_t s = 0; s < program_.storages.size(); ++s) {
+      program_.storages[s].gpu = std::max<std::int16_t>(gpu_[s], 0);
+    }
+    return std::move(program_);
+  }
+
+ private:
+  struct Frame {
+    ModuleId module = kNoId;
+    std::int16_t gpu = -1;
+    std::vector<std::pair<StorageId, StorageId>> moved;  // what it was given, and its copy
+  };
+
+  bool IsUpload(const TorchEvent& event) const {
+    if (event.kind == TorchEventKind::kUpload || event.kind == TorchEventKind::kEmptyCache) return true;
+    return event.kind == TorchEventKind::kAllocate && program_.storages[event.storage].role == TorchRole::kUpload;
+  }
+
+  // What a name means here: the copy that the innermost module was given.
+  StorageId Now(StorageId id) const {
+    for (auto frame = frames_.rbegin(); frame != frames_.rend(); ++frame) {
+      for (const auto& [original, copy] : frame->moved) {
+        if (original == id) return copy;
+      }
+    }
+    return id;
+  }
+
+  template <std::size_t N>
+  ShortList<StorageId, N> Now(const ShortList<StorageId, N>& ids) const {
+    ShortList<StorageId, N> out;
+    for (const StorageId id : ids) out.push_back(Now(id));
+    return out;
+  }
+
+  void SetGpu(StorageId id, std::int16_t gpu) {
+    if (gpu_[id] < 0) gpu_[id] = gpu;
+  }
+
+  void Enter(ModuleId module) {
+    const Call& call = calls_[next_call_++];
+    STOWAGE_CHECK(call.module == module);
+    const std::int16_t own = devices_.modules[module];
+    if (frames_.empty()) {  // the root's ids are where it wants them
+      frames_.push_back({module, -1, {}});
+      return;
+    }
+    frames_.push_back({module, own >= 0 ? own : frames_.back().gpu, {}});
+    if (own >= 0) to_move_ = &call;
+  }
+
+  StorageId MoveTo(StorageId from, std::int16_t gpu, TorchRole role, ModuleId module) {
+    const auto to = static_cast<StorageId>(program_.storages.size());
+    const AffineBytes bytes = program_.storages[from].view.value_or(program_.storages[from].bytes);
+    program_.storages.push_back({.op = "_to_copy.default", .bytes = bytes, .module = module, .role = role});
+    gpu_.push_back(gpu);
+    program_.events.push_back({.kind = TorchEventKind::kAllocate, .storage = to, .module = module});
+    TorchEvent move{.kind = TorchEventKind::kMove, .storage = to, .module = module, .gpu = gpu_[from]};
+    move.reads.push_back(from);
+    program_.events.push_back(move);
+    return to;
+  }
+
+  void MoveGiven(const Call& call) {
+    Frame& frame = frames_.back();
+    for (const StorageId given : call.given) {
+      const StorageId now = Now(given);
+      if (gpu_[now] < 0 || gpu_[now] == frame.gpu) continue;
+      frame.moved.emplace_back(given, MoveTo(now, frame.gpu, TorchRole::kTemporary, call.module));
+    }
+  }
+
+  void Leave(ModuleId module) {
+    if (frames_.size() == 1) ReturnResult(module);
+    for (const auto& [original, copy] : frames_.back().moved) {
+      program_.events.push_back({.kind = TorchEventKind::kRelease, .storage = copy, .module = module});
+    }
+    frames_.pop_back();
+  }
+
+  // io_same_device of the root's hook.
+  void ReturnResult(ModuleId root) {
+    if (program_.kept.empty()) return;
+    const StorageId result = program_.kept.front();
+    if (program_.storages[result].role == TorchRole::kCache || gpu_[result] == devices_.main) return;
+    program_.kept.front() = MoveTo(result, devices_.main, program_.storages[result].role, root);
+    program_.events.push_back({.kind = TorchEventKind::kRelease, .storage = result, .module = root});
+  }
+
+  // An allocation is on the GPU of the kernel that follows.
+  Status Allocate(const std::vector<TorchEvent>& events, std::size_t i) {
+    const StorageId id = events[i].storage;
+    if (program_.storages[id].role == TorchRole::kUpload) {
+      SetGpu(id, devices_.main);
+      return OkStatus();
+    }
+    for (; i < events.size() && events[i].kind != TorchEventKind::kEnter; ++i) {
+      if (events[i].kind != TorchEventKind::kCompute) continue;
+      TorchEvent next = events[i];
+      next.reads = Now(next.reads);
+      STOWAGE_TRY(const std::int16_t gpu, GpuOf(next));
+      SetGpu(id, gpu);
+      return OkStatus();
+    }
+    SetGpu(id, last_gpu_ < 0 ? devices_.main : last_gpu_);
+    return OkStatus();
+  }
+
+  // Where an operator runs: where its operands are. Without any: on its module's GPU, or where the last one ran.
+  Result<std::int16_t> GpuOf(const TorchEvent& event) const {
+    std::int16_t gpu = -1;
+    const auto takes = [&](std::int16_t at) {
+      const bool fine = at < 0 || gpu < 0 || at == gpu;
+      if (at >= 0) gpu = at;
+      return fine;
+    };
+    bool one = true;
+    for (const StorageId id : event.reads) {
+      if (program_.storages[id].role != TorchRole::kUpload) one = takes(gpu_[id]) && one;
+    }
+    for (const TensorId id : event.weights) one = takes(devices_.tensors[id]) && one;
+    if (!one) {
+      const std::string& module = event.module == kNoId ? model_.name : model_.modules[event.module].name;
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("the device map gives {} of {} operands on several GPUs: torch would raise "
+                               "(RuntimeError: Expected all tensors to be on the same device)",
+                               event.op, module)};
+    }
+    if (gpu >= 0) return gpu;
+    if (!frames_.empty() && frames_.back().gpu >= 0) return frames_.back().gpu;
+    return last_gpu_ < 0 ? devices_.main : last_gpu_;
+  }
+
+  TorchProgram program_;
+  const Model& model_;
+  const TorchDevices& devices_;
+  const std::vector<Call> calls_;
+  std::vector<std::int16_t> gpu_;  // by storage; -1: not known yet
+  std::vector<Frame> frames_;
+  std::size_t next_call_ = 0;
+  const Call* to_move_ = nullptr;
+  std::int16_t last_gpu_ = -1;
+};
+
+}  // namespace
+
+Result<TorchProgram> SpreadOverGpus(TorchProgram program, const Model& model, const TorchDevices& devices) {
+  STOWAGE_CHECK(devices.tensors.size() == model.tensors.size() && devices.modules.size() == model.modules.size());
+  return Spreader(std::move(program), model, devices).Run();
+}
+
+}  // namespace stowage

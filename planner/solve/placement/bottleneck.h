@@ -1,0 +1,18 @@
+// kThroughput when the CPU computes too. Its runs count together, which leaves a search for the least largest time
+// without a bound of any use. Asked instead, for one time after the other: can everything keep within it? The devices'
+// runs may take that long each, and the CPU's total is what is minimised. Private to this folder.
+#pragma once
+
+#include <cstdint>
+
+#include "planner/base/result.h"
+#include "planner/solve/placement/search.h"
+#include "planner/solve/placement/tables.h"
+
+namespace stowage::placement {
+
+// Looks for a placement below `upper_bound`; the units of ties are placed too. Spends at most about *nodes_left steps,
+// which it subtracts. kInvalidInput for too many ties.
+Result<SearchResult> SolveBottleneck(const PlacementProblem& problem, Time upper_bound, std::int64_t* nodes_left);
+
+}  // namespace stowage::placement

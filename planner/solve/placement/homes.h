@@ -1,0 +1,63 @@
+// The places a problem's ties may go to, best first. Private to this folder.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "planner/base/result.h"
+#include "planner/solve/placement/bounds.h"
+#include "planner/solve/placement/row.h"
+#include "planner/solve/placement/tables.h"
+
+namespace stowage::placement {
+
+// The tied units at their homes.
+void PlaceTies(const PlacementProblem& problem, const std::vector<Home>& homes, std::vector<UnitPlacement>& units);
+
+// Every choice of one home per tie, by a lower bound that is at first what the ties take beside the best of the rest,
+// wherever the ties are. A choice that comes up under that bound is bounded again: with the home's memory taken from
+// the run on its device, between the best of what comes before and after it, and with the hops to and from the tied
+// units.
+class Homes {
+ public:
+  // kInvalidInput for too many ties. `problem` must outlive this.
+  static Result<Homes> Of(const PlacementProblem& problem);
+
+  // From the first choice again, under this limit of Tables. Without: no limit.
+  void Start(Time limit);
+
+  // The next choice whose bound is below `below`; false when there is none.
+  bool Next(Time below, std::vector<Home>& homes, Time& bound);
+
+ private:
+  struct Choice {
+    Time bound = 0;
+    bool refined = false;
+    std::vector<int> homes;  // an index of homes_ for each tie
+  };
+
+  // The order of a heap whose top is the least bound, among equals the first choice.
+  static bool Later(const Choice& a, const Choice& b);
+
+  explicit Homes(const PlacementProblem& problem);
+  Time Pinned(const Choice& c) const;
+  Time Bounded(const Choice& c, Time rest) const;
+  std::int64_t HostBytes(const Choice& c) const;
+  Burden BurdenOf(const ChainTie& tie, const Home& home) const;
+  void FindSkips();
+  void FindHops(const ChainTie& tie, int device, std::vector<Time>& before, std::vector<Time>& after) const;
+  Time Rest(std::size_t tie, int home);
+  Time RestBeside(const ChainTie& tie, const Home& home) const;
+
+  const PlacementProblem* problem_;
+  Tables tables_;  // relaxed: tied units take and cost nothing
+  Bounds bounds_;
+  Progress progress_;
+  std::vector<Time> skip_;  // [device]: the rest when the device computes nothing of it
+  std::vector<Home> homes_;
+  std::vector<Choice> all_;
+  std::vector<std::vector<Time>> rest_;  // [tie][home]; -1: not known yet
+  std::vector<Choice> heap_;
+};
+
+}  // namespace stowage::placement
