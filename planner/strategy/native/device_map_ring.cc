@@ -60,6 +60,21 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
   return out;
 }
 
+// The ring takes what the map leaves free, up to two of the largest streamed matrices.
+NativeProposal Propose(const NativeModel& native, const PlanningTask& task, const DeviceMapHomes& homes,
+                       std::string_view map) {
+  NativeProposal out{.strategy = fmt::format("{}:{}", kName, map)};
+  const Streams streams = Follow(native, *task.model, homes.weights, out);
+  if (streams.largest == Bytes(0)) return out;
+  const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
+  const Bytes least = RoundUp(streams.widest_tile, kAlignment) * 2;
+  const Bytes left = budget - FixedBytesOf(native, task).total() - streams.resident;
+  const Bytes ring = std::clamp(left, least, std::max(least, RoundUp(streams.largest, kAlignment) * 2));
+  out.tile = Bytes(ring.value() / 2 / kAlignment.value() * kAlignment.value());
+  out.ring = out.tile * 2;
+  return out;
+}
+
 // On several GPUs each holds its blocks; what is off them all would need a ring on the main one.
 Result<Lowered> LowerOverGpus(const PlanningTask& task, DeviceMapHomes homes, std::string_view map) {
   for (std::size_t t = 0; t < homes.weights.size(); ++t) {
@@ -76,8 +91,7 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view map) {
   STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, map));
   if (!homes.OneGpu()) return LowerOverGpus(task, std::move(homes), map);
   STOWAGE_TRY(const auto native, RealizeModel(task));
-  STOWAGE_TRY(const NativeProposal proposal, ProposeMap(*native, task, map));
-  return LowerNative(*native, task, proposal);
+  return LowerNative(*native, task, Propose(*native, task, homes, map));
 }
 
 // Closest to what a map can do with little memory: whatever fits, by the optimal map.
@@ -91,8 +105,8 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   probe.machine = &machine;
   const auto fits = [&](Bytes budget) {
     machine.pools[machine.FindPool("gpu0")].budget = budget;
-    const Result<NativeProposal> proposal = ProposeMap(*native, probe, "optimal");
-    return proposal.ok() && CheckFits(*native, probe, *proposal).ok();
+    const Result<DeviceMapHomes> homes = HomesOf(probe, "optimal");
+    return homes.ok() && CheckFits(*native, probe, Propose(*native, probe, *homes, "optimal")).ok();
   };
   // Each probe solves for a map: as fine as a screen shows it.
   const Bytes grain = std::max(Bytes(1 << 20), task.model->WeightBytes() / 4096);
@@ -108,20 +122,12 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
 
 }  // namespace
 
-// The ring takes what the map leaves free, up to two of the largest streamed matrices.
 Result<NativeProposal> ProposeMap(const NativeModel& native, const PlanningTask& task, std::string_view map) {
   STOWAGE_TRY(const DeviceMapHomes homes, HomesOf(task, map));
-  if (!homes.OneGpu()) return Error{ErrorCode::kInvalidInput, fmt::format("{}: the map is over several GPUs", kName)};
-  NativeProposal out{.strategy = fmt::format("{}:{}", kName, map)};
-  const Streams streams = Follow(native, *task.model, homes.weights, out);
-  if (streams.largest == Bytes(0)) return out;
-  const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
-  const Bytes least = RoundUp(streams.widest_tile, kAlignment) * 2;
-  const Bytes left = budget - FixedBytesOf(native, task).total() - streams.resident;
-  const Bytes ring = std::clamp(left, least, std::max(least, RoundUp(streams.largest, kAlignment) * 2));
-  out.tile = Bytes(ring.value() / 2 / kAlignment.value() * kAlignment.value());
-  out.ring = out.tile * 2;
-  return out;
+  if (!homes.OneGpu()) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("{}:{} is over several GPUs, a ring is on one", kName, map)};
+  }
+  return Propose(native, task, homes, map);
 }
 
 Strategy DeviceMapRingStrategy() {
