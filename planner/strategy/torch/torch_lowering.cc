@@ -86,6 +86,7 @@ class Lowering {
 
   // A sample that certainly runs out of memory while loading says so whatever comes after.
   bool LoadsTooMuch() const {
+    if (placement_.hooks == TorchPlacement::Hooks::kModelOffload) return false;  // loads into host memory
     Bytes weights;
     for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
       if (weights_.device[i] >= 0) weights += model_.tensors[i].bytes();
