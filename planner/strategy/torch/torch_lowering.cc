@@ -107,6 +107,7 @@ class Lowering {
 
   // A sample that certainly runs out of memory while loading says so whatever comes after.
   bool LoadsTooMuch() const {
+    if (placement_.hooks == TorchPlacement::Hooks::kModelOffload) return false;  // loads into host memory
     std::vector<Bytes> left;
     for (const TorchGpu& gpu : lanes_.gpus) left.push_back(b_.so_far().pools[gpu.pool].budget);
     for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
