@@ -1,3 +1,4 @@
+// Long because the phases of one schedule share its buffers and lanes, and are read together.
 #include "planner/strategy/torch/torch_lowering.h"
 
 #include <fmt/format.h>
