@@ -50,10 +50,10 @@ Status ReadRope(const HfConfig& config, LlamaConfig& out) {
   if (partial != 1.0) return rope.Bad("partial_rotary_factor", fmt::format("is {}, only 1 is supported", partial));
   const std::string& type = out.rope.type;
   if (type == "default") return OkStatus();
-  constexpr auto known = std::to_array<std::string_view>({"linear", "llama3", "dynamic", "longrope", "yarn"});
-  if (std::find(known.begin(), known.end(), type) == known.end()) {
+  constexpr auto kKnown = std::to_array<std::string_view>({"linear", "llama3", "dynamic", "longrope", "yarn"});
+  if (std::find(kKnown.begin(), kKnown.end(), type) == kKnown.end()) {
     return rope.Bad(rope.Has("rope_type") ? "rope_type" : "type",
-                    fmt::format("is \"{}\", supported are default, {}", type, fmt::join(known, ", ")));
+                    fmt::format("is \"{}\", supported are default, {}", type, fmt::join(kKnown, ", ")));
   }
   if (type == "longrope") return OkStatus();  // its factors are two tables; only their lengths matter here
   STOWAGE_TRY(out.rope.factor, rope.Number("factor", kFactor));

@@ -206,8 +206,21 @@ bool Memory::OfPass(const Buffer& buffer) const {
 void Memory::EnterPhase(std::int32_t phase) {
   phase_ = phase;
   entered_[static_cast<std::size_t>(phase)] = true;
+  ForgetWhatEarlierPassesLeft();
   for (std::size_t p = 0; p < pools_.size(); ++p) {
     if (schedule_->pools[p].allocator == Allocator::kTorchCaching) NotePeaks(pools_[p]);
+  }
+}
+
+// Caches and ids are what a pass is given; whatever else earlier ones left is not of it.
+void Memory::ForgetWhatEarlierPassesLeft() {
+  for (PoolState& pool : pools_) {
+    for (Held& held : pool.held) {
+      if (!held.of_pass) continue;
+      if (schedule_->buffers[static_cast<std::size_t>(held.buffer)].kind != BufferKind::kActivations) continue;
+      held.of_pass = false;
+      live_of_passes_ -= held.bytes;
+    }
   }
 }
 

@@ -79,6 +79,7 @@ class Memory {
   void TakeSnapshot(PoolState& pool);
   void Sample(PoolState& pool, double at);
   void EnterPhase(std::int32_t phase);
+  void ForgetWhatEarlierPassesLeft();
   void NotePeaks(const PoolState& pool);
   bool OfPass(const Buffer& buffer) const;
   void FinishPhases(Timeline& timeline) const;

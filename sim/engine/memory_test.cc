@@ -177,27 +177,29 @@ TEST(Memory, PeaksOfAPhaseLeaveOutWhatLoadingPutThereAndWorkspaces) {
   const auto weights = b.Root("weights", gpu, BufferKind::kWeights, 30 << 20);
   const auto upload = b.Root("upload", gpu, BufferKind::kWeights, 700);
   const auto workspace = b.Root("workspace", gpu, BufferKind::kWorkspace, 4 << 20);
-  const auto x = b.Root("x", gpu, BufferKind::kActivations, 300);
+  const auto cache = b.Root("cache", gpu, BufferKind::kKv, 300);
+  const auto left = b.Root("left behind", gpu, BufferKind::kActivations, 8);
   b.Phase("load");
   b.schedule.phases.back().body.passes = 0;
   b.Act(StepKind::kAllocate, weights);
   b.Phase("prefill");
   b.Act(StepKind::kAllocate, upload);
   b.Act(StepKind::kAllocate, workspace);
-  b.Act(StepKind::kAllocate, x);
+  b.Act(StepKind::kAllocate, cache);
+  b.Act(StepKind::kAllocate, left);
   b.Act(StepKind::kFree, upload);
   b.Phase("decode");
-  b.Act(StepKind::kFree, x);
+  b.Act(StepKind::kFree, cache);
   const auto t = Simulate(b.schedule, b.machine());
   ASSERT_TRUE(t) << t.error().message;
   ASSERT_EQ(t->phases.size(), 3u);
   EXPECT_EQ(t->phases[0].torch->live, Bytes(0));
   EXPECT_EQ(t->phases[0].torch->allocated, Bytes(30 << 20));
-  EXPECT_EQ(t->phases[1].torch->live, Bytes(700 + 300));
-  EXPECT_EQ(t->phases[1].torch->allocated, Bytes((34 << 20) + 1024 + 512));
+  EXPECT_EQ(t->phases[1].torch->live, Bytes(700 + 300 + 8));
+  EXPECT_EQ(t->phases[1].torch->allocated, Bytes((34 << 20) + 1024 + 512 + 512));
   EXPECT_EQ(t->phases[1].torch->reserved, Bytes((30 + 2 + 20) << 20));
   EXPECT_EQ(t->phases[2].torch->live, Bytes(300));
-  EXPECT_EQ(t->phases[2].torch->allocated, Bytes((34 << 20) + 512));
+  EXPECT_EQ(t->phases[2].torch->allocated, Bytes((34 << 20) + 512 + 512));
 }
 
 TEST(Memory, ARecordedBufferIsNotReusedBeforeTheOtherQueueIsDone) {

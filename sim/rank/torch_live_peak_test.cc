@@ -34,8 +34,8 @@ Machine Endless() {
   return machine;
 }
 
-Result<Bytes> LivePeak(const std::string& name, const Json& request, const Machine& machine) {
-  STOWAGE_TRY(const Model stored, ZooModel(name));
+Result<Bytes> LivePeak(const std::string& config, const Json& request, const Machine& machine) {
+  STOWAGE_TRY(const Model stored, LoadModel(config));
   const std::optional<DType> dtype = ParseDType(request.at("dtype").get<std::string>());
   STOWAGE_TRY(const Model model, AsTransformersHolds(stored, dtype));  // packed weights were unpacked
   const auto past = request.value("past", std::int64_t{0});
@@ -61,7 +61,8 @@ TEST(TorchLivePeak, IsWhatTheRecorderSawForEveryModelAndPass) {
   int compared = 0;
   for (const auto& [model, passes] : traces.at("models").items()) {
     for (const auto& [pass, trace] : passes.items()) {
-      const Result<Bytes> live = LivePeak(model, trace.at("request"), machine);
+      const Result<Bytes> live =
+          LivePeak(std::string(shared) + "/data/models/" + model + ".json", trace.at("request"), machine);
       EXPECT_TRUE(live.ok()) << model << " " << pass << ": " << live.error().message;
       if (!live.ok()) continue;
       EXPECT_EQ(live->value(), trace.at("peak_live_bytes").get<std::int64_t>()) << model << " " << pass;

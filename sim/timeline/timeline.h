@@ -60,8 +60,8 @@ struct ResourceTimeline {
 struct TorchPeaks {
   Bytes allocated;  // as torch.cuda.max_memory_allocated
   Bytes reserved;   // as torch.cuda.max_memory_reserved
-  // What passes have allocated and hold, unrounded: caches, activations, uploaded weights; not what the load phase put
-  // there, nor workspaces of libraries. The trace recorder's peak_live_bytes.
+  // What the phase's passes hold, unrounded: the caches and ids that they are given, and all that they allocate; not what
+  // the load phase or earlier passes left otherwise, nor workspaces of libraries. The trace recorder's peak_live_bytes.
   Bytes live;
 };
 

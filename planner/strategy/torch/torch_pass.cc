@@ -124,7 +124,9 @@ BufferId TorchPassEmitter::BufferOf(StorageId id, const PassInput& input) {
     name += s.op;
   }
   if (s.place == TorchPlace::kDevice) {
-    return buffers_[id] = b_.AddBuffer(GpuOf(id).pool, std::move(name), KindOf(s.role), At(s.bytes, input));
+    // What is handed on has its buffer already: this is a sliding cache's count of positions, which stays behind.
+    const BufferKind kind = s.role == TorchRole::kCache ? BufferKind::kActivations : KindOf(s.role);
+    return buffers_[id] = b_.AddBuffer(GpuOf(id).pool, std::move(name), kind, At(s.bytes, input));
   }
   const bool pinned = s.place == TorchPlace::kPinned;
   buffers_[id] = b_.AddBuffer(lanes_.host, name.append(pinned ? "@pinned" : "@read"), BufferKind::kStaging, s.bytes);
