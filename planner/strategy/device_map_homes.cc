@@ -48,11 +48,15 @@ Result<DeviceMap> InferredMap(const PlanningTask& task, std::string_view mode) {
 
 Result<DeviceMap> OptimalMap(const PlanningTask& task, std::int64_t percent,
                              PlacementObjective objective = PlacementObjective::kLatency) {
+  const Model& model = *task.model;
+  Bytes largest;
+  for (const Tensor& t : model.tensors) largest = std::max(largest, t.bytes());
   Machine machine = *task.machine;
   for (Pool& pool : machine.pools) {
     if (pool.kind == PoolKind::kGpu) pool.budget = pool.budget / 100 * percent;
+    // With less than all of the GPU, the host too keeps room: for a tensor on its way from the file to the GPU.
+    if (pool.kind == PoolKind::kHost && percent < 100) pool.budget = std::max(Bytes(0), pool.budget - largest);
   }
-  const Model& model = *task.model;
   const auto layer_cache = [&model](std::int64_t layer, std::int64_t positions) {
     if (layer >= model.shape.layers) return Bytes(0);
     return LayerCacheBytesPerPosition(model) * CachedPositions(model, layer, positions);

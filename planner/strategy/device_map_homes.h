@@ -3,8 +3,9 @@
 //   auto | balanced | balanced_low_0 | sequential   accelerate's maps (planner/solve/accelerate), budgets as the machine
 //                                                   has them
 //   optimal                                         the map of planner/solve/placement
-//   optimal:97 | optimal:94 | optimal:90            that for so many percent of the GPUs' budgets: an allocator that
-//                                                   fragments needs the others
+//   optimal:97 | optimal:94 | optimal:90            that for so many percent of the GPUs' budgets, since an allocator
+//                                                   fragments, and for the host's less the largest tensor, which passes
+//                                                   through it while loading
 //   throughput                                      the one whose slowest GPU is fastest
 //   {"model": 0, "lm_head": "cpu"}                  a map of the user's own, in accelerate's JSON
 #pragma once

@@ -27,7 +27,6 @@ bool OfExperts(const NativeKernel& kernel) {
   switch (kernel.kernel.kind) {
     case KernelKind::kGroupedLinear:
     case KernelKind::kCombine:
-      return true;
     case KernelKind::kSiluMul:
     case KernelKind::kActivationMul:
       return true;

@@ -184,5 +184,26 @@ TEST(DeviceMapStrategy, RefusesMapsItCannotRun) {
   EXPECT_EQ(WhyNot(c, R"({"model": 0})"), "the device map gives no device for lm_head.weight (ValueError)");
 }
 
+// transformers 5 holds the experts of a layer as two tensors; they are where their layer is.
+TEST(DeviceMapStrategyTest, AMapOfWholeLayersPlacesStackedExperts) {
+  Case c{.model = *ZooModel("qwen3-30b-a3b"), .machine = *BuildMachine({.gpus = {"80GB"}, .cpu = "80GB"}, {})};
+  std::string map = R"({"model.embed_tokens": 0, "model.norm": 0, "model.rotary_emb": 0, "lm_head": 0)";
+  for (int l = 0; l < 48; ++l) map += fmt::format(R"(, "model.layers.{}": {})", l, l == 7 ? R"("cpu")" : "0");
+  const Result<Lowered> lowered = c.Lower(map + "}");
+  ASSERT_TRUE(lowered.ok()) << lowered.error().message;
+  for (const TensorPlan& t : lowered->plan.tensors) {
+    const bool off = t.name.starts_with("model.layers.7.");
+    for (const Residency& r : t.parts) EXPECT_EQ(r.pool, off ? "host" : "gpu0") << t.name;
+  }
+  std::string split = map.replace(map.find(R"("model.layers.7": "cpu")"), 23,
+                                  R"("model.layers.7.self_attn": 0, "model.layers.7.input_layernorm": 0,)"
+                                  R"("model.layers.7.post_attention_layernorm": 0, "model.layers.7.mlp": "cpu")");
+  const Result<Lowered> refused = c.Lower(split + "}");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message,
+            "transformers holds 'model.layers.7.mlp.experts.gate_up_proj' in place of several tensors of "
+            "model.layers.7, which the map splits");
+}
+
 }  // namespace
 }  // namespace stowage

@@ -139,6 +139,32 @@ Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const Torc
   return SpreadOverGpus(std::move(program), model, placement.devices);
 }
 
+namespace {
+
+// Where a tensor of `held` is by a placement of `model`, which has others in its place: where its block is as a whole.
+Result<WeightHome> HomeOf(const Model& held, const Tensor& tensor, const Model& model,
+                          const TorchPlacement& placement) {
+  if (const TensorId same = model.FindTensor(tensor.name); same != kNoId) return placement.homes[same];
+  const ModuleId block = held.BlockOf(tensor.module);
+  const ModuleId there = block == kNoId ? kNoId : model.FindModule(held.modules[block].name);
+  std::optional<WeightHome> home;
+  for (std::size_t t = 0; there != kNoId && t < model.tensors.size(); ++t) {
+    if (model.BlockOf(model.tensors[t].module) != there) continue;
+    if (home && *home != placement.homes[t]) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("transformers holds '{}' in place of several tensors of {}, which the map splits",
+                               tensor.name, held.modules[block].name)};
+    }
+    home = placement.homes[t];
+  }
+  if (home) return *home;
+  return Error{
+      ErrorCode::kInvalidInput,
+      fmt::format("transformers holds '{}', which the checkpoint of {} has nothing for", tensor.name, model.name)};
+}
+
+}  // namespace
+
 Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const TorchPlacement& placement) {
   if (placement.hooks == TorchPlacement::Hooks::kCpuOffload) return TorchPlacement::SequentialOffload(held);
   if (placement.hooks == TorchPlacement::Hooks::kModelOffload) return TorchPlacement::ModelOffload(held);
@@ -153,10 +179,20 @@ Result<TorchPlacement> PlacementOn(const Model& held, const Model& model, const 
       std::equal(held.tensors.begin(), held.tensors.end(), model.tensors.begin(), model.tensors.end(), same)) {
     return placement;
   }
-  return Error{ErrorCode::kInvalidInput,
-               fmt::format("model '{}' of family {}: transformers holds other tensors than its checkpoint has (stacked "
-                           "experts, say); device maps of such are not simulated yet",
-                           model.name, model.family)};
+  if (!placement.devices.tensors.empty()) {
+    return Error{
+        ErrorCode::kInvalidInput,
+        fmt::format("model '{}' of family {}: transformers holds other tensors than its checkpoint has (stacked "
+                    "experts, say); maps of such over several GPUs are not simulated yet",
+                    model.name, model.family)};
+  }
+  TorchPlacement out = placement;
+  out.homes.clear();
+  for (const Tensor& t : held.tensors) {
+    STOWAGE_TRY(const WeightHome home, HomeOf(held, t, model, placement));
+    out.homes.push_back(home);
+  }
+  return out;
 }
 
 std::string TorchRefusal(const Model& model) {
