@@ -1,4 +1,5 @@
-"""Writes compile_commands.json for clang-tidy and clangd, from Bazel's action graph (nothing is built).
+"""Writes compile_commands.json for clang-tidy and clangd, from Bazel's action graph (nothing is built but
+generated headers).
 
 `bear` cannot do this: the compilers are started by the Bazel server.
 """
@@ -22,6 +23,9 @@ def main():
     os.chdir(root)
     try:
         external = bazel("info", *FLAGS, "output_base").strip() + "/external/"
+        generated = bazel("query", "kind(genrule, //...)", "--output=label").split()
+        if generated:
+            bazel("build", *FLAGS, *generated)
         graph = json.loads(bazel("aquery", *FLAGS, "--keep_going", "--output=jsonproto", 'mnemonic("CppCompile", //...)'))
     except subprocess.CalledProcessError as error:
         sys.exit(f"compile_commands.py: {error.stderr}")
