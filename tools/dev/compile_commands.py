@@ -25,7 +25,8 @@ def main():
         external = bazel("info", *FLAGS, "output_base").strip() + "/external/"
         generated = bazel("query", "kind(genrule, //...)", "--output=label").split()
         if generated:
-            bazel("build", *FLAGS, *generated)
+            keep = ["--experimental_convenience_symlinks=ignore"] if os.path.exists("bazel-out") else []
+            bazel("build", *FLAGS, *keep, *generated)  # bazel-bin stays what the last real build made it
         graph = json.loads(bazel("aquery", *FLAGS, "--keep_going", "--output=jsonproto", 'mnemonic("CppCompile", //...)'))
     except subprocess.CalledProcessError as error:
         sys.exit(f"compile_commands.py: {error.stderr}")
