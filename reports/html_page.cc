@@ -230,7 +230,7 @@ Json ArrivalsJson(const SimulationReport& report) {
   Json json = {
       {"begin", 0}, {"end", load == nullptr ? 0 : Rounded(load->start + load->seconds)}, {"files", Json::array()}};
   if (load == nullptr || load->seconds <= Seconds(0)) return json;
-  for (const Arrival& a : ArrivalsOf(report.schedule, report.timeline, {Seconds(0), report.timeline.length}, 1)) {
+  for (const Arrival& a : ArrivalsOf(report.schedule, report.timeline, {Seconds(0), load->start + load->seconds}, 1)) {
     if (json["files"].size() >= kMostFiles) break;
     json["files"].push_back({{"file", a.file.substr(a.file.find_last_of('/') + 1)},
                              {"bytes", a.bytes.value()},

@@ -61,6 +61,7 @@ class Recorder {
         lines_.emplace_back("empty_cache");
         return;
       case TorchEventKind::kCompute:
+      case TorchEventKind::kMove:
       case TorchEventKind::kEnter:
       case TorchEventKind::kExit:
       case TorchEventKind::kPin:

@@ -154,7 +154,7 @@ Memory::Outcome Memory::OutOfMemoryAt(std::string step, std::int32_t phase, std:
   const PoolState& state = pools_[static_cast<std::size_t>(pool)];
   out_of_memory_ = OutOfMemory{schedule_->pools[static_cast<std::size_t>(pool)].name, std::move(step),
                                schedule_->phases.empty() ? "" : schedule_->phases[static_cast<std::size_t>(phase)].name,
-                               Bytes(bytes), Bytes(state.limit) - state.blocks->used()};
+                               Bytes(bytes), std::max(Bytes(0), Bytes(state.limit) - state.blocks->used())};
   return {.state = Outcome::State::kOutOfMemory};
 }
 
