@@ -15,6 +15,7 @@
 #include "reports/activity.h"
 #include "reports/heading.h"
 #include "reports/page/page_assets.h"
+#include "reports/style.h"
 
 namespace stowage {
 namespace {
@@ -23,29 +24,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMostBuffers = 12;  // named per pool
 constexpr std::size_t kMostFiles = 400;
-
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 // Inside a script element nothing but "<" could end it.
 std::string ScriptSafe(const Json& json) {
@@ -320,7 +298,7 @@ Json DataOf(const SimulationReport& report) {
 }
 
 std::string Fact(const std::string& value, const std::string& what) {
-  return fmt::format("<div class=\"fact\"><b>{}</b><span>{}</span></div>", Escaped(value), Escaped(what));
+  return fmt::format("<div class=\"fact\"><b>{}</b><span>{}</span></div>", EscapeMarkup(value), EscapeMarkup(what));
 }
 
 std::string FactsOf(const SimulationReport& report) {
@@ -346,7 +324,8 @@ std::string WarningOf(const Timeline& timeline) {
   const OutOfMemory& oom = *timeline.out_of_memory;
   return fmt::format(
       "<p class=\"warning\">Out of memory: {} in {} asks {} for {}, {} are left. The run ends there.</p>",
-      Escaped(oom.step), Escaped(oom.phase), Escaped(oom.pool), FormatBytes(oom.requested), FormatBytes(oom.available));
+      EscapeMarkup(oom.step), EscapeMarkup(oom.phase), EscapeMarkup(oom.pool), FormatBytes(oom.requested),
+      FormatBytes(oom.available));
 }
 
 // One pass over the template, so that nothing that is put in is looked at again.
@@ -373,8 +352,8 @@ std::string HtmlPage(const SimulationReport& report) {
       RequestText(report.request), report.machine.name};
   if (!report.model.source.empty()) parts.push_back(report.model.source);
   const std::string subtitle = Join(parts, " · ");
-  return Filled(kPageHtml, {{"TITLE", Escaped(title)},
-                            {"SUBTITLE", Escaped(subtitle)},
+  return Filled(kPageHtml, {{"TITLE", EscapeMarkup(title)},
+                            {"SUBTITLE", EscapeMarkup(subtitle)},
                             {"WARNING", WarningOf(report.timeline)},
                             {"FACTS", FactsOf(report)},
                             {"CSS", std::string(kPageCss)},

@@ -90,35 +90,9 @@ std::string Summary(const MemoryCheck& check) {
   return failed == 0 ? all + ", no peak passes its limit" : fmt::format("{} of {} failed", failed, all);
 }
 
-std::string Escaped(std::string_view text) {  // for XML and HTML
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\n':
-        out += "&#10;";
-        break;
-      default:
-        out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
-    }
-  }
-  return out;
-}
-
 std::string Cell(std::string_view text) {  // of a Markdown table
   std::string out;
-  for (const char c : Escaped(text)) out += c == '|' ? std::string("\\|") : std::string(1, c);
+  for (const char c : EscapeMarkup(text)) out += c == '|' ? std::string("\\|") : std::string(1, c);
   return out;
 }
 
@@ -138,11 +112,12 @@ std::string MarkdownDetails(const CaseCheck& c, const PoolCheck& p) {
 }
 
 std::string Failure(std::string_view message, std::string_view text) {
-  return fmt::format("   <failure message=\"{}\">{}</failure>\n", Escaped(message), Escaped(text));
+  return fmt::format("   <failure message=\"{}\">{}</failure>\n", EscapeMarkup(message), EscapeMarkup(text));
 }
 
 std::string TestCase(const std::string& classname, std::string_view name, std::string_view failure) {
-  const std::string open = fmt::format("  <testcase classname=\"{}\" name=\"{}\"", Escaped(classname), Escaped(name));
+  const std::string open =
+      fmt::format("  <testcase classname=\"{}\" name=\"{}\"", EscapeMarkup(classname), EscapeMarkup(name));
   return failure.empty() ? open + "/>\n" : fmt::format("{}>\n{}  </testcase>\n", open, failure);
 }
 

@@ -1,4 +1,4 @@
-// Colours and wrapping of terminal texts. With colours off, every function returns its argument's characters unchanged.
+// Colours and wrapping of terminal texts, and escaping. With colours off, every function of Style returns its argument's characters unchanged.
 #pragma once
 
 #include <string>
@@ -26,5 +26,8 @@ class Style {
 // Breaks `text` at blanks so that no line is longer than `width` code points (a single longer word stays whole). The
 // first line starts with `first`, the others with as many blanks. Ends with a newline.
 std::string Wrap(std::string_view first, std::string_view text, std::size_t width);
+
+// For XML and HTML, as text or in an attribute; control characters become '?'.
+std::string EscapeMarkup(std::string_view text);
 
 }  // namespace stowage

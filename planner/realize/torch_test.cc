@@ -1,19 +1,16 @@
 #include "planner/realize/torch.h"
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <map>
 #include <numeric>
 #include <set>
 #include <sstream>
 
 #include "planner/realize/library_workspace.h"
+#include "planner/realize/testing/trace_golden.h"
 
 namespace stowage {
 namespace {
@@ -98,38 +95,7 @@ class LlamaBuilder {
   Model model_;
 };
 
-struct Golden {
-  std::map<std::string, std::string> facts;
-  std::vector<std::string> events;
-
-  std::int64_t Number(const std::string& key) const { return std::stoll(facts.at(key)); }
-};
-
-// The form that tests/peer/make_torch_traces.py writes.
-Golden ReadGolden(const std::filesystem::path& path) {
-  Golden golden;
-  std::ifstream file(path);
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.starts_with("#")) continue;
-    const std::size_t space = line.find(' ');
-    golden.facts[line.substr(0, space)] = line.substr(space + 1);
-    if (line.starts_with("events ")) break;
-  }
-  while (std::getline(file, line)) {
-    std::int64_t times = 1, lines = 1;
-    std::vector<std::string> block = {line};
-    if (line.starts_with("* ")) {
-      std::istringstream(line.substr(2)) >> times >> lines;
-      block.clear();
-      for (std::int64_t i = 0; i < lines && std::getline(file, line); ++i) block.push_back(line);
-    }
-    for (std::int64_t i = 0; i < times; ++i) golden.events.insert(golden.events.end(), block.begin(), block.end());
-  }
-  return golden;
-}
-
-Model ModelOf(const Golden& golden) {
+Model ModelOf(const TraceGolden& golden) {
   TransformerShape shape;
   shape.layers = golden.Number("layers");
   shape.hidden = golden.Number("hidden");
@@ -144,7 +110,7 @@ Model ModelOf(const Golden& golden) {
       .Build();
 }
 
-Pass PassOf(const Golden& golden) {
+Pass PassOf(const TraceGolden& golden) {
   const std::int64_t past = golden.Number("past");
   return {.kind = past > 0 ? Pass::Kind::kDecode : Pass::Kind::kPrefill,
           .batch = golden.Number("batch"),
@@ -182,44 +148,19 @@ TorchProgram Realize(const Model& model, const Pass& pass, bool offload) {
 class RecordedTrace : public testing::TestWithParam<std::string> {};
 
 TEST_P(RecordedTrace, IsEqualEventByEvent) {
-  const Golden golden = ReadGolden(std::filesystem::path(kGoldens) / (GetParam() + ".txt"));
-  ASSERT_EQ(golden.events.size(), static_cast<std::size_t>(golden.Number("events")));
+  const TraceGolden golden = ReadTraceGolden(kGoldens, GetParam());
   const Model model = ModelOf(golden);
   TorchProgram program = Realize(model, PassOf(golden), golden.facts.at("offload") == "sequential");
   if (golden.facts.at("offload") == "dispatch") {
     program = Dispatch(std::move(program), model, golden.facts.at("offloaded"));
   }
   const TorchTrace trace = RecorderForm(program, model, 0, golden.Number("modules") != 0);
-  std::vector<std::string> events;
-  for (const auto& [name, bytes] : trace.events) events.push_back(fmt::format("{} {}", name, bytes));
-  for (std::size_t i = 0; i < std::min(events.size(), golden.events.size()); ++i) {
-    ASSERT_EQ(events[i], golden.events[i]) << "event " << i << " of " << events.size();
-  }
-  EXPECT_EQ(events.size(), golden.events.size());
-  EXPECT_EQ(trace.peak_live.value(), golden.Number("peak_live_bytes"));
-  EXPECT_EQ(trace.peak_rounded.value(), golden.Number("peak_rounded_bytes"));
-  EXPECT_EQ(trace.kept.value(), golden.Number("kept_bytes"));
+  ExpectSameEvents(EventLines(trace), golden.events());
+  ExpectSameBytes(trace, golden);
   EXPECT_EQ(trace.parameters.value(), golden.Number("parameters_bytes"));
 }
 
-std::vector<std::string> GoldenNames() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kGoldens)) {
-    if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::string TestName(const testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  for (char& c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
-  }
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Goldens, RecordedTrace, testing::ValuesIn(GoldenNames()), TestName);
+INSTANTIATE_TEST_SUITE_P(Goldens, RecordedTrace, testing::ValuesIn(TraceGoldenNames(kGoldens)), TraceTestName);
 
 TEST(TorchProgramTest, IterationKOfADecodePhaseIsOneDecodeOverACacheOfKMorePositions) {
   const Model model = SmallLlama();

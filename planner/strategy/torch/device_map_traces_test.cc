@@ -1,13 +1,7 @@
 // Passes of models that a map spreads over several GPUs against what accelerate's dispatch_model really does.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,6 +9,7 @@
 #include "planner/families/families.h"
 #include "planner/formats/hf_config.h"
 #include "planner/machine/build_machine.h"
+#include "planner/realize/testing/trace_golden.h"
 #include "planner/realize/torch.h"
 #include "planner/realize/torch_devices.h"
 #include "planner/realize/torch_model.h"
@@ -26,44 +21,14 @@ namespace {
 
 constexpr const char* kGoldens = "tests/goldens/torch_traces/devices";
 
-struct Golden {
-  std::map<std::string, std::string> facts;
-  std::vector<std::string> events;
-  std::int64_t Number(const std::string& key) const { return std::stoll(facts.at(key)); }
-};
-
-// The form that tests/peer/make_device_map_traces.py writes.
-Golden ReadGolden(const std::filesystem::path& path) {
-  Golden golden;
-  std::ifstream file(path);
-  std::string line;
-  while (std::getline(file, line) && golden.facts.count("events") == 0) {
-    if (line.starts_with("#")) continue;
-    const std::size_t space = line.find(' ');
-    golden.facts[line.substr(0, space)] = line.substr(space + 1);
-    if (line.starts_with("events ")) break;
-  }
-  while (std::getline(file, line)) {
-    std::int64_t times = 1, lines = 1;
-    std::vector<std::string> block = {line};
-    if (line.starts_with("* ")) {
-      std::istringstream(line.substr(2)) >> times >> lines;
-      block.clear();
-      for (std::int64_t i = 0; i < lines && std::getline(file, line); ++i) block.push_back(line);
-    }
-    for (std::int64_t i = 0; i < times; ++i) golden.events.insert(golden.events.end(), block.begin(), block.end());
-  }
-  return golden;
-}
-
-Result<Model> ModelOf(const Golden& golden) {
+Result<Model> ModelOf(const TraceGolden& golden) {
   STOWAGE_TRY(const HfConfig config, HfConfig::Parse(golden.facts.at("config"), "golden"));
   STOWAGE_TRY(const Model stored, BuildModel(config, "golden"));
   return AsTransformersHolds(stored, ParseDType(golden.facts.at("dtype")));
 }
 
 // The pass on the GPUs of the golden's map.
-Result<TorchProgram> Spread(const Model& model, const Golden& golden) {
+Result<TorchProgram> Spread(const Model& model, const TraceGolden& golden) {
   const Machine machine = *BuildMachine({.gpus = {"3x24GB"}, .cpu = "30GB", .disk = "1GB"}, {});
   const PlanningTask task{.model = &model, .machine = &machine, .request = {}};
   STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, golden.facts.at("map")));
@@ -100,45 +65,17 @@ std::vector<std::string> Canonical(std::vector<std::string> events) {
 class RecordedDevices : public testing::TestWithParam<std::string> {};
 
 TEST_P(RecordedDevices, AreEqualEventByEvent) {
-  const Golden golden = ReadGolden(std::filesystem::path(kGoldens) / (GetParam() + ".txt"));
-  ASSERT_EQ(golden.events.size(), static_cast<std::size_t>(golden.Number("events")));
+  const TraceGolden golden = ReadTraceGolden(kGoldens, GetParam());
   const Result<Model> model = ModelOf(golden);
   ASSERT_TRUE(model.ok()) << model.error().message;
   const Result<TorchProgram> program = Spread(*model, golden);
   ASSERT_TRUE(program.ok()) << program.error().message;
   const TorchTrace trace = RecorderForm(*program, *model, 0, golden.Number("modules") != 0);
-  std::vector<std::string> events;
-  for (const auto& [name, bytes] : trace.events) events.push_back(fmt::format("{} {}", name, bytes));
-  events = Canonical(std::move(events));
-  const std::vector<std::string> recorded = Canonical(golden.events);
-  for (std::size_t i = 0; i < std::min(events.size(), recorded.size()); ++i) {
-    ASSERT_EQ(events[i], recorded[i]) << "event " << i << " of " << events.size() << ", after "
-                                      << (i > 0 ? events[i - 1] : "the start");
-  }
-  EXPECT_EQ(events.size(), recorded.size());
-  EXPECT_EQ(trace.peak_live.value(), golden.Number("peak_live_bytes"));
-  EXPECT_EQ(trace.peak_rounded.value(), golden.Number("peak_rounded_bytes"));
-  EXPECT_EQ(trace.kept.value(), golden.Number("kept_bytes"));
+  ExpectSameEvents(Canonical(EventLines(trace)), Canonical(golden.events()));
+  ExpectSameBytes(trace, golden);
 }
 
-std::vector<std::string> GoldenNames() {
-  std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kGoldens)) {
-    if (entry.path().extension() == ".txt") names.push_back(entry.path().stem().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-std::string TestName(const testing::TestParamInfo<std::string>& info) {
-  std::string name = info.param;
-  for (char& c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
-  }
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Goldens, RecordedDevices, testing::ValuesIn(GoldenNames()), TestName);
+INSTANTIATE_TEST_SUITE_P(Goldens, RecordedDevices, testing::ValuesIn(TraceGoldenNames(kGoldens)), TraceTestName);
 
 }  // namespace
 }  // namespace stowage
