@@ -53,7 +53,8 @@ TEST(Spread, AMeasuredCardIsExactAndItsAssumedLinkIsNot) {
 }
 
 TEST(Spread, ABareSizeSpansTheCardsOfThatSize) {
-  const Resource& sm = Of(On("15GB"), "gpu0.sm");
+  const Machine generic = On("15GB");
+  const Resource& sm = Of(generic, "gpu0.sm");
   const double memory = 320 * (233.6 / 320);
   EXPECT_DOUBLE_EQ(sm.rate_spread.low, 1);  // the T4, which the generic card is
   for (const char* id : {"rtx4080", "v100-16", "rtx5080"}) {
