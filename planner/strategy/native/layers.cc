@@ -285,6 +285,7 @@ std::vector<LayersParameters> LayersCandidates(const NativeModel& native, const 
   // The time is linear in N, so the best one is the first or the last, but for the output layer.
   add({0});
   add({1});
+  for (std::int64_t count = 2; Small(native) && count <= n; ++count) add({count});  // launches may bend the line
   const Pace pace(native, task);
   std::vector<std::pair<double, LayersParameters>> paced;
   for (const LayersParameters& p : out) paced.emplace_back(pace.Request(p), p);
