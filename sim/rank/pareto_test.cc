@@ -40,7 +40,9 @@ TEST(ParetoFront, HoldsForRandomPoints) {
       int covered_by = 0;
       for (const std::size_t f : front) covered_by += covers(points[f], points[i]) ? 1 : 0;
       EXPECT_GE(covered_by, 1);
-      if (in_front) EXPECT_EQ(covered_by, 1);  // itself
+      if (in_front) {
+        EXPECT_EQ(covered_by, 1);  // itself
+      }
     }
   }
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "planner/plan/plan.h"
 #include "planner/schedule/check.h"
 #include "planner/strategy/native/ring_proposal.h"
@@ -40,31 +42,35 @@ Bytes OnDisk(const Plan& plan) {
 // With little memory on the device, so that most matrices stream.
 TestTask Streaming(std::uint64_t seed) {
   TestTask test = RandomTask(seed);
-  const Bytes least = Ring::Of(test.task())->SmallestBudget();
+  const PlanningTask task = test.task();
+  const Bytes least = Ring::Of(task)->SmallestBudget();
   test.Budget("gpu0") = least + (test.Budget("gpu0") - least) / 64 * static_cast<std::int64_t>(seed % 4);
   return test;
 }
 
+// The smallest ring, with so much host memory.
 NativeProposal Propose(TestTask& test, Bytes host) {
   test.Budget("host") = host;
-  const Ring ring = *Ring::Of(test.task());
+  const PlanningTask task = test.task();
+  const Ring ring = *Ring::Of(task);
   return *ring.Propose({ring.least()});
 }
 
-Bytes HostBudget(TestTask& test, Bytes host) {
+Bytes HostBudget(TestTask& test, const NativeModel& native, Bytes host) {
   const NativeProposal proposal = Propose(test, host);
-  return HostBudgetFor(Ring::Of(test.task())->native(), test.task(), proposal);
+  return HostBudgetFor(native, test.task(), proposal);
 }
 
 TEST(DiskFeed, ReadsInEachPassWhatThePlanLeavesOnTheDisk) {
   int from_disk = 0;
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
     TestTask test = Streaming(seed);
-    const Bytes most = HostBudget(test, test.Budget("host")), least = HostBudget(test, Bytes(0));
+    const std::shared_ptr<const NativeModel> native = *RealizeModel(test.task());
+    const Bytes most = HostBudget(test, *native, test.Budget("host")), least = HostBudget(test, *native, Bytes(0));
     Bytes before;
     for (const Bytes host : {most, (most + least) / 2, least}) {
       const NativeProposal proposal = Propose(test, host);
-      const Result<Lowered> lowered = LowerNative(Ring::Of(test.task())->native(), test.task(), proposal);
+      const Result<Lowered> lowered = LowerNative(*native, test.task(), proposal);
       ASSERT_TRUE(lowered) << seed << ": " << lowered.error().message;
       const Status plan = CheckPlan(lowered->plan);
       EXPECT_TRUE(plan) << seed << ": " << plan.error().message;
@@ -86,9 +92,10 @@ TEST(DiskFeed, ReadsInEachPassWhatThePlanLeavesOnTheDisk) {
 
 TEST(DiskFeed, LeavesToTheHostWhatNoDiskCanRelieveItOf) {
   TestTask test = Streaming(3);
-  const Bytes least = HostBudget(test, Bytes(0));
+  const std::shared_ptr<const NativeModel> native = *RealizeModel(test.task());
+  const Bytes least = HostBudget(test, *native, Bytes(0));
   const NativeProposal proposal = Propose(test, least - Bytes(1));
-  const Result<Lowered> lowered = LowerNative(Ring::Of(test.task())->native(), test.task(), proposal);
+  const Result<Lowered> lowered = LowerNative(*native, test.task(), proposal);
   ASSERT_FALSE(lowered);
   EXPECT_EQ(lowered.error().code, ErrorCode::kInfeasible);
 }
