@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "planner/base/text.h"
 #include "planner/machine/spread.h"
@@ -18,10 +20,10 @@ namespace stowage {
 namespace {
 
 constexpr double kFaster = 2;
-constexpr double kBusyEnough = 0.05;      // of the run: a resource that works less holds nothing up
-constexpr double kWorthSaying = 0.03;     // of the time after loading
-constexpr double kLoadWorthSaying = 0.2;  // of the time to load: it happens once
-constexpr std::size_t kMostResources = 3;
+constexpr double kBusyEnough = 0.05;       // of the run: a resource that works less holds nothing up
+constexpr double kWorthSaying = 0.03;      // of the time after loading
+constexpr double kLoadWorthSaying = 0.2;   // of the time to load: it happens once
+constexpr std::size_t kMostResources = 2;  // each costs a simulation
 
 struct Gain {
   double share;  // of the time it is about
@@ -105,8 +107,11 @@ struct Ends {
 };
 Result<Ends> SimulateEnds(const Schedule& schedule, const Machine& machine) {
   if (!HasIntervals(machine)) return Ends{};
-  STOWAGE_TRY(Timeline low, Simulate(schedule, AtBest(machine)));
-  STOWAGE_TRY(Timeline high, Simulate(schedule, AtWorst(machine)));
+  const std::array<Machine, 2> machines = {AtBest(machine), AtWorst(machine)};
+  std::array<std::optional<Result<Timeline>>, 2> ends;
+  OnAllCores(ends.size(), [&](std::size_t i) { ends[i] = Simulate(schedule, machines[i]); });
+  STOWAGE_TRY(Timeline low, *std::move(ends[0]));
+  STOWAGE_TRY(Timeline high, *std::move(ends[1]));
   return Ends{std::move(low), std::move(high)};
 }
 
@@ -121,14 +126,20 @@ std::vector<std::string> WhatWouldHelp(const PlanningTask& task, const Schedule&
   std::vector<std::string> out;
   if (const auto memory = MemoryForAll(task)) out.push_back(*memory);
   if (timeline.out_of_memory) return out;
-  std::vector<Gain> gains;
-  const auto add = [&](const std::string& what, const Machine& machine) {
-    if (auto gain = GainOf(what, timeline, schedule, machine)) gains.push_back(*std::move(gain));
-  };
+  std::vector<std::pair<std::string, Machine>> changes;
   for (const std::string& name : BusyResources(timeline)) {
-    add(name + " twice as fast", Faster(*task.machine, name, kFaster));
+    changes.emplace_back(name + " twice as fast", Faster(*task.machine, name, kFaster));
   }
-  if (WaitsForIssuers(timeline)) add("host threads that issue twice as fast", QuickerIssuers(*task.machine));
+  if (WaitsForIssuers(timeline)) {
+    changes.emplace_back("host threads that issue twice as fast", QuickerIssuers(*task.machine));
+  }
+  std::vector<std::optional<Gain>> found(changes.size());
+  OnAllCores(changes.size(),
+             [&](std::size_t i) { found[i] = GainOf(changes[i].first, timeline, schedule, changes[i].second); });
+  std::vector<Gain> gains;
+  for (std::optional<Gain>& gain : found) {
+    if (gain) gains.push_back(*std::move(gain));
+  }
   std::stable_sort(gains.begin(), gains.end(), [](const Gain& a, const Gain& b) { return a.share > b.share; });
   for (Gain& gain : gains) out.push_back(std::move(gain.sentence));
   return out;
