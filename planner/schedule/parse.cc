@@ -193,10 +193,12 @@ class Parser {
   }
 
   bool EatSlice(std::string_view& text, Slice& slice) {
+    const std::string_view whole = text;
     if (!EatRef(text, buffers_, "a buffer", slice.buffer)) return false;
+    if (slice.buffer < 0) return Fail(whole, "a buffer ('-' stands alone, for none)");
     const std::string_view all = text;
     if (!Eat(text, '[')) {
-      if (slice.buffer >= 0) slice.bytes = s_.buffers[slice.buffer].bytes;
+      slice.bytes = s_.buffers[slice.buffer].bytes;
       return true;
     }
     return (EatAffine(text, slice.bytes.base, slice.bytes.step) && Eat(text, '@') &&

@@ -81,6 +81,8 @@ TEST(ScheduleText, ErrorsNameTheLineTheTextAndWhatWasExpected) {
             "line 22: 'gpu0/inn': expected a queue (known, and known once)");
   EXPECT_EQ(ErrorOf(With("-> w0@2", "-> w0")), "line 22: 'w0': expected a buffer (known, and known once)");
   EXPECT_EQ(ErrorOf(With("-> w0@2", "-> w0@3")), "line 22: 'w0@3': expected a buffer with that index");
+  EXPECT_EQ(ErrorOf(With("w0@4,kv[", "w0@4,-,kv[")),
+            "line 23: '-,kv[512+8i@8]': expected a buffer ('-' stands alone, for none)");
   EXPECT_EQ(ErrorOf(With("@3: wait", "@9: wait")), "line 24: '@9': expected index 3");
   EXPECT_EQ(ErrorOf(With("blocking", "blocking blocking")), "line 22: 'blocking': expected each attribute once");
   EXPECT_EQ(ErrorOf(With("for=2.5ms", "for=2.5")), "line 22: '2.5': expected a duration, as 2s, 2ms, 2us or 2ns");
