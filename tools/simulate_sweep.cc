@@ -76,7 +76,7 @@ SweepReport RunSweep(const LoadedTask& task, const std::vector<Strategy>& strate
     machine.pools[static_cast<std::size_t>(machine.FindPool(sweep.pool))].budget = budget;
     PlanningTask at = task.task();
     at.machine = &machine;
-    AddPoints(task, budget, Rank(strategies, at, OnAllCores), report);
+    AddPoints(task, budget, Rank(strategies, at, OnAllCores, Intervals::kOfNone), report);
   }
   std::vector<Costs> costs;
   for (const SweepPoint& p : report.points) {
