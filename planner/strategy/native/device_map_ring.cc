@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "planner/base/text.h"
+#include "planner/strategy/budget_probe.h"
 #include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/native/chain.h"
 #include "planner/strategy/native/disk_feed.h"
@@ -100,13 +101,11 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
     return Error{ErrorCode::kInfeasible, "the smallest budget is not worked out for several GPUs"};
   }
   STOWAGE_TRY(const auto native, RealizeModel(task));
-  Machine machine = *task.machine;
-  PlanningTask probe = task;
-  probe.machine = &machine;
+  BudgetProbe probe(task);
   const auto fits = [&](Bytes budget) {
-    machine.pools[machine.FindPool("gpu0")].budget = budget;
-    const Result<DeviceMapHomes> homes = HomesOf(probe, "optimal");
-    return homes.ok() && CheckFits(*native, probe, Propose(*native, probe, *homes, "optimal")).ok();
+    probe.pool("gpu0").budget = budget;
+    const Result<DeviceMapHomes> homes = HomesOf(probe.task(), "optimal");
+    return homes.ok() && CheckFits(*native, probe.task(), Propose(*native, probe.task(), *homes, "optimal")).ok();
   };
   // Each probe solves for a map: as fine as a screen shows it.
   const Bytes grain = std::max(Bytes(1 << 20), task.model->WeightBytes() / 4096);
