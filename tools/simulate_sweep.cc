@@ -75,7 +75,7 @@ SweepReport RunSweep(const LoadedTask& task, const std::vector<Strategy>& strate
   for (const Bytes budget : sweep.budgets) {
     BudgetProbe at(task.task());
     at.pool(sweep.pool).budget = budget;
-    AddPoints(task, budget, Rank(strategies, at.task(), OnAllCores), report);
+    AddPoints(task, budget, Rank(strategies, at.task(), OnAllCores, Intervals::kOfNone), report);
   }
   std::vector<Costs> costs;
   for (const SweepPoint& p : report.points) {
