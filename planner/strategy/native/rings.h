@@ -6,6 +6,7 @@
 //
 // A GPU g with room r_g for blocks and a link of b_g bytes a second gets blocks of r_g + b_g T bytes, where T is the time
 // of a pass in which every link brings what its GPU lacks: sum over g of (r_g + b_g T) = all weights and caches.
+// Matrices that are in no block, the head among them, are part of the roomiest GPU's bytes.
 #pragma once
 
 #include "planner/strategy/strategy.h"
