@@ -43,8 +43,12 @@ Pass RecomputeOf(const Request& request, std::int64_t decode_pass) {
 }
 
 Pass DecodeOf(const Request& request) {
-  return {
-      .kind = Pass::Kind::kDecode, .batch = request.batch, .tokens = 1, .past = request.prompt_tokens, .past_step = 1};
+  return {.kind = Pass::Kind::kDecode,
+          .batch = request.batch,
+          .tokens = 1,
+          .past = request.prompt_tokens,
+          .past_step = 1,
+          .prompt = request.prompt_tokens};
 }
 
 }  // namespace stowage
