@@ -68,8 +68,7 @@ Status ForwardGptNeoX(TorchWords& t) {
                             .names = {.body = "gpt_neox",
                                       .embed = "embed_in",
                                       .norm = "final_layer_norm",
-                                      .dropout = "emb_dropout",
-                                      .other_head = "embed_out"}});
+                                      .dropout = "emb_dropout"}});
 }
 
 }  // namespace stowage::torch_eager
