@@ -3,16 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "planner/base/text.h"
-#include "reports/json.h"
 #include "reports/style.h"
 
 namespace stowage {
 namespace {
 
-using Json = nlohmann::ordered_json;
 using Row = std::vector<std::string>;
 
 template <class T>
@@ -71,20 +68,6 @@ std::string ResourceTable(const Comparison& comparison) {
   return AlignTable(rows);
 }
 
-Json JsonOf(const std::optional<Bytes>& bytes) { return bytes ? Json(bytes->value()) : Json(); }
-Json JsonOf(const std::optional<Seconds>& time) { return time ? Json(time->value()) : Json(); }
-Json JsonOf(const std::optional<BusyIdle>& side) {
-  return side ? Json{{"busy_s", side->busy.value()}, {"idle_s", side->idle.value()}} : Json();
-}
-
-Json PhaseJson(const Beside<Seconds>& phase) {
-  const std::optional<double> ratio = Ratio(phase);
-  return {{"name", phase.name},
-          {"predicted_s", JsonOf(phase.predicted)},
-          {"measured_s", JsonOf(phase.measured)},
-          {"ratio", ratio ? Json(*ratio) : Json()}};
-}
-
 }  // namespace
 
 Comparison Compare(const Timeline& predicted, const Timeline& measured) {
@@ -99,22 +82,6 @@ std::string ComparisonText(const Comparison& comparison, bool colour) {
   const Style style(colour);
   return style.Heading(PoolTable(comparison)) + "\n" + style.Heading(PhaseTable(comparison)) + "\n" +
          style.Heading(ResourceTable(comparison));
-}
-
-std::string ComparisonJson(const Comparison& comparison) {
-  Json json = {{"peak_bytes", Json::object()}, {"phases", Json::array()}, {"resources", Json::object()}};
-  for (const Beside<Bytes>& pool : comparison.pools) {
-    const bool both = pool.predicted && pool.measured;
-    json["peak_bytes"][pool.name] = {{"predicted", JsonOf(pool.predicted)},
-                                     {"measured", JsonOf(pool.measured)},
-                                     {"difference", both ? Json((*pool.measured - *pool.predicted).value()) : Json()}};
-  }
-  for (const Beside<Seconds>& phase : comparison.phases) json["phases"].push_back(PhaseJson(phase));
-  json["total"] = PhaseJson(comparison.length);
-  for (const Beside<BusyIdle>& r : comparison.resources) {
-    json["resources"][r.name] = {{"predicted", JsonOf(r.predicted)}, {"measured", JsonOf(r.measured)}};
-  }
-  return DumpJson(json);
 }
 
 }  // namespace stowage

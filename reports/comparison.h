@@ -35,10 +35,4 @@ Comparison Compare(const Timeline& predicted, const Timeline& measured);
 // Differences are measured - predicted; ratios measured / predicted.
 std::string ComparisonText(const Comparison& comparison, bool colour);
 
-// {"peak_bytes": {pool: {"predicted", "measured", "difference"}},
-//  "phases": [{"name", "predicted_s", "measured_s", "ratio"}],
-//  "total": as a phase,
-//  "resources": {name: {"predicted": {"busy_s", "idle_s"}, "measured": {…}}}}; a missing side is null.
-std::string ComparisonJson(const Comparison& comparison);
-
 }  // namespace stowage

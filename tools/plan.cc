@@ -115,7 +115,8 @@ Result<int> PlanTool(int argc, char** argv) {
     if (out) return Error{ErrorCode::kInvalidInput, "--out: " + unknown.value_or("--quick makes no plan")};
     return PrintQuick(loaded.task(), strategies, unknown, json);
   }
-  const std::vector<Ranked> ranked = Rank(strategies, loaded.task(), OnAllCores);
+  const std::vector<Ranked> ranked =
+      Rank(strategies, loaded.task(), OnAllCores, json ? Intervals::kOfAll : Intervals::kOfTheBest);
   if (strategy && !ranked[0].fits && ranked[0].refused) return Error{ErrorCode::kInvalidInput, ranked[0].why_not};
   return Show(loaded, ranked, options.model, out, json);
 }

@@ -145,7 +145,7 @@ void AddTimes(const TaskOptions& task, const DeviceMapOptions& options, const Qu
   strategy.candidates = [map = WriteDeviceMap(report.map, question.tree)](const PlanningTask&) {
     return std::vector<std::string>{map};
   };
-  const std::vector<Ranked> ranked = Rank({strategy}, loaded->task());
+  const std::vector<Ranked> ranked = Rank({strategy}, loaded->task(), OneAfterTheOther, Intervals::kOfNone);
   if (!ranked[0].fits) {
     report.no_times = ranked[0].why_not;
     return;

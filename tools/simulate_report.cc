@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -39,13 +39,10 @@ double ShareSaved(Seconds before, Seconds after) {
   return before > Seconds(0) ? 1 - after.value() / before.value() : 0;
 }
 
-// What the schedule gains on another machine; nothing that is not worth a line.
-std::optional<Gain> GainOf(const std::string& what, const Timeline& before, const Schedule& schedule,
-                           const Machine& machine) {
-  const Result<Timeline> after = Simulate(schedule, machine);
-  if (!after) return std::nullopt;
-  const Seconds load = LoadOf(before), load_after = LoadOf(*after);
-  const Seconds work = before.length - load, work_after = after->length - load_after;
+// What a change gains; nothing that is not worth a line.
+std::optional<Gain> GainOf(const std::string& what, const Timeline& before, const Timeline& after) {
+  const Seconds load = LoadOf(before), load_after = LoadOf(after);
+  const Seconds work = before.length - load, work_after = after.length - load_after;
   const auto gain = [&](const char* about, Seconds old_time, Seconds new_time) {
     const double share = ShareSaved(old_time, new_time);
     return Gain{share, fmt::format("{}: {} in place of {} {} ({:.0f} % less).", what, FormatSeconds(new_time),
@@ -101,18 +98,51 @@ std::optional<std::string> MemoryForAll(const PlanningTask& task) {
   return std::nullopt;
 }
 
-// Both ends, where the machine has intervals.
-struct Ends {
-  std::optional<Timeline> low, high;
-};
-Result<Ends> SimulateEnds(const Schedule& schedule, const Machine& machine) {
-  if (!HasIntervals(machine)) return Ends{};
-  const std::array<Machine, 2> machines = {AtBest(machine), AtWorst(machine)};
-  std::array<std::optional<Result<Timeline>>, 2> ends;
-  OnAllCores(ends.size(), [&](std::size_t i) { ends[i] = Simulate(schedule, machines[i]); });
-  STOWAGE_TRY(Timeline low, *std::move(ends[0]));
-  STOWAGE_TRY(Timeline high, *std::move(ends[1]));
-  return Ends{std::move(low), std::move(high)};
+// The same schedule on each of the machines, times alone.
+Result<std::vector<Timeline>> TimesOn(const std::vector<Machine>& machines, const Schedule& schedule,
+                                      const AllocatorActs& acts) {
+  std::vector<std::optional<Result<Timeline>>> times(machines.size());
+  OnAllCores(machines.size(), [&](std::size_t i) { times[i] = SimulateTimes(schedule, machines[i], acts); });
+  std::vector<Timeline> out;
+  for (std::optional<Result<Timeline>>& time : times) {
+    STOWAGE_TRY(Timeline timeline, *std::move(time));
+    out.push_back(std::move(timeline));
+  }
+  return out;
+}
+
+// The best and the worst, where the machine has intervals.
+std::vector<Machine> EndsOf(const Machine& machine) {
+  if (!HasIntervals(machine)) return {};
+  return {AtBest(machine), AtWorst(machine)};
+}
+
+// What might help, and the machine that has it.
+using Changes = std::vector<std::pair<std::string, Machine>>;
+Changes ChangesOf(const Machine& machine, const Timeline& timeline) {
+  Changes changes;
+  if (timeline.out_of_memory) return changes;
+  for (const std::string& name : BusyResources(timeline)) {
+    changes.emplace_back(name + " twice as fast", Faster(machine, name, kFaster));
+  }
+  if (WaitsForIssuers(timeline)) {
+    changes.emplace_back("host threads that issue twice as fast", QuickerIssuers(machine));
+  }
+  return changes;
+}
+
+// Sentences, the largest gain first: more of a pool's memory, and each busy resource twice as fast, simulated.
+std::vector<std::string> WouldHelp(const PlanningTask& task, const Timeline& before, const Changes& changes,
+                                   std::span<const Timeline> after) {
+  std::vector<std::string> out;
+  if (const auto memory = MemoryForAll(task)) out.push_back(*memory);
+  std::vector<Gain> gains;
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    if (auto gain = GainOf(changes[i].first, before, after[i])) gains.push_back(*std::move(gain));
+  }
+  std::stable_sort(gains.begin(), gains.end(), [](const Gain& a, const Gain& b) { return a.share > b.share; });
+  for (Gain& gain : gains) out.push_back(std::move(gain.sentence));
+  return out;
 }
 
 std::string OutOfMemoryText(const OutOfMemory& oom) {
@@ -122,42 +152,27 @@ std::string OutOfMemoryText(const OutOfMemory& oom) {
 
 }  // namespace
 
-std::vector<std::string> WhatWouldHelp(const PlanningTask& task, const Schedule& schedule, const Timeline& timeline) {
-  std::vector<std::string> out;
-  if (const auto memory = MemoryForAll(task)) out.push_back(*memory);
-  if (timeline.out_of_memory) return out;
-  std::vector<std::pair<std::string, Machine>> changes;
-  for (const std::string& name : BusyResources(timeline)) {
-    changes.emplace_back(name + " twice as fast", Faster(*task.machine, name, kFaster));
-  }
-  if (WaitsForIssuers(timeline)) {
-    changes.emplace_back("host threads that issue twice as fast", QuickerIssuers(*task.machine));
-  }
-  std::vector<std::optional<Gain>> found(changes.size());
-  OnAllCores(changes.size(),
-             [&](std::size_t i) { found[i] = GainOf(changes[i].first, timeline, schedule, changes[i].second); });
-  std::vector<Gain> gains;
-  for (std::optional<Gain>& gain : found) {
-    if (gain) gains.push_back(*std::move(gain));
-  }
-  std::stable_sort(gains.begin(), gains.end(), [](const Gain& a, const Gain& b) { return a.share > b.share; });
-  for (Gain& gain : gains) out.push_back(std::move(gain.sentence));
-  return out;
-}
-
 Result<SimulationReport> SimulateReport(const LoadedTask& task, Lowered lowered, const SimulateReportOptions& options) {
   SimulationReport report{.model = ModelLineOf(task.model),
                           .request = task.request,
                           .machine = task.machine,
                           .strategy = lowered.plan.strategy,
                           .schedule = std::move(lowered.schedule)};
-  STOWAGE_TRY(report.timeline, Simulate(report.schedule, task.machine, {.record_spans = true, .record_curves = true}));
-  STOWAGE_TRY(Ends ends, SimulateEnds(report.schedule, task.machine));
-  report.low = std::move(ends.low);
-  report.high = std::move(ends.high);
-  report.would_help = WhatWouldHelp(task.task(), report.schedule, report.timeline);
+  AllocatorActs acts;
+  STOWAGE_TRY(report.timeline, Simulate(report.schedule, task.machine,
+                                        {.record_spans = true, .record_curves = true, .record_acts = &acts}));
+  std::vector<Machine> machines = EndsOf(task.machine);
+  const std::size_t ends = machines.size();
+  const Changes changes = ChangesOf(task.machine, report.timeline);
+  for (const auto& [what, machine] : changes) machines.push_back(machine);
+  STOWAGE_TRY(std::vector<Timeline> times, TimesOn(machines, report.schedule, acts));
+  report.would_help = WouldHelp(task.task(), report.timeline, changes, std::span(times).subspan(ends));
+  if (ends > 0) {
+    report.low = std::move(times[0]);
+    report.high = std::move(times[1]);
+  }
   if (options.all_strategies)
-    report.strategies = StrategyLinesOf(Rank(StrategiesFor(task.machine), task.task(), OnAllCores));
+    report.strategies = StrategyLinesOf(Rank(StrategiesFor(task.machine), task.task(), OnAllCores, Intervals::kOfNone));
   return report;
 }
 
@@ -174,10 +189,13 @@ Result<CompareReport> CompareStrategies(const LoadedTask& task, const std::vecto
       continue;
     }
     row.name = lowered->plan.strategy;
-    STOWAGE_TRY(row.timeline, Simulate(lowered->schedule, task.machine));
-    STOWAGE_TRY(Ends ends, SimulateEnds(lowered->schedule, task.machine));
-    row.low = std::move(ends.low);
-    row.high = std::move(ends.high);
+    AllocatorActs acts;
+    STOWAGE_TRY(row.timeline, Simulate(lowered->schedule, task.machine, {.record_acts = &acts}));
+    STOWAGE_TRY(std::vector<Timeline> ends, TimesOn(EndsOf(task.machine), lowered->schedule, acts));
+    if (!ends.empty()) {
+      row.low = std::move(ends[0]);
+      row.high = std::move(ends[1]);
+    }
     if (row.timeline->out_of_memory) row.why_not = OutOfMemoryText(*row.timeline->out_of_memory);
     report.strategies.push_back(std::move(row));
   }

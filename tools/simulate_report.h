@@ -20,9 +20,6 @@ struct SimulateReportOptions {
 Result<SimulationReport> SimulateReport(const LoadedTask& task, Lowered lowered,
                                         const SimulateReportOptions& options = {});
 
-// Sentences, the largest gain first: more of a pool's memory, and each busy resource twice as fast, simulated.
-std::vector<std::string> WhatWouldHelp(const PlanningTask& task, const Schedule& schedule, const Timeline& timeline);
-
 // Each of `names` lowered and simulated in full. kInvalidInput for a name that there is not; a strategy that does not fit
 // is a row with the reason.
 Result<CompareReport> CompareStrategies(const LoadedTask& task, const std::vector<std::string>& names);

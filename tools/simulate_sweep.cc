@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "planner/machine/size.h"
+#include "planner/strategy/budget_probe.h"
 #include "sim/rank/pareto.h"
 #include "sim/rank/rank.h"
 #include "tools/common/threads.h"
@@ -72,11 +73,9 @@ SweepReport RunSweep(const LoadedTask& task, const std::vector<Strategy>& strate
                      .pool = sweep.pool,
                      .budgets = sweep.budgets};
   for (const Bytes budget : sweep.budgets) {
-    Machine machine = task.machine;
-    machine.pools[static_cast<std::size_t>(machine.FindPool(sweep.pool))].budget = budget;
-    PlanningTask at = task.task();
-    at.machine = &machine;
-    AddPoints(task, budget, Rank(strategies, at, OnAllCores), report);
+    BudgetProbe at(task.task());
+    at.pool(sweep.pool).budget = budget;
+    AddPoints(task, budget, Rank(strategies, at.task(), OnAllCores, Intervals::kOfNone), report);
   }
   std::vector<Costs> costs;
   for (const SweepPoint& p : report.points) {

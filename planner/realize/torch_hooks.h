@@ -71,7 +71,4 @@ TorchProgram AddModelOffloadHooks(TorchProgram program, const Model& model);
 // nn.Module.to's order: children first, then a module's own parameters and buffers; tied ones once.
 std::vector<TensorId> ModuleToOrder(const Model& model, ModuleId root);
 
-// One pass (of a decode program the first one) in the form of tests/peer/make_offload_traces.py: an event a line, the caller's release of the logits last.
-std::vector<std::string> OffloadTrace(const TorchProgram& program);
-
 }  // namespace stowage

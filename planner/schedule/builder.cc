@@ -200,14 +200,6 @@ StepId ScheduleBuilder::Compute(const Lane& lane, std::int32_t kernel, std::vect
   return next() - 1;
 }
 
-StepId ScheduleBuilder::Reduce(const Lane& lane, std::int32_t group, std::int16_t rank, Slice from, Slice to,
-                               std::vector<StepRef> after) {
-  Step& step = Transfer(StepKind::kReduce, lane, from, to, std::move(after));
-  step.group = group;
-  step.instance.rank = rank;
-  return next() - 1;
-}
-
 StepId ScheduleBuilder::Wait(StepRef target) {
   Append(StepKind::kWait).target = target;
   return next() - 1;

@@ -70,9 +70,6 @@ class ScheduleBuilder {
   StepId Copy(const Lane& lane, Slice from, Slice to, std::vector<StepRef> after = {});
   StepId Compute(const Lane& lane, std::int32_t kernel, std::vector<Slice> reads, std::vector<Slice> writes,
                  Instance instance = {}, std::vector<StepRef> after = {});
-  // One rank's part of group `group`; the parts of a group follow each other.
-  StepId Reduce(const Lane& lane, std::int32_t group, std::int16_t rank, Slice from, Slice to,
-                std::vector<StepRef> after = {});
   StepId Wait(StepRef target);
   StepId Add(Step step);  // as given, but its issuer is the current one
 

@@ -41,7 +41,7 @@
 namespace stowage {
 
 struct CheckOptions {
-  std::int64_t max_executions = 1'000'000;
+  std::int64_t max_executions = 100'000;
   int max_problems = 20;  // stop looking after so many
 };
 

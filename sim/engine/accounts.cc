@@ -13,7 +13,7 @@ constexpr std::array<std::string_view, kFixedCauses> kCauseNames = {
     "waiting for a copy",     "waiting for compute",      "waiting for a read", "waiting for a reduce",
     "waiting for the issuer", "waiting for earlier work", "nothing left to do"};
 
-constexpr std::int64_t kLongestHistory = 1 << 20;
+constexpr std::int64_t kLongestHistory = 1 << 17;
 
 }  // namespace
 
@@ -23,14 +23,15 @@ void History::Reserve(std::int64_t executions) {
   mask_ = static_cast<std::int64_t>(size) - 1;
 }
 
-Accounts::Accounts(const Program* program, bool keep_all)
+Accounts::Accounts(const Program* program, Keep keep)
     : program_(program),
       uses_(program->resources.size()),
       causes_(kFixedCauses + static_cast<std::int32_t>(program->resources.size())),
       idle_(program->resources.size() * static_cast<std::size_t>(causes_)),
       phase_end_(program->schedule->phases.size()),
       passes_(program->schedule->phases.size()) {
-  history_.Reserve(keep_all ? program->executions : std::min(program->executions, kLongestHistory));
+  if (keep == Keep::kPhases) return;
+  history_.Reserve(keep == Keep::kAll ? program->executions : std::min(program->executions, kLongestHistory));
 }
 
 std::int32_t Accounts::CauseOf(const Record& bound, std::int32_t via) const {
@@ -81,7 +82,7 @@ std::string Accounts::CauseName(std::int32_t cause) const {
   return "waiting for another job of " + program_->schedule->resources[static_cast<std::size_t>(cause - kFixedCauses)];
 }
 
-void Accounts::Finish(Timeline& timeline) const {
+void Accounts::FinishPhases(Timeline& timeline) const {
   double at = 0;
   for (std::size_t p = 0; p < phase_end_.size(); ++p) {
     const double end = std::max(at, phase_end_[p]);
@@ -93,8 +94,12 @@ void Accounts::Finish(Timeline& timeline) const {
     timeline.phases.back().seconds += Seconds(end - at);
     at = end;
   }
-  at = std::max(at, length_);
-  timeline.length = Seconds(at);
+  timeline.length = Seconds(std::max(at, length_));
+}
+
+void Accounts::Finish(Timeline& timeline) const {
+  FinishPhases(timeline);
+  const double at = timeline.length.value();
   for (std::size_t r = 0; r < uses_.size(); ++r) {
     ResourceTimeline line{program_->schedule->resources[r], Seconds(uses_[r].busy), Seconds(at - uses_[r].busy), {}};
     for (std::int32_t c = 0; c < causes_; ++c) {

@@ -40,8 +40,10 @@ class History {
 
 class Accounts {
  public:
-  // `keep_all`: remember every execution. *program must outlive this.
-  Accounts(const Program* program, bool keep_all);
+  // What to remember of executions: none (then only Reached, Completed and FinishPhases may be called), the latest, all.
+  enum class Keep : std::uint8_t { kPhases, kLatest, kAll };
+  // *program must outlive this.
+  Accounts(const Program* program, Keep keep);
 
   Record& At(std::int64_t seq) { return history_.At(seq); }
 
@@ -75,8 +77,8 @@ class Accounts {
   }
   void Completed(const Run& run) { passes_[static_cast<std::size_t>(run.phase)] += run.passes; }
 
-  // Fills length, phases and resources.
-  void Finish(Timeline& timeline) const;
+  void FinishPhases(Timeline& timeline) const;  // fills length and phases
+  void Finish(Timeline& timeline) const;        // and resources
 
  private:
   struct Use {

@@ -67,6 +67,42 @@ TEST(CachingBlocksTest, SegmentsCostTheDriversTime) {
   EXPECT_EQ(std::move(q).Run().phases[0].seconds, Seconds(12));
 }
 
+TEST(CachingBlocksTest, ARunAtOtherRatesRepeatsWhatTheAllocatorDid) {
+  Program p;
+  p.b.Free(p.Take("first", MiB(30)));
+  p.Take("larger", MiB(50));
+  p.b.EmptyCache(p.gpu);
+  const Schedule schedule = std::move(p.b).Take();
+  AllocatorActs acts;
+  ASSERT_TRUE(Simulate(schedule, TinyMachine(), {.record_acts = &acts}));
+  ASSERT_TRUE(acts.repeat);
+  Machine other = TinyMachine();
+  other.dispatch.device_malloc = Seconds(3);
+  other.dispatch.device_free = Seconds(700);
+  other.reservations = {{"gpu0", "CUDA context", Bytes(512)}};
+  const Result<Timeline> times = SimulateTimes(schedule, other, acts), whole = Simulate(schedule, other);
+  ASSERT_TRUE(times && whole);
+  EXPECT_EQ(times->length, Seconds(706));
+  EXPECT_EQ(times->length, whole->length);
+  EXPECT_EQ(times->pools[0].peak.bytes, whole->pools[0].peak.bytes);
+}
+
+TEST(CachingBlocksTest, ARunWhoseMemoryWaitsForOtherStreamsIsSimulatedAgain) {
+  Program p;
+  const std::int32_t side = p.b.AddQueue("gpu0/side");
+  const BufferId lent = p.Take("lent", MiB(30));
+  p.b.RecordStream(lent, side);
+  p.b.Free(lent);
+  const Schedule schedule = std::move(p.b).Take();
+  AllocatorActs acts;
+  ASSERT_TRUE(Simulate(schedule, TinyMachine(), {.record_acts = &acts}));
+  EXPECT_FALSE(acts.repeat);
+  const Result<Timeline> again = SimulateTimes(schedule, TinyMachine(), acts);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->length, Seconds(1));
+  EXPECT_EQ(again->pools[0].peak.bytes, MiB(30));
+}
+
 TEST(CachingBlocksTest, MemoryRunsOutAtAStepWithItsName) {
   Program p;
   p.Take("large", MiB(60));

@@ -26,12 +26,27 @@ struct Attempt {
   bool out_of_memory = false;
 };
 
+bool AsksWhenWorkWasDone(const Schedule& schedule) {
+  return std::any_of(schedule.steps.begin(), schedule.steps.end(),
+                     [](const Step& step) { return step.kind == StepKind::kRecordStream; });
+}
+
+void NotePeaks(const Timeline& timeline, const Machine& machine, AllocatorActs& acts) {
+  for (const PoolTimeline& pool : timeline.pools) {
+    acts.peaks.push_back({pool.pool, pool.peak.bytes - machine.Reserved(pool.pool)});
+  }
+}
+
 Result<Attempt> RunOnce(const Program& program, const Machine& machine, const SimulateOptions& options, bool forward) {
   Attempt attempt;
-  Accounts accounts(&program, !forward);
+  Accounts accounts(&program, forward ? Accounts::Keep::kLatest : Accounts::Keep::kAll);
   Progress progress;
   Memory memory(program.schedule, &machine, &progress, options.record_curves);
-  Books books{&accounts, &memory, &progress, options.record_spans ? &attempt.timeline.spans : nullptr};
+  Books books{&machine, &accounts, &memory, &progress, options.record_spans ? &attempt.timeline.spans : nullptr};
+  if (options.record_acts != nullptr) {
+    *options.record_acts = {.repeat = forward && !AsksWhenWorkWasDone(*program.schedule)};
+    if (options.record_acts->repeat) books.acts = &options.record_acts->acts;
+  }
   if (books.spans != nullptr) books.spans->reserve(static_cast<std::size_t>(program.executions));
   if (memory.Start()) {
     STOWAGE_RETURN_IF_ERROR(forward ? RunForward(program, books) : RunEvents(program, books));
@@ -39,6 +54,10 @@ Result<Attempt> RunOnce(const Program& program, const Machine& machine, const Si
   }
   accounts.Finish(attempt.timeline);
   memory.Finish(attempt.timeline);
+  if (options.record_acts != nullptr) {
+    options.record_acts->repeat &= !attempt.timeline.out_of_memory.has_value();
+    NotePeaks(attempt.timeline, machine, *options.record_acts);
+  }
   return attempt;
 }
 
@@ -64,6 +83,22 @@ Result<Timeline> Simulate(const Schedule& schedule, const Machine& machine, cons
   }
   if (schedule.issuers.size() > 1 || !forward) sim::SortSpans(program, attempt.timeline.spans);
   return std::move(attempt.timeline);
+}
+
+Result<Timeline> SimulateTimes(const Schedule& schedule, const Machine& machine, const AllocatorActs& acts) {
+  if (!acts.repeat) return Simulate(schedule, machine);
+  STOWAGE_TRY(const sim::Program program, sim::Compile(schedule, machine));
+  if (!program.forward) return Simulate(schedule, machine);
+  Timeline timeline;
+  sim::Accounts accounts(&program, sim::Accounts::Keep::kPhases);
+  sim::Progress progress;
+  sim::Books books{.machine = &machine, .accounts = &accounts, .progress = &progress, .replayed = &acts};
+  STOWAGE_RETURN_IF_ERROR(sim::RunTimes(program, books));
+  accounts.FinishPhases(timeline);
+  for (const AllocatorActs::PoolPeak& peak : acts.peaks) {
+    timeline.pools.push_back({.pool = peak.pool, .peak = {.bytes = peak.bytes + machine.Reserved(peak.pool)}});
+  }
+  return timeline;
 }
 
 }  // namespace stowage

@@ -40,14 +40,38 @@
 
 namespace stowage {
 
+// What the allocators of a run did: calls to the driver, waits for the device, peaks. The sequence of memory acts is the
+// schedule's, so another run at other rates repeats it, unless they ask when work was done.
+struct AllocatorActs {
+  struct Act {
+    std::int64_t execution;  // position in the unrolled schedule
+    std::int64_t device_mallocs;
+    std::int64_t device_frees;
+    bool synchronises;
+  };
+  struct PoolPeak {
+    std::string pool;
+    Bytes bytes;  // without the machine's reservations
+  };
+  std::vector<Act> acts;  // in order
+  std::vector<PoolPeak> peaks;
+  bool repeat = false;  // at any rate
+};
+
 struct SimulateOptions {
   bool record_spans = false;
   bool record_curves = false;
-  bool force_event_loop = false;  // the general algorithm even where one pass in program order does (tests)
+  AllocatorActs* record_acts = nullptr;  // filled, for SimulateTimes
+  bool force_event_loop = false;         // the general algorithm even where one pass in program order does (tests)
 };
 
 // Errors (kInvalidInput): a resource or queue that does not exist, a duration that is not finite, a buffer allocated
 // twice or freed when not allocated, a schedule that cannot go on (a Reduce whose partner is never issued).
 Result<Timeline> Simulate(const Schedule& schedule, const Machine& machine, const SimulateOptions& options = {});
+
+// The same schedule on a machine that differs in rates, costs and reservations alone, in a fraction of the time. Only
+// length, phases and the bytes of the pools' peaks are filled, as Simulate would. Where the acts do not repeat, it is all
+// simulated.
+Result<Timeline> SimulateTimes(const Schedule& schedule, const Machine& machine, const AllocatorActs& acts);
 
 }  // namespace stowage

@@ -145,7 +145,7 @@ void Events::Act(Issuer& issuer, StepId s) {
     return;
   }
   issuer.waiting = s;
-  issuer.after_wait = outcome.seconds;
+  issuer.after_wait = outcome.DriverSeconds(books_.machine->dispatch);
   if (outcome.synchronises) {
     const std::int32_t pool = PoolOf(*program_.schedule, s);
     for (std::size_t q = 0; q < queues_.size(); ++q) {

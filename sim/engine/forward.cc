@@ -15,6 +15,8 @@ struct Moment {
   std::int64_t seq = -1;  // the execution that ended then
 };
 
+// kBooks: of everything. Otherwise of the phases' ends, and what the allocators did is replayed.
+template <bool kBooks>
 class Forward final : public QueueProgress {
  public:
   Forward(const Program& program, Books& books)
@@ -81,14 +83,16 @@ class Forward final : public QueueProgress {
 
   void Note(StepId s, std::int64_t seq, std::int64_t iteration, std::int32_t phase, double issued, const Start& start,
             double end) {
-    accounts_.At(seq) = {start.at, end, start.bind, s, -1};
+    if constexpr (kBooks) accounts_.At(seq) = {start.at, end, start.bind, s, -1};
     Moment& latest = ends_[2 * static_cast<std::size_t>(s)];
     ends_[2 * static_cast<std::size_t>(s) + 1] = latest;
     latest = {end, seq};
     accounts_.Ended(end);
     if (program_.ops[static_cast<std::size_t>(s)].ends_phase) accounts_.Reached(phase, end);
-    if (books_.spans != nullptr) {
-      books_.spans->push_back({s, iteration, Seconds(issued), Seconds(start.at), Seconds(end)});
+    if constexpr (kBooks) {
+      if (books_.spans != nullptr) {
+        books_.spans->push_back({s, iteration, Seconds(issued), Seconds(start.at), Seconds(end)});
+      }
     }
   }
 
@@ -120,8 +124,10 @@ class Forward final : public QueueProgress {
               const Start& start, double duration) {
     const double end = start.at + duration;
     Note(s, seq, iteration, phase, issued, start, end);
-    accounts_.Start(op, accounts_.At(seq), seq_);
-    accounts_.End(op, end);
+    if constexpr (kBooks) {
+      accounts_.Start(op, accounts_.At(seq), seq_);
+      accounts_.End(op, end);
+    }
     queues_[static_cast<std::size_t>(op.queue)] = {end, seq};
     if (!op.blocking) return;
     Issuer& issuer = issuers_[static_cast<std::size_t>(op.issuer)];
@@ -154,7 +160,7 @@ class Forward final : public QueueProgress {
 
   bool Act(const Op& op, StepId s, std::int64_t iteration, std::int32_t phase, double issued) {
     Issuer& issuer = issuers_[static_cast<std::size_t>(op.issuer)];
-    const Memory::Outcome outcome = books_.memory->Act(s, phase, iteration, issued);
+    const Memory::Outcome outcome = OutcomeOf(s, iteration, phase, issued);
     if (outcome.state != Memory::Outcome::State::kDone) {
       accounts_.Reached(phase, issued);
       books_.out_of_memory = outcome.state == Memory::Outcome::State::kOutOfMemory;
@@ -168,14 +174,29 @@ class Forward final : public QueueProgress {
         if (QueueOfPool(*program_.schedule, static_cast<std::int32_t>(q), pool)) Later(until, queues_[q]);
       }
     }
-    issuer = {until.at + outcome.seconds, until.bind};
+    issuer = {until.at + outcome.DriverSeconds(books_.machine->dispatch), until.bind};
     Note(s, seq_, iteration, phase, issued, {issuer.clock, issuer.waited_for}, issuer.clock);
     return true;
+  }
+
+  Memory::Outcome OutcomeOf(StepId s, std::int64_t iteration, std::int32_t phase, double issued) {
+    if constexpr (!kBooks) {
+      const std::vector<AllocatorActs::Act>& acts = books_.replayed->acts;
+      if (next_act_ == acts.size() || acts[next_act_].execution != seq_) return {};
+      const AllocatorActs::Act& act = acts[next_act_++];
+      return {.device_mallocs = act.device_mallocs, .device_frees = act.device_frees, .synchronises = act.synchronises};
+    }
+    const Memory::Outcome outcome = books_.memory->Act(s, phase, iteration, issued);
+    if (books_.acts != nullptr && outcome.Delays()) {
+      books_.acts->push_back({seq_, outcome.device_mallocs, outcome.device_frees, outcome.synchronises});
+    }
+    return outcome;
   }
 
   const Program& program_;
   Books& books_;
   Accounts& accounts_;
+  std::size_t next_act_ = 0;  // that is replayed
   std::vector<Issuer> issuers_;
   std::vector<Moment> queues_;
   std::vector<Moment> ends_;  // by step: its latest end, and the one before
@@ -186,6 +207,7 @@ class Forward final : public QueueProgress {
 
 }  // namespace
 
-Status RunForward(const Program& program, Books& books) { return Forward(program, books).Run(); }
+Status RunForward(const Program& program, Books& books) { return Forward<true>(program, books).Run(); }
+Status RunTimes(const Program& program, Books& books) { return Forward<false>(program, books).Run(); }
 
 }  // namespace stowage::sim

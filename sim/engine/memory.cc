@@ -22,6 +22,12 @@ struct ByParent {
   bool operator()(std::int64_t parent, BufferId part) const { return parent < Parent(part); }
 };
 
+Memory::Outcome Done(const PoolBlocks::Change& change) {
+  return {.device_mallocs = change.device_mallocs,
+          .device_frees = change.device_frees,
+          .synchronises = change.synchronises};
+}
+
 }  // namespace
 
 Memory::Memory(const Schedule* schedule, const Machine* machine, const QueueProgress* queues, bool record_curves)
@@ -88,7 +94,7 @@ Memory::Outcome Memory::Act(StepId id, std::int32_t phase, std::int64_t iteratio
     TakeSnapshot(pool);
     const PoolBlocks::Change change = pool.blocks->EmptyCache();
     Sample(pool, at);
-    return {.seconds = DriverSeconds(change), .synchronises = change.synchronises};
+    return Done(change);
   }
   if (step.buffer < 0 || step.buffer >= static_cast<BufferId>(schedule_->buffers.size()))
     return Fail(id, "names no buffer");
@@ -117,13 +123,7 @@ Memory::Outcome Memory::Allocate(StepId id, std::int32_t phase, std::int64_t ite
   if (!change.fits) return OutOfMemoryAt(schedule_->StepName(id), phase, buffer.pool, bytes);
   Add(pool, step.buffer, bytes, id, phase, at);
   Sample(pool, at);
-  return {.seconds = DriverSeconds(change), .synchronises = change.synchronises};
-}
-
-double Memory::DriverSeconds(const PoolBlocks::Change& change) const {
-  const DispatchCost& dispatch = machine_->dispatch;
-  return static_cast<double>(change.device_mallocs) * dispatch.device_malloc.value() +
-         static_cast<double>(change.device_frees) * dispatch.device_free.value();
+  return Done(change);
 }
 
 Memory::Outcome Memory::Free(StepId id, double at) {

@@ -38,8 +38,15 @@ class Memory {
 
   struct Outcome {
     enum class State : std::uint8_t { kDone, kOutOfMemory, kError } state = State::kDone;
-    double seconds = 0;         // what the allocator's own calls to the driver cost the issuer
+    std::int64_t device_mallocs = 0;  // the allocator's own calls to the driver
+    std::int64_t device_frees = 0;
     bool synchronises = false;  // the issuer waits for all work queued on the pool's device
+
+    bool Delays() const { return device_mallocs > 0 || device_frees > 0 || synchronises; }
+    double DriverSeconds(const DispatchCost& dispatch) const {  // that the issuer spends
+      return static_cast<double>(device_mallocs) * dispatch.device_malloc.value() +
+             static_cast<double>(device_frees) * dispatch.device_free.value();
+    }
   };
   // An Allocate, Free, EmptyCache or RecordStream, issued at `at` seconds; calls come in order of time.
   Outcome Act(StepId step, std::int32_t phase, std::int64_t iteration, double at);
@@ -72,7 +79,6 @@ class Memory {
   };
 
   Outcome Allocate(StepId step, std::int32_t phase, std::int64_t iteration, double at);
-  double DriverSeconds(const PoolBlocks::Change& change) const;
   Outcome Free(StepId step, double at);
   Outcome Fail(StepId step, std::string what);
   void Add(PoolState& pool, BufferId buffer, std::int64_t bytes, StepId step, std::int32_t phase, double at);

@@ -96,6 +96,30 @@ void CheckMemory(const Schedule& schedule, const Timeline& t) {
   EXPECT_EQ(sum, said.bytes);
 }
 
+// A run that repeats what the allocators did in a run at other rates ends its phases when a whole run does.
+void CheckTimes(const ToySchedule& b) {
+  Machine machine = b.machine();
+  AllocatorActs acts;
+  ASSERT_TRUE(Simulate(b.schedule, machine, {.record_acts = &acts}));
+  EXPECT_TRUE(acts.repeat);
+  machine.dispatch.native_launch = machine.dispatch.native_launch * 3.0 + Seconds(0.5);
+  machine.dispatch.device_malloc = Seconds(0.25);
+  const auto whole = Simulate(b.schedule, machine);
+  const auto times = SimulateTimes(b.schedule, machine, acts);
+  ASSERT_TRUE(whole && times);
+  EXPECT_EQ(times->length, whole->length);
+  ASSERT_EQ(times->phases.size(), whole->phases.size());
+  for (std::size_t p = 0; p < whole->phases.size(); ++p) {
+    EXPECT_EQ(times->phases[p].start, whole->phases[p].start);
+    EXPECT_EQ(times->phases[p].seconds, whole->phases[p].seconds);
+    EXPECT_EQ(times->phases[p].iterations, whole->phases[p].iterations);
+  }
+  ASSERT_EQ(times->pools.size(), whole->pools.size());
+  for (std::size_t p = 0; p < whole->pools.size(); ++p) {
+    EXPECT_EQ(times->pools[p].peak.bytes, whole->pools[p].peak.bytes);
+  }
+}
+
 struct Seen {
   int forward = 0;
   int stuck = 0;
@@ -136,6 +160,7 @@ void CheckCase(std::uint64_t seed, const RandomOptions& options, Seen& seen) {
     EXPECT_EQ(forward->phases[p].seconds, general->phases[p].seconds);
     EXPECT_EQ(forward->phases[p].iterations, general->phases[p].iterations);
   }
+  CheckTimes(b);
 }
 
 TEST(SimulateProperty, TheEventLoopAgreesWithTheRefereeWhereQueuesCompete) {

@@ -3,6 +3,7 @@
 
 #include "planner/base/result.h"
 #include "sim/engine/accounts.h"
+#include "sim/engine/engine.h"
 #include "sim/engine/memory.h"
 #include "sim/engine/program.h"
 #include "sim/timeline/timeline.h"
@@ -21,11 +22,14 @@ class Progress final : public QueueProgress {
 };
 
 struct Books {
+  const Machine* machine;
   Accounts* accounts;
-  Memory* memory;
+  Memory* memory;  // null: `replayed` says what it would
   Progress* progress;
-  std::vector<StepSpan>* spans;  // null: not recorded
-  bool out_of_memory = false;    // set when the run ended there
+  std::vector<StepSpan>* spans;                     // null: not recorded
+  std::vector<AllocatorActs::Act>* acts = nullptr;  // filled by RunForward; null: not recorded
+  const AllocatorActs* replayed = nullptr;
+  bool out_of_memory = false;  // set when the run ended there
 };
 
 // True if the queue belongs to the device of that pool: "gpu0/…" to "gpu0".
@@ -34,7 +38,9 @@ bool QueueOfPool(const Schedule& schedule, std::int32_t queue, std::int32_t pool
 // The pool that a memory act is about.
 std::int32_t PoolOf(const Schedule& schedule, StepId step);
 
-Status RunForward(const Program& program, Books& books);  // needs program.forward
+// Both need program.forward. RunTimes replays what the allocators did and keeps no book but the phases' ends.
+Status RunForward(const Program& program, Books& books);
+Status RunTimes(const Program& program, Books& books);
 Status RunEvents(const Program& program, Books& books);
 
 }  // namespace stowage::sim

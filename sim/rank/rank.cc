@@ -103,10 +103,28 @@ void Note(const PlanningTask& sample, const Schedule& schedule, Timeline timelin
   out.limit = Limit(schedule, out.timeline, steady);
 }
 
-// `intervals`: with Ranked::low and high.
-Ranked RankOne(const Strategy& strategy, const PlanningTask& task, bool intervals) {
+PlanningTask SampleOf(const Strategy& strategy, const PlanningTask& task) {
   PlanningTask sample = task;
   sample.last_decode_passes = strategy.sampled_passes;
+  return sample;
+}
+
+// The best candidate, and its sample's schedule; none when no candidate could be lowered and simulated.
+struct Choice {
+  Ranked ranked;
+  std::size_t strategy = 0;  // index
+  Schedule schedule;
+};
+
+void AddIntervals(const Strategy& strategy, const PlanningTask& task, Choice& choice) {
+  if (!choice.ranked.fits || !HasIntervals(*task.machine)) return;
+  const PlanningTask sample = SampleOf(strategy, task);
+  choice.ranked.low = PaceOn(AtBest(*task.machine), sample, choice.schedule);
+  choice.ranked.high = PaceOn(AtWorst(*task.machine), sample, choice.schedule);
+}
+
+Choice Choose(const Strategy& strategy, const PlanningTask& task) {
+  const PlanningTask sample = SampleOf(strategy, task);
   Ranked best{.name = strategy.name, .runtime = strategy.runtime};
   Schedule best_schedule;
   std::vector<std::string> candidates = strategy.candidates(sample);
@@ -132,17 +150,13 @@ Ranked RankOne(const Strategy& strategy, const PlanningTask& task, bool interval
     best = std::move(candidate);
     best_schedule = std::move(lowered->schedule);
   }
-  if (intervals && best.fits && HasIntervals(*sample.machine)) {
-    best.low = PaceOn(AtBest(*sample.machine), sample, best_schedule);
-    best.high = PaceOn(AtWorst(*sample.machine), sample, best_schedule);
-  }
   if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
   if (!best.fits) {
     if (strategy.smallest_host_budget) {
       if (const Result<Bytes> smallest = strategy.smallest_host_budget(sample)) best.smallest_host_budget = *smallest;
     }
   }
-  return best;
+  return {.ranked = std::move(best), .schedule = std::move(best_schedule)};
 }
 
 }  // namespace
@@ -155,16 +169,27 @@ void OneAfterTheOther(std::size_t count, const std::function<void(std::size_t)>&
   for (std::size_t i = 0; i < count; ++i) job(i);
 }
 
-std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task, const ForEach& for_each) {
+std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task, const ForEach& for_each,
+                         Intervals intervals) {
   TaskCache cache;
   PlanningTask shared = task;
   shared.cache = &cache;
-  std::vector<Ranked> out(strategies.size());
-  for_each(strategies.size(), [&](std::size_t i) { out[i] = RankOne(strategies[i], shared, /*intervals=*/true); });
-  std::stable_sort(out.begin(), out.end(), [&](const Ranked& a, const Ranked& b) {
-    if (a.fits != b.fits) return a.fits;
-    return a.fits && a.Total(task.request) < b.Total(task.request);
+  std::vector<Choice> choices(strategies.size());
+  for_each(strategies.size(), [&](std::size_t i) {
+    choices[i] = Choose(strategies[i], shared);
+    choices[i].strategy = i;
+    if (intervals == Intervals::kOfAll) AddIntervals(strategies[i], shared, choices[i]);
+    if (intervals != Intervals::kOfTheBest) choices[i].schedule = {};
   });
+  std::stable_sort(choices.begin(), choices.end(), [&](const Choice& a, const Choice& b) {
+    if (a.ranked.fits != b.ranked.fits) return a.ranked.fits;
+    return a.ranked.fits && a.ranked.Total(task.request) < b.ranked.Total(task.request);
+  });
+  if (intervals == Intervals::kOfTheBest && !choices.empty()) {
+    AddIntervals(strategies[choices[0].strategy], shared, choices[0]);
+  }
+  std::vector<Ranked> out;
+  for (Choice& choice : choices) out.push_back(std::move(choice.ranked));
   return out;
 }
 
@@ -173,7 +198,7 @@ Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, st
   TaskCache cache;
   PlanningTask shared = task;
   shared.cache = &cache;
-  return strategy.lower(shared, RankOne(strategy, shared, /*intervals=*/false).parameters);
+  return strategy.lower(shared, Choose(strategy, shared).ranked.parameters);
 }
 
 }  // namespace stowage

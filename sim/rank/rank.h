@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -33,7 +34,8 @@ struct Ranked {
   Seconds first_token;
   std::optional<Seconds> per_token;  // absent when the request makes one token or none
   std::string limit;                 // what sets the pace: "gpu0.h2d busy 97 %"
-  // At the ends of the machine's intervals (planner/machine/spread.h); absent when there are none, or it does not fit.
+  // At the ends of the machine's intervals (planner/machine/spread.h); absent when there are none, it does not fit, or
+  // nobody asked.
   std::optional<Pace> low, high;
 
   // The whole request: first token and all others.
@@ -44,11 +46,13 @@ struct Ranked {
 using ForEach = std::function<void(std::size_t count, const std::function<void(std::size_t)>& job)>;
 void OneAfterTheOther(std::size_t count, const std::function<void(std::size_t)>& job);
 
+enum class Intervals : std::uint8_t { kOfNone, kOfTheBest, kOfAll };
+
 // Fitting ones first, fastest request first; the others after them in table order. The task's last_decode_passes is
 // replaced: a sample of a few passes at the end of the context stands for all. Strategies are looked at by `for_each`:
 // the simulator owns no threads, a tool may lend some. The result does not depend on it.
 std::vector<Ranked> Rank(const std::vector<Strategy>& strategies, const PlanningTask& task,
-                         const ForEach& for_each = OneAfterTheOther);
+                         const ForEach& for_each = OneAfterTheOther, Intervals intervals = Intervals::kOfAll);
 
 // Lowers one strategy completely. Without parameters the best candidate by simulation is taken.
 Result<Lowered> LowerBest(const Strategy& strategy, const PlanningTask& task, std::string_view parameters);

@@ -97,6 +97,20 @@ TEST(Rank, SaysTheSameWhoeverRunsItsJobs) {
   }
 }
 
+TEST(Rank, GivesIntervalsToThoseThatAreAskedFor) {
+  TestTask test = Tiny();
+  test.machine.dispatch.spread = {.low = 0.5, .high = 2};
+  const std::vector<Strategy> strategies = {ResidentStrategy(), RingStrategy(), Fake("slow", 9, 9)};
+  const auto rank = [&](Intervals intervals) { return Rank(strategies, test.task(), OneAfterTheOther, intervals); };
+  const std::vector<Ranked> all = rank(Intervals::kOfAll), best = rank(Intervals::kOfTheBest);
+  ASSERT_TRUE(all[0].low && all[0].high && all[1].low);
+  EXPECT_LT(all[0].low->first_token, all[0].high->first_token);
+  ASSERT_TRUE(best[0].low && best[0].high);
+  EXPECT_EQ(best[0].low->per_token, all[0].low->per_token);
+  EXPECT_EQ(best[0].high->first_token, all[0].high->first_token);
+  EXPECT_FALSE(best[1].low || best[1].high || rank(Intervals::kOfNone)[0].low);
+}
+
 TEST(Rank, TakesTheBestOfAStrategysCandidates) {
   Strategy s = Fake("choosy", 1, 1);
   s.candidates = [](const PlanningTask&) { return std::vector<std::string>{"broken", "", "half"}; };

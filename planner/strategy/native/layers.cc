@@ -10,6 +10,7 @@
 
 #include "planner/base/text.h"
 #include "planner/cost/cost.h"
+#include "planner/strategy/budget_probe.h"
 #include "planner/strategy/native/layout.h"
 
 namespace stowage {
@@ -170,19 +171,17 @@ std::vector<std::string> CandidateStrings(const PlanningTask& task) {
 // Nothing but the reservations when the host can hold it all, else what brings the host's need below its budget.
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
   STOWAGE_TRY(const auto native, RealizeModel(task));
-  Machine machine = *task.machine;
-  PlanningTask probe = task;
-  probe.machine = &machine;
+  BudgetProbe probe(task);
   std::optional<Bytes> smallest;
   Status last = OkStatus();
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
   for (std::int64_t n = 0; n <= blocks + 1; ++n) {
     const Bytes need = DeviceNeed(*native, task, {n});
     if (smallest && need >= *smallest) continue;
-    machine.pools[machine.FindPool("gpu0")].budget = need;
-    last = CheckFits(*native, probe, ProposeLayers(*native, probe, {n}));
+    probe.pool("gpu0").budget = need;
+    last = CheckFits(*native, probe.task(), ProposeLayers(*native, probe.task(), {n}));
     if (last) smallest = need;
-    if (smallest == machine.Reserved("gpu0")) break;  // there is no less
+    if (smallest == probe.machine().Reserved("gpu0")) break;  // there is no less
   }
   if (smallest) return *smallest;
   return last.error();
@@ -190,11 +189,8 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
 
 Result<Bytes> SmallestHost(const PlanningTask& task) {
   STOWAGE_TRY(const auto native, RealizeModel(task));
-  Machine machine = *task.machine;
-  PlanningTask probe = task;
-  probe.machine = &machine;
-  Pool& host = machine.pools[machine.FindPool("host")];
-  host.pinned_limit.reset();
+  BudgetProbe probe(task);
+  Pool& host = probe.UnlimitedHost();
   std::optional<Bytes> smallest;
   Status last = OkStatus();
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
@@ -203,7 +199,7 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
     const Bytes need = HostBudgetFor(*native, task, proposal);
     if (smallest && need >= *smallest) continue;
     host.budget = need;
-    last = CheckFits(*native, probe, proposal);  // gpu0 may be too small
+    last = CheckFits(*native, probe.task(), proposal);  // gpu0 may be too small
     if (last) smallest = need;
   }
   if (smallest) return *smallest;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planner/strategy/budget_probe.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
@@ -28,24 +29,19 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
 
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
   STOWAGE_TRY(const auto native, RealizeModel(task));
-  Machine machine = *task.machine;
-  PlanningTask probe = task;
-  probe.machine = &machine;
-  Bytes& budget = machine.pools[machine.FindPool("gpu0")].budget;
+  BudgetProbe probe(task);
+  Bytes& budget = probe.pool("gpu0").budget;
   budget = LayOut(*native, task, Everything(task)).weights + FixedBytesOf(*native, task).total();
-  STOWAGE_RETURN_IF_ERROR(CheckFits(*native, probe, Everything(task)));  // the host may be too small
+  STOWAGE_RETURN_IF_ERROR(CheckFits(*native, probe.task(), Everything(task)));  // the host may be too small
   return budget;
 }
 
 Result<Bytes> SmallestHost(const PlanningTask& task) {
   STOWAGE_TRY(const auto native, RealizeModel(task));
-  Machine machine = *task.machine;
-  PlanningTask probe = task;
-  probe.machine = &machine;
-  Pool& host = machine.pools[machine.FindPool("host")];
-  host.pinned_limit.reset();
+  BudgetProbe probe(task);
+  Pool& host = probe.UnlimitedHost();
   host.budget = HostBudgetFor(*native, task, Everything(task));
-  STOWAGE_RETURN_IF_ERROR(CheckFits(*native, probe, Everything(task)));  // gpu0 may be too small
+  STOWAGE_RETURN_IF_ERROR(CheckFits(*native, probe.task(), Everything(task)));  // gpu0 may be too small
   return host.budget;
 }
 

@@ -10,6 +10,7 @@
 
 #include "planner/base/text.h"
 #include "planner/machine/size.h"
+#include "planner/strategy/budget_probe.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/device_map_ring.h"
 #include "planner/strategy/native/layers.h"
@@ -211,15 +212,13 @@ std::vector<std::string> CandidateStrings(const PlanningTask& task) {
 
 // With less on the device more is in host memory, so a small host raises the smallest budget of the device.
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
-  Machine machine = *task.machine;
-  PlanningTask probe = task;
-  probe.machine = &machine;
-  STOWAGE_TRY(const Ring ring, Ring::Of(probe));
+  BudgetProbe probe(task);
+  STOWAGE_TRY(const Ring ring, Ring::Of(probe.task()));
   const auto fits = [&](Bytes budget) {
-    machine.pools[machine.FindPool("gpu0")].budget = budget;
-    return AnyFits(ring, probe);
+    probe.pool("gpu0").budget = budget;
+    return AnyFits(ring, probe.task());
   };
-  Bytes too_small = machine.Reserved("gpu0"), enough = std::max(ring.SmallestBudget(), ring.ResidentBudget());
+  Bytes too_small = task.machine->Reserved("gpu0"), enough = std::max(ring.SmallestBudget(), ring.ResidentBudget());
   if (fits(too_small)) return too_small;  // the host computes everything
   (fits(ring.SmallestBudget()) ? enough : too_small) = ring.SmallestBudget();
   if (!fits(enough)) return ring.Feasible(Least(ring).front()).error();
@@ -232,12 +231,9 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
 
 // With no host memory to speak of, all that can be on the disk is.
 Result<Bytes> SmallestHost(const PlanningTask& task) {
-  Machine machine = *task.machine;
-  PlanningTask probe = task;
-  probe.machine = &machine;
-  Pool& host = machine.pools[machine.FindPool("host")];
-  host.pinned_limit.reset();
-  STOWAGE_TRY(const Ring ring, Ring::Of(probe));
+  BudgetProbe probe(task);
+  Pool& host = probe.UnlimitedHost();
+  STOWAGE_TRY(const Ring ring, Ring::Of(probe.task()));
   std::optional<Bytes> smallest;
   std::vector<RingParameters> all = ring.Sizes();
   for (const auto& more : {Least(ring), ring.HostShares()}) all.insert(all.end(), more.begin(), more.end());
@@ -245,9 +241,9 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
     host.budget = Bytes(0);
     const Result<NativeProposal> proposal = ring.Propose(p);
     if (!proposal) continue;
-    host.budget = HostBudgetFor(ring.native(), probe, *proposal);
+    host.budget = HostBudgetFor(ring.native(), probe.task(), *proposal);
     if (smallest && host.budget >= *smallest) continue;
-    if (CheckFits(ring.native(), probe, *proposal)) smallest = host.budget;  // gpu0 may be too small
+    if (CheckFits(ring.native(), probe.task(), *proposal)) smallest = host.budget;  // gpu0 may be too small
   }
   const Result<Bytes> layers = LayersStrategy().smallest_host_budget(task);
   if (layers) smallest = std::min(smallest.value_or(*layers), *layers);

@@ -97,9 +97,7 @@ void DetachModelOffload(ScheduleBuilder& b, const Model& model, const TorchLanes
   b.BeginPrologue(0);
   for (const TensorId id : ModuleToOrder(model, 0)) {
     b.Allocate(weights.host[id]);
-    const StepId copy = b.Copy(lanes.gpus[0].out, b.Whole(weights.device[id]), b.Whole(weights.host[id]));
-    b.step(copy).blocking = true;
-    b.step(copy).pageable = true;
+    CopyAndWait(b, lanes.gpus[0].out, b.Whole(weights.device[id]), b.Whole(weights.host[id]));
     b.Free(weights.device[id]);
   }
 }

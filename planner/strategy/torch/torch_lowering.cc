@@ -1,4 +1,3 @@
-// Long because the phases of one schedule share its buffers and lanes, and are read together.
 #include "planner/strategy/torch/torch_lowering.h"
 
 #include <fmt/format.h>
@@ -7,11 +6,11 @@
 #include <memory>
 #include <utility>
 
-#include "planner/base/check.h"
 #include "planner/realize/library_workspace.h"
 #include "planner/realize/torch_model.h"
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_attach.h"
+#include "planner/strategy/torch/torch_load.h"
 #include "planner/strategy/torch/torch_pass.h"
 #include "planner/strategy/torch/torch_plan.h"
 #include "planner/strategy/torch/torch_programs.h"
@@ -19,12 +18,9 @@
 namespace stowage {
 namespace {
 
-constexpr std::int64_t kMostRecomputed = 1024;    // passes of some 3,000 steps each
-constexpr Bytes kWarmupKeepsFree(1'288'490'189);  // transformers 5: 1.2 GiB of the device are left alone
+constexpr std::int64_t kMostRecomputed = 1024;  // passes of some 3,000 steps each
 
 using Programs = TorchPrograms;
-
-DType FileDType(const Tensor& t) { return t.source ? t.source->dtype : t.dtype; }
 
 class Lowering {
  public:
@@ -40,13 +36,10 @@ class Lowering {
 
   Result<Schedule> Run() {
     AddMachine();
-    weights_.device.assign(model_.tensors.size(), -1);
-    weights_.host.assign(model_.tensors.size(), -1);
-    weights_.file.assign(model_.tensors.size(), -1);
-    weights_.twin.assign(model_.tensors.size(), -1);
     b_.BeginPhase("load", {});
     b_.BeginPrologue(0);
-    STOWAGE_RETURN_IF_ERROR(Load());
+    STOWAGE_TRY(weights_, LoadTorch(b_, model_, machine_, placement_, lanes_));
+    AddTokens();
     if (sample() && LoadsTooMuch()) return std::move(b_).Take();
     Reserve();
     EmitPrefill();
@@ -71,11 +64,11 @@ class Lowering {
       lanes_.gpus.push_back({.pool = b_.AddPool(pool, Allocator::kTorchCaching, budget(pool))});
     }
     lanes_.host = b_.AddPool("host", Allocator::kPageable, budget("host"));
-    disk_ = b_.AddPool("disk", Allocator::kPageable, Bytes(0));
+    lanes_.disk = b_.AddPool("disk", Allocator::kPageable, Bytes(0));
     for (std::size_t g = 0; g < Gpus(); ++g) AddStream(g);
     lanes_.python = {b_.AddQueue("python"), {}};
     lanes_.read = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
-    lanes_.cpu = convert_ = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
+    lanes_.cpu = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
     if (placement_.group.stream) lanes_.side = {b_.AddQueue("gpu0/copy"), {b_.AddResource("gpu0.h2d")}};
     // A hook is host work of its issuer; issuing a step already costs it one operator's dispatch.
     lanes_.hook = std::max(Seconds(0), machine_.dispatch.torch_hook - machine_.dispatch.torch_operator);
@@ -125,132 +118,14 @@ class Lowering {
                (prefill + decode * passes) / 3);
   }
 
-  // ---- load ----
-
-  Status Load() {
-    std::vector<TensorId> parameters, buffers;
-    for (std::size_t i = 0; i < model_.tensors.size(); ++i) {
-      if (!HasOwnStorage(model_.tensors[i])) continue;
-      (model_.tensors[i].buffer ? buffers : parameters).push_back(static_cast<TensorId>(i));
-    }
-    for (std::size_t g = 0; g < Gpus(); ++g) WarmUp(parameters, static_cast<std::int16_t>(g));
-    if (placement_.hooks == TorchPlacement::Hooks::kModelOffload ||
-        placement_.hooks == TorchPlacement::Hooks::kGroupOffload) {
-      STOWAGE_RETURN_IF_ERROR(LoadForHooks(parameters, buffers));
-      parameters.clear();
-      buffers.clear();
-    }
-    for (const TensorId id : parameters) {
-      if (placement_.homes[id] == WeightHome::kDisk) {
-        weights_.file[id] = FileOf(id);
-        continue;
-      }
-      weights_.host[id] = ReadToHost(id);
-      if (placement_.homes[id] == WeightHome::kDevice) MoveToDevice(id);
-    }
-    for (const TensorId id : buffers) {
-      const Tensor& t = model_.tensors[id];
-      weights_.host[id] = b_.AddInitial(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
-      CopyToDevice(id);
-      if (placement_.hooks != TorchPlacement::Hooks::kNone) {  // as they are attached
-        for (const TorchGpu& gpu : lanes_.gpus) b_.EmptyCache(gpu.pool);
-      }
-    }
+  void AddTokens() {
     prompt_ = b_.AddInitial(lanes_.host, "prompt", BufferKind::kTokens, IdsBytes(task_.request.prompt_tokens));
     tokens_out_ = b_.AddBuffer(lanes_.host, "tokens_out", BufferKind::kTokens, IdsBytes(1));
     b_.Allocate(tokens_out_);
     next_ids_ = b_.AddBuffer(lanes_.gpus[placement_.devices.main].pool, "next_ids", BufferKind::kTokens, IdsBytes(1));
-    return OkStatus();
-  }
-
-  // from_pretrained without a device map, then the hooks.
-  Status LoadForHooks(const std::vector<TensorId>& parameters, const std::vector<TensorId>& buffers) {
-    for (const TensorId id : parameters) weights_.host[id] = ReadToHost(id);
-    for (const TensorId id : buffers) weights_.host[id] = ComputeOnHost(b_, model_, lanes_, id);
-    if (placement_.hooks == TorchPlacement::Hooks::kModelOffload) {
-      AttachModelOffload(b_, model_, lanes_, weights_);
-      return OkStatus();
-    }
-    STOWAGE_TRY(const OffloadGroups groups, GroupsOf(model_, placement_.group));
-    AttachGroupOffload(b_, model_, groups, lanes_, weights_);
-    if (!groups.options.disk) return OkStatus();
-    for (const std::vector<TensorId>* ids : {&parameters, &buffers}) {
-      for (const TensorId id : *ids) weights_.file[id] = GroupFileOf(b_, model_, disk_, id);
-    }
-    return OkStatus();
   }
 
   Bytes IdsBytes(std::int64_t tokens) const { return SizeOf(DType::kI64, tokens * task_.request.batch); }
-
-  // transformers' caching_allocator_warmup: one allocation of all parameters of a GPU, dropped at once, so that they
-  // come out of one segment.
-  void WarmUp(const std::vector<TensorId>& parameters, std::int16_t gpu) {
-    Bytes bytes;
-    for (const TensorId id : parameters) {
-      const bool here = placement_.homes[id] == WeightHome::kDevice && placement_.GpuOf(id) == gpu;
-      if (here) bytes += model_.tensors[id].bytes();
-    }
-    if (bytes == Bytes(0)) return;
-    const Bytes total = machine_.pools[machine_.FindPool(fmt::format("gpu{}", gpu))].budget;
-    bytes = std::min(bytes, total - kWarmupKeepsFree);
-    if (bytes <= Bytes(0)) return;
-    const std::string name = gpu == 0 ? "allocator warm-up" : fmt::format("allocator warm-up of gpu{}", gpu);
-    const BufferId warmup = b_.AddBuffer(lanes_.gpus[gpu].pool, name, BufferKind::kWeights, bytes);
-    b_.Allocate(warmup);
-    b_.Free(warmup);
-  }
-
-  BufferId FileOf(TensorId id) {
-    const Tensor& t = model_.tensors[id];
-    return b_.AddFileBuffer(disk_, t.name + "@disk", t.source ? t.source->file : 0, t.source ? t.source->offset : 0,
-                            SizeOf(FileDType(t), Elements(t.shape)));
-  }
-
-  // Safetensors are mapped and each tensor materialised, then cast where the file holds another dtype.
-  BufferId ReadToHost(TensorId id) {
-    const Tensor& t = model_.tensors[id];
-    const Bytes raw_bytes = SizeOf(FileDType(t), Elements(t.shape));
-    const BufferId file = FileOf(id);
-    const bool casts = FileDType(t) != t.dtype;
-    const BufferId raw = b_.AddBuffer(lanes_.host, t.name + (casts ? "@file" : "@host"),
-                                      casts ? BufferKind::kStaging : BufferKind::kWeights, raw_bytes);
-    b_.Allocate(raw);
-    const StepId read = b_.Read(lanes_.read, b_.Whole(file), b_.Whole(raw));
-    b_.step(read).blocking = true;
-    if (!casts) return raw;
-    const BufferId cast = b_.AddBuffer(lanes_.host, t.name + "@host", BufferKind::kWeights, t.bytes());
-    b_.Allocate(cast);
-    Kernel kernel{.kind = KernelKind::kConvert,
-                  .name = "convert " + t.name,
-                  .dtype = t.dtype,
-                  .from_dtype = FileDType(t),
-                  .rows = 1,
-                  .n = Elements(t.shape)};
-    kernel.bytes = AffineBytes(raw_bytes + t.bytes());
-    const StepId convert = b_.Compute(convert_, b_.AddKernel(std::move(kernel)), {b_.Whole(raw)}, {b_.Whole(cast)});
-    b_.step(convert).blocking = true;
-    b_.Free(raw);
-    return cast;
-  }
-
-  void CopyToDevice(TensorId id) {
-    const Tensor& t = model_.tensors[id];
-    const TorchGpu& gpu = lanes_.gpus[placement_.GpuOf(id)];
-    weights_.device[id] = b_.AddBuffer(gpu.pool, t.name, BufferKind::kWeights, t.bytes());
-    b_.Allocate(weights_.device[id]);
-    CopyAndWait(gpu.in, b_.Whole(weights_.host[id]), b_.Whole(weights_.device[id]));
-  }
-
-  void MoveToDevice(TensorId id) {
-    CopyToDevice(id);
-    b_.Free(weights_.host[id]);
-  }
-
-  void CopyAndWait(const Lane& lane, Slice from, Slice to) {
-    const StepId copy = b_.Copy(lane, from, to);
-    b_.step(copy).blocking = true;
-    b_.step(copy).pageable = true;
-  }
 
   // ---- passes ----
 
@@ -268,7 +143,7 @@ class Lowering {
     streams_.Issued(main, b_.Compute(gpu.compute, b_.AddKernel(std::move(kernel)), std::move(reads),
                                      {b_.Whole(next_ids_)}, {}, std::move(after)));
     b_.Free(logits);
-    CopyAndWait(gpu.out, b_.Whole(next_ids_), b_.Whole(tokens_out_));
+    CopyAndWait(b_, gpu.out, b_.Whole(next_ids_), b_.Whole(tokens_out_));
     if (last) b_.Free(next_ids_);
   }
 
@@ -400,8 +275,6 @@ class Lowering {
   TorchStreams streams_;
   TorchLanes lanes_;
   TorchWeights weights_;
-  Lane convert_;
-  std::int32_t disk_ = -1;
   BufferId prompt_ = -1, tokens_out_ = -1, next_ids_ = -1;
   std::vector<BufferId> cache_;
 };

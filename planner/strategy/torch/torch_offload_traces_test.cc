@@ -8,6 +8,7 @@
 
 #include "planner/families/families.h"
 #include "planner/formats/hf_config.h"
+#include "planner/realize/testing/offload_trace.h"
 #include "planner/realize/testing/trace_golden.h"
 #include "planner/realize/torch.h"
 #include "planner/realize/torch_hooks.h"

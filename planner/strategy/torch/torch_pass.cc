@@ -282,6 +282,12 @@ void TorchPassEmitter::EmitHook(const TorchEvent& event, const PassInput& input)
   EmitHostCopy(b_, lanes_, from, to, "pin_memory");
 }
 
+void CopyAndWait(ScheduleBuilder& b, const Lane& lane, Slice from, Slice to) {
+  const StepId copy = b.Copy(lane, from, to);
+  b.step(copy).blocking = true;
+  b.step(copy).pageable = true;
+}
+
 void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, BufferId to, std::string_view name) {
   Kernel kernel{.kind = KernelKind::kOpaque, .name = std::string(name)};
   kernel.bytes = AffineBytes(b.buffer(from).bytes.base * 2);

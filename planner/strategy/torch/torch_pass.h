@@ -25,12 +25,13 @@ struct TorchGpu {
 // What all passes share.
 struct TorchLanes {
   std::vector<TorchGpu> gpus;
-  std::int32_t host = -1;  // pool
-  Lane side;               // gpu0/copy on the link to the device: diffusers' stream; no queue without one
-  Lane cpu;                // cpu/0 on host.cores
-  Lane python;             // host work
-  Lane read;               // disk0/0
-  Seconds hook;            // beyond what issuing a step costs
+  std::int32_t host = -1;  // pools
+  std::int32_t disk = -1;
+  Lane side;     // gpu0/copy on the link to the device: diffusers' stream; no queue without one
+  Lane cpu;      // cpu/0 on host.cores
+  Lane python;   // host work
+  Lane read;     // disk0/0
+  Seconds hook;  // beyond what issuing a step costs
 };
 
 // What the streams of several GPUs wait for in each other: a copy between two is in the stream of its source; it starts
@@ -71,6 +72,9 @@ struct TorchWeights {
   std::map<TensorId, std::array<BufferId, 2>> lingering = {};
   std::vector<BufferId> file;  // by TensorId: where uploads without one are read from; -1: none
 };
+
+// tensor.to() between a device and pageable memory.
+void CopyAndWait(ScheduleBuilder& b, const Lane& lane, Slice from, Slice to);
 
 // A blocking copy within host memory.
 void EmitHostCopy(ScheduleBuilder& b, const TorchLanes& lanes, BufferId from, BufferId to, std::string_view name);

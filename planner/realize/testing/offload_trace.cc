@@ -1,6 +1,6 @@
-#include <fmt/format.h>
+#include "planner/realize/testing/offload_trace.h"
 
-#include "planner/realize/torch_hooks.h"
+#include <fmt/format.h>
 
 namespace stowage {
 namespace {
