@@ -88,8 +88,7 @@ class Buckets {
     Ref positive = t_.eager.Op("gt.Scalar", {pairs_, DType::kBool}, {&relative_position});
     Ref chain = t_.To(positive, DType::kI64);
     positive.Drop();
-    Next("mul.Tensor", chain);
-    Next("add.Tensor", chain);
+    for (const std::string_view op : {"mul.Tensor", "add.Tensor"}) Next(op, chain);
     relative_buckets = std::move(chain);
     return t_.Unary("abs.default", relative_position);
   }
@@ -274,7 +273,6 @@ void Clamp(TorchWords& t, Ref& hidden_states, Ref& clamp_value) {
   hidden_states = std::move(clamped);
 }
 
-// What the blocks of a stack hand on to each other.
 struct Biases {
   Ref self, cross;
 };
