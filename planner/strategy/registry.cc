@@ -8,6 +8,7 @@
 #include "planner/strategy/native/pipeline.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
+#include "planner/strategy/native/rings.h"
 #include "planner/strategy/torch/device_map_strategy.h"
 #include "planner/strategy/torch/group_offload.h"
 #include "planner/strategy/torch/model_offload.h"
@@ -17,9 +18,9 @@
 namespace stowage {
 
 std::vector<Strategy> AllStrategies() {
-  return {ResidentStrategy(),     LayersStrategy(),        RingStrategy(),      DeviceMapRingStrategy(),
-          PipelineStrategy(),     TorchResidentStrategy(), DeviceMapStrategy(), SequentialOffloadStrategy(),
-          ModelOffloadStrategy(), GroupOffloadStrategy()};
+  return {ResidentStrategy(),          LayersStrategy(),       RingStrategy(),          DeviceMapRingStrategy(),
+          PipelineStrategy(),          RingsStrategy(),        TorchResidentStrategy(), DeviceMapStrategy(),
+          SequentialOffloadStrategy(), ModelOffloadStrategy(), GroupOffloadStrategy()};
 }
 
 std::vector<Strategy> StrategiesFor(const Machine& machine) {

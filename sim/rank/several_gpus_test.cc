@@ -6,6 +6,8 @@
 #include "planner/machine/build_machine.h"
 #include "planner/strategy/native/device_map_ring.h"
 #include "planner/strategy/native/pipeline.h"
+#include "planner/strategy/native/ring_strategy.h"
+#include "planner/strategy/native/rings.h"
 #include "planner/strategy/torch/device_map_strategy.h"
 #include "planner/zoo/zoo.h"
 #include "sim/engine/engine.h"
@@ -71,6 +73,21 @@ TEST(SeveralGpus, AreNeverSlowerWithMoreMicroBatchesWhenOnlyArithmeticTakesTime)
   EXPECT_LE(BusyOfAllGpus(one).value(), After(one).value() * (1 + 1e-9));  // one at a time
   EXPECT_GT(BusyOfAllGpus(four), After(four));                             // several
   EXPECT_NEAR(BusyOfAllGpus(one).value(), BusyOfAllGpus(four).value(), BusyOfAllGpus(one).value() * 1e-6);
+}
+
+// Twice the links, and less to bring. Each link is busy most of the time, so they are at the same time.
+TEST(SeveralGpus, StreamMoreThanTwiceAsFastAsOneWithARingOnEach) {
+  Case c;
+  c.machine = *BuildMachine({.gpus = {"t4:1600MB"}, .cpu = "30GB", .disk = "100GB"}, {});
+  const Timeline one = c.Run(RingStrategy(), "");
+  c.machine = *BuildMachine({.gpus = {"2xt4:1600MB"}, .cpu = "30GB", .disk = "100GB"}, {});
+  const Timeline two = c.Run(RingsStrategy(), "");
+  EXPECT_LT(After(two) * 2, After(one));
+  for (const ResourceTimeline& r : two.resources) {
+    if (r.resource.ends_with(".h2d")) {
+      EXPECT_GT(r.busy, After(two) * 0.5) << r.resource;
+    }
+  }
 }
 
 }  // namespace

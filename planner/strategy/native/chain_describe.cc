@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "planner/strategy/native/describe.h"
 #include "planner/strategy/native/layout.h"
 
 namespace stowage {
@@ -15,8 +16,11 @@ class ChainDescriber {
   ChainDescriber(const ChainCase& c, const Schedule& schedule) : c_(c), schedule_(schedule) {}
 
   Plan Run() {
-    Plan plan{
-        .model = c_.model().name, .strategy = c_.proposal.strategy, .runtime = "native", .request = c_.task.request};
+    Plan plan{.model = c_.model().name,
+              .strategy = c_.proposal.strategy,
+              .runtime = "native",
+              .request = c_.task.request,
+              .refused = c_.proposal.refused};
     for (const Pool& p : c_.task.machine->pools) {
       if (p.kind != PoolKind::kDisk) plan.budgets.emplace_back(p.name, p.budget);
     }
@@ -67,10 +71,12 @@ class ChainDescriber {
       if (t.tied_to != kNoId) {
         out.tied_to = tensors[owner].name;
       } else {
-        out.parts.push_back({.pool = out.device,
-                             .arena = OnGpu("weights", gpu),
-                             .offset = c_.layout.weight_at[gpu][owner],
-                             .row_end = RowsOf(t)});
+        const DevicePlace place{out.device, OnGpu("weights", gpu), c_.layout.weight_at[gpu][owner]};
+        for (const char* phase : {"prefill", "decode"}) {
+          for (const Residency& r : PartsOnDevice(c_.native, c_.model(), c_.rows, c_.whole, owner, phase, place)) {
+            AddAlike(r, out.parts);
+          }
+        }
       }
       plan.tensors.push_back(std::move(out));
       if (t.tied_to == kNoId) AddCopies(t, owner, gpu, plan);

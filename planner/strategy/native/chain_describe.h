@@ -18,7 +18,8 @@ struct ChainCase {
   const PlanningTask& task;
   const ChainProposal& proposal;
   const ChainLayout& layout;
-  const NativeProposal& resident;  // for the loader: all rows of all tensors
+  const NativeProposal& rows;  // which rows are resident, for what knows one device only
+  const NativeLayout& whole;   // as if it were one: where masters lie in host memory
 
   const Model& model() const { return *task.model; }
   std::size_t gpus() const { return static_cast<std::size_t>(layout.gpus); }

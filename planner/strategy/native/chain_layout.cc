@@ -130,8 +130,9 @@ class PassMaker {
 
 class LayoutMaker {
  public:
-  LayoutMaker(const NativeModel& native, const PlanningTask& task, const ChainProposal& proposal)
-      : native_(native), task_(task), proposal_(proposal) {
+  LayoutMaker(const NativeModel& native, const PlanningTask& task, const ChainProposal& proposal,
+              const NativeProposal& rows)
+      : native_(native), task_(task), proposal_(proposal), rows_(rows) {
     out_.gpus = static_cast<std::int64_t>(task.machine->gpus.size());
   }
 
@@ -158,6 +159,10 @@ class LayoutMaker {
                                  std::max(out_.prefill.packed_bytes[g], out_.decode.packed_bytes[g]));
     }
     HostAndTokens();
+    out_.slot_bytes.resize(gpus);
+    Cut(native_.prefill, out_.prefill);
+    Cut(native_.decode, out_.decode);
+    for (std::size_t g = 0; g < gpus; ++g) out_.rings.push_back(out_.slot_bytes[g] * SlotsOf(g));
     return std::move(out_);
   }
 
@@ -179,7 +184,7 @@ class LayoutMaker {
 
   void AddWeight(TensorId id, std::int16_t gpu) {
     if (out_.weight_at[gpu][id] != kNowhere) return;
-    const Bytes bytes = RoundUp(StoredBytes(task_.model->tensors[id]), kAlignment);
+    const Bytes bytes = RoundUp(RowBytes(task_.model->tensors[id]) * rows_.resident_rows[id], kAlignment);
     out_.weight_at[gpu][id] = std::exchange(out_.weights[gpu], out_.weights[gpu] + bytes);
   }
 
@@ -204,9 +209,26 @@ class LayoutMaker {
     }
   }
 
+  std::int32_t SlotsOf(std::size_t gpu) const { return gpu < proposal_.slots.size() ? proposal_.slots[gpu] : 0; }
+
+  // Launches, and the pieces they consume: a GPU's go round its slots, from the first one in each pass.
+  void Cut(const NativeProgram& program, ChainPass& pass) {
+    pass.units = UnitsOf(program, {}, native_, *task_.model, rows_);
+    pass.first_unit.assign(program.kernels.size() + 1, 0);
+    for (const Unit& unit : pass.units.units) ++pass.first_unit[unit.kernel + 1];
+    for (std::size_t k = 0; k < program.kernels.size(); ++k) pass.first_unit[k + 1] += pass.first_unit[k];
+    std::vector<std::int32_t> next(static_cast<std::size_t>(out_.gpus));
+    for (const StreamItem& item : pass.units.items) {
+      const auto gpu = static_cast<std::size_t>(proposal_.gpu[item.tensor]);
+      pass.item_slot.push_back(SlotsOf(gpu) == 0 ? 0 : next[gpu]++ % SlotsOf(gpu));
+      out_.slot_bytes[gpu] = std::max(out_.slot_bytes[gpu], RoundUp(item.bytes, kAlignment));
+    }
+  }
+
   const NativeModel& native_;
   const PlanningTask& task_;
   const ChainProposal& proposal_;
+  const NativeProposal& rows_;
   ChainLayout out_;
 };
 
@@ -224,8 +246,9 @@ Bytes ChainLayout::ActivationAt(bool is_decode, std::int16_t gpu, std::int32_t a
   return first + decode.crosses_bytes[gpu] * micro_batches + at;
 }
 
-ChainLayout LayOutChain(const NativeModel& native, const PlanningTask& task, const ChainProposal& proposal) {
-  return LayoutMaker(native, task, proposal).Run();
+ChainLayout LayOutChain(const NativeModel& native, const PlanningTask& task, const ChainProposal& proposal,
+                        const NativeProposal& rows) {
+  return LayoutMaker(native, task, proposal, rows).Run();
 }
 
 }  // namespace stowage

@@ -9,6 +9,7 @@
 
 #include "planner/base/units.h"
 #include "planner/strategy/native/chain.h"
+#include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -37,12 +38,16 @@ struct ChainPass {
                                                                                      // each activation used there
   std::vector<Bytes> packed_bytes, crosses_bytes;                                    // by GPU
   std::vector<Bytes> packed_bound;                                                   // no packing is smaller
+  PassUnits units;
+  std::vector<std::int32_t> first_unit;  // by kernel, and the end
+  std::vector<std::int32_t> item_slot;   // by StreamItem: of its GPU's ring
 };
 
 struct ChainLayout {
-  std::int64_t gpus = 0;  // of the machine
+  std::int64_t gpus = 0;                 // of the machine
+  std::vector<Bytes> rings, slot_bytes;  // by GPU: a ring is the proposal's slots, each as large as the largest piece
   ChainPass prefill, decode;
-  std::vector<std::vector<Bytes>> weight_at;            // [gpu][tensor]; kNowhere: not there
+  std::vector<std::vector<Bytes>> weight_at;            // [gpu][tensor]: of its resident rows; kNowhere: not used there
   std::vector<std::int16_t> layer_gpu;                  // whose memory has the layer's cache
   std::vector<Bytes> keys_at, values_at;                // by layer, in a micro-batch's caches on its GPU
   std::vector<Bytes> weights, kv, activations, tokens;  // by GPU: arenas, of all micro-batches
@@ -56,7 +61,8 @@ struct ChainLayout {
                      std::int64_t micro_batches) const;
 };
 
-// `native`: of a micro-batch.
-ChainLayout LayOutChain(const NativeModel& native, const PlanningTask& task, const ChainProposal& proposal);
+// `native`: of a micro-batch; `rows`: the proposal's, for what lays out a tensor's rows.
+ChainLayout LayOutChain(const NativeModel& native, const PlanningTask& task, const ChainProposal& proposal,
+                        const NativeProposal& rows);
 
 }  // namespace stowage

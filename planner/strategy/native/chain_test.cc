@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <random>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,8 @@
 #include "planner/schedule/check.h"
 #include "planner/schedule/dump.h"
 #include "planner/strategy/native/pipeline.h"
+#include "planner/strategy/native/proposal.h"
+#include "planner/strategy/native/rings.h"
 #include "planner/strategy/testing/random_task.h"
 
 namespace stowage {
@@ -92,14 +95,75 @@ TEST(Chain, OfEveryFamilyHolds) {
   }
 }
 
+// Any rows of any matrices in host memory, tables too; slots and tiles as drawn.
+Result<ChainProposal> WithRings(const PlanningTask& task, ChainProposal out, unsigned seed) {
+  STOWAGE_TRY(const auto native, RealizeModel(task));
+  std::mt19937 random(seed);
+  const auto below = [&](std::int64_t n) { return static_cast<std::int64_t>(random() % static_cast<unsigned>(n)); };
+  for (const Tensor& t : task.model->tensors) out.resident_rows.push_back(RowsOf(t));
+  for (const TensorId t : native->used) {
+    std::int64_t& rows = out.resident_rows[t];
+    const std::int64_t steps = rows / native->row_step[t];
+    if (native->gathered[t] && below(2) == 0) rows = 0;
+    if (native->multiplied[t] && below(2) == 0) rows = (below(2) == 0 ? 0 : below(steps + 1)) * native->row_step[t];
+  }
+  out.tile = Bytes(256 << below(5));
+  for (std::size_t g = 0; g < task.machine->gpus.size(); ++g) {
+    out.slots.push_back(static_cast<std::int32_t>(2 + below(4)));
+  }
+  return out;
+}
+
+TEST(Chain, OfEveryFamilyHoldsWithARingOnEachGpu) {
+  unsigned seed = 0;
+  for (const TinyConfig& tiny : TinyConfigs()) {
+    for (const std::int16_t gpus : {std::int16_t{1}, std::int16_t{2}, std::int16_t{3}}) {
+      const Case c =
+          On(TinyModel(tiny), fmt::format("{}x20MB", gpus), {.batch = 2, .prompt_tokens = 6, .new_tokens = 5});
+      if (!MakesTokens(c.model)) continue;
+      const Result<ChainProposal> proposal = WithRings(c.task(), InShares(c.model, gpus, 1), ++seed);
+      ASSERT_TRUE(proposal.ok()) << proposal.error().message;
+      const Result<Lowered> lowered = LowerChain(c.task(), *proposal);
+      ASSERT_TRUE(lowered.ok()) << tiny.name << ": " << lowered.error().message;
+      EXPECT_EQ(Judge(*lowered), "") << tiny.name << " on " << gpus << " GPUs, seed " << seed;
+    }
+  }
+}
+
 TEST(Chain, KeepsATiedHeadBesideItsEmbedding) {
   const Case c = On(TinyLlamaModel({.layers = 3, .tied = true}), "3x100KB", {.prompt_tokens = 4, .new_tokens = 4});
   const Result<Lowered> lowered = LowerChain(c.task(), InShares(c.model, 3, 1));
   ASSERT_TRUE(lowered.ok()) << lowered.error().message;
   EXPECT_EQ(Judge(*lowered), "");
   for (const TensorPlan& t : lowered->plan.tensors) {
-    if (t.name == "lm_head.weight") EXPECT_EQ(t.device, "gpu0");
-    if (t.name == "model.layers.2.mlp.up_proj.weight") EXPECT_EQ(t.device, "gpu2");
+    if (t.name == "lm_head.weight") {
+      EXPECT_EQ(t.device, "gpu0");
+    }
+    if (t.name == "model.layers.2.mlp.up_proj.weight") {
+      EXPECT_EQ(t.device, "gpu2");
+    }
+  }
+}
+
+TEST(Rings, OfEveryFamilyHoldAtAnyBudget) {
+  for (const TinyConfig& tiny : TinyConfigs()) {
+    Case c = On(TinyModel(tiny), "3x20MB", {.prompt_tokens = 6, .new_tokens = 5});
+    if (!MakesTokens(c.model)) continue;
+    int lowered_ones = 0;
+    for (int kilobytes = 2; kilobytes < 200; kilobytes += 1 + kilobytes / 4) {
+      for (const char* pool : {"gpu0", "gpu1", "gpu2"}) {
+        const Bytes budget(kilobytes * (pool[3] == '1' ? 2000 : 1000));
+        c.machine.pools[c.machine.FindPool(pool)].budget = c.machine.Reserved(pool) + budget;
+      }
+      for (const std::string& parameters : RingsStrategy().candidates(c.task())) {
+        const Result<Lowered> lowered = RingsStrategy().lower(c.task(), parameters);
+        if (!lowered && lowered.error().code == ErrorCode::kInfeasible) continue;
+        ASSERT_TRUE(lowered.ok()) << tiny.name << ": " << lowered.error().message;
+        EXPECT_EQ(Judge(*lowered), "") << tiny.name << " " << parameters;
+        ++lowered_ones;
+      }
+    }
+    EXPECT_GT(lowered_ones, 0) << tiny.name;
   }
 }
 

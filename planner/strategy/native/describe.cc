@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace stowage {
 namespace {
@@ -51,9 +52,8 @@ class Describer {
       return out;
     }
     const bool decodes = !native_.decode.kernels.empty();
-    out.parts = PartsIn("prefill", id, prefill_, native_.prefill_gathers, out.device);
-    for (const Residency& r : decodes ? PartsIn("decode", id, decode_, native_.decode_gathers, out.device)
-                                      : PartsIn("decode", id, prefill_, native_.prefill_gathers, out.device)) {
+    out.parts = PartsIn("prefill", id, prefill_, out.device);
+    for (const Residency& r : PartsIn("decode", id, decodes ? decode_ : prefill_, out.device)) {
       AddAlike(r, out.parts);
     }
     return out;
@@ -66,42 +66,18 @@ class Describer {
     return (block == kNoId ? all_.device[id] : of_device_[block]) ? "gpu0" : "host";
   }
 
-  // What is the same in both phases is said once.
-  static void AddAlike(const Residency& r, std::vector<Residency>& parts) {
-    for (Residency& first : parts) {
-      if (first.phases != "prefill" || first.where != r.where || first.pool != r.pool || first.offset != r.offset ||
-          first.row_begin != r.row_begin || first.row_end != r.row_end) {
-        continue;
-      }
-      first.phases = "*";
-      return;
-    }
-    parts.push_back(r);
-  }
-
   // What the device reads, then what the host computes with. A tensor that no kernel of the phase reads stays where the
   // other one has it.
-  std::vector<Residency> PartsIn(const char* phase, TensorId id, const Readers& readers, bool gathers_experts,
+  std::vector<Residency> PartsIn(const char* phase, TensorId id, const Readers& readers,
                                  const std::string& device) const {
     std::vector<Residency> out;
     const Tensor& t = model_.tensors[id];
-    const std::int64_t rows = RowsOf(t), resident = proposal_.resident_rows[id];
+    const std::int64_t rows = RowsOf(t);
     const Bytes master = layout_.master_offset[id];
     const bool unread = !readers.device[id] && !readers.host[id];
     if (readers.device[id] || (unread && all_.device[id])) {
-      if (resident > 0)
-        out.push_back({Where::kResident, phase, "gpu0", "weights", layout_.weight_offset[id], 0, resident});
-      if (resident < rows && proposal_.OnDisk(id)) {
-        const Bytes from = RowBytes(t) * resident;  // in the file's tensor
-        out.push_back({Where::kStreamed, phase, "disk", "", from, resident, rows});
-      } else if (resident < rows && native_.multiplied[id]) {
-        const Bytes from = master + RowBytes(t) * (resident - layout_.master_begin[id]);
-        const bool gathers = native_.expert[id] && gathers_experts;
-        out.push_back(
-            {gathers ? Where::kInPlace : Where::kStreamed, phase, "host", "host_weights", from, resident, rows});
-      }
-      if (resident < rows && native_.gathered[id])
-        out.push_back({Where::kInPlace, phase, "host", "host_weights", master, 0, rows});
+      out =
+          PartsOnDevice(native_, model_, proposal_, layout_, id, phase, {"gpu0", "weights", layout_.weight_offset[id]});
     }
     if (readers.host[id] || out.empty()) {
       const Where where = device == "host" ? Where::kResident : out.empty() ? Where::kComputed : Where::kInPlace;
@@ -138,6 +114,42 @@ void PlaceActivations(const NativeProgram& program, const std::vector<bool>& on_
 }
 
 }  // namespace
+
+std::vector<Residency> PartsOnDevice(const NativeModel& native, const Model& model, const NativeProposal& proposal,
+                                     const NativeLayout& layout, TensorId id, const char* phase,
+                                     const DevicePlace& place) {
+  std::vector<Residency> out;
+  const Tensor& t = model.tensors[id];
+  const std::int64_t rows = RowsOf(t), resident = proposal.resident_rows[id];
+  const Bytes master = layout.master_offset[id];
+  const bool decodes = !native.decode.kernels.empty() && std::string_view(phase) == "decode";
+  const bool gathers_experts = decodes ? native.decode_gathers : native.prefill_gathers;
+  if (resident > 0) out.push_back({Where::kResident, phase, place.pool, place.arena, place.offset, 0, resident});
+  if (resident < rows && proposal.OnDisk(id)) {
+    const Bytes from = RowBytes(t) * resident;  // in the file's tensor
+    out.push_back({Where::kStreamed, phase, "disk", "", from, resident, rows});
+  } else if (resident < rows && native.multiplied[id]) {
+    const Bytes from = master + RowBytes(t) * (resident - layout.master_begin[id]);
+    const Where where = native.expert[id] && gathers_experts ? Where::kInPlace : Where::kStreamed;
+    out.push_back({where, phase, "host", "host_weights", from, resident, rows});
+  }
+  if (resident < rows && native.gathered[id]) {
+    out.push_back({Where::kInPlace, phase, "host", "host_weights", master, 0, rows});
+  }
+  return out;
+}
+
+void AddAlike(const Residency& part, std::vector<Residency>& parts) {
+  for (Residency& first : parts) {
+    if (first.phases != "prefill" || first.where != part.where || first.pool != part.pool ||
+        first.offset != part.offset || first.row_begin != part.row_begin || first.row_end != part.row_end) {
+      continue;
+    }
+    first.phases = "*";
+    return;
+  }
+  parts.push_back(part);
+}
 
 Plan DescribePlan(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal,
                   const NativeLayout& layout, const Schedule& schedule) {

@@ -50,7 +50,7 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
   }
   if (stay > Bytes(0)) {
     proposal.refused.push_back(
-        fmt::format("{} of norms and biases stay on gpu0, though the map has them elsewhere", FormatBytes(stay)));
+        fmt::format("{} of norms and biases stay on the GPU, though the map has them elsewhere", FormatBytes(stay)));
   }
   if (lifted > Bytes(0)) {
     proposal.refused.push_back(fmt::format(
@@ -76,16 +76,33 @@ NativeProposal Propose(const NativeModel& native, const PlanningTask& task, cons
   return out;
 }
 
-// On several GPUs each holds its blocks; what is off them all would need a ring on the main one.
+// On several GPUs each computes what the map gives it, the main one what is off them all, through a ring of all that is
+// left there.
 Result<Lowered> LowerOverGpus(const PlanningTask& task, DeviceMapHomes homes, std::string_view map) {
+  STOWAGE_TRY(const auto native, RealizeModel(task));
+  Bytes lifted;
   for (std::size_t t = 0; t < homes.weights.size(); ++t) {
-    if (homes.weights[t] == WeightHome::kDevice) continue;
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("{}: a map over several GPUs is executed where it keeps everything on them, and {} is "
-                             "elsewhere",
-                             kName, task.model->tensors[t].name)};
+    if (homes.weights[t] != WeightHome::kDisk) continue;
+    homes.weights[t] = WeightHome::kHost;
+    if (task.model->tensors[t].tied_to == kNoId) lifted += StoredBytes(task.model->tensors[t]);
   }
-  return LowerChain(task, {.strategy = fmt::format("{}:{}", kName, map), .gpu = std::move(homes.gpu)});
+  NativeProposal followed;
+  const Streams streams = Follow(*native, *task.model, homes.weights, followed);
+  ChainProposal out{.strategy = fmt::format("{}:{}", kName, map),
+                    .gpu = std::move(homes.gpu),
+                    .resident_rows = std::move(followed.resident_rows),
+                    .refused = std::move(followed.refused)};
+  if (lifted > Bytes(0)) {
+    out.refused.push_back(fmt::format(
+        "{} that the map has on the disk are in host memory: several GPUs stream from there", FormatBytes(lifted)));
+  }
+  if (streams.largest > Bytes(0)) {
+    const std::vector<Bytes> left = LeftByGpu(*native, task, out);
+    const Bytes least = RoundUp(streams.widest_tile, kAlignment);
+    out.tile = std::clamp(left[homes.main] / 2, least, std::max(least, RoundUp(streams.largest, kAlignment)));
+    GiveSlots(*native, task, left, out);
+  }
+  return LowerChain(task, out);
 }
 
 Result<Lowered> Lower(const PlanningTask& task, std::string_view map) {

@@ -1,13 +1,12 @@
 #include "planner/strategy/native/passes.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace stowage {
 
 PassEmitter::PassEmitter(ScheduleBuilder* b, const NativeCase* c, const NativeBuffers* buffers,
                          const NativeLanes* lanes, const PassUnits* prefill, const PassUnits* decode, DiskFeed* disk)
-    : b_(*b), c_(*c), buffers_(*buffers), lanes_(*lanes), disk_(disk) {
+    : b_(*b), c_(*c), buffers_(*buffers), lanes_(*lanes), kernels_(&c->model(), &c->proposal, &c->layout), disk_(disk) {
   prefill_ = {
       &c->native.prefill,          prefill, &buffers->prefill, &buffers->host_prefill, &c->proposal.prefill_on_host,
       &c->layout.prefill_crossings};
@@ -25,36 +24,8 @@ void PassEmitter::Run(const PassLoop& loop) {
 void PassEmitter::MakeLaunches(Side& side) {
   for (const Unit& unit : side.units->units) {
     const NativeKernel& whole = side.program->kernels[unit.kernel];
-    side.launches.push_back({side.OnHost(unit.kernel) ? &whole : KernelOf(whole, unit)});
+    side.launches.push_back({side.OnHost(unit.kernel) ? &whole : kernels_.Of(whole, unit)});
   }
-}
-
-const NativeKernel* PassEmitter::KernelOf(const NativeKernel& whole, const Unit& unit) {
-  const Kernel& k = whole.kernel;
-  if (unit.part == Unit::Part::kResident) {
-    return &own_.emplace_back(Subset(whole, WhollyResident(whole, c_.model(), c_.proposal)));
-  }
-  if (unit.part == Unit::Part::kTile) {
-    const TensorId matrix = whole.reads[whole.first_matrix + unit.matrix].id;
-    return &own_.emplace_back(
-        RowTile(whole, RowsOf(c_.model().tensors[matrix]), unit.row_begin, unit.row_end, unit.matrix));
-  }
-  if (k.kind == KernelKind::kEmbedding && buffers_.master[whole.reads[1].id] >= 0) {
-    // A table that is not wholly resident is gathered from its master, over the link.
-    NativeKernel& gather = own_.emplace_back(whole);
-    gather.kernel.host_bytes = AffineBytes(RowBytes(c_.model().tensors[whole.reads[1].id]) * k.rows);
-    return &gather;
-  }
-  std::int64_t on_host = 0;
-  for (std::int32_t m = 0; m < whole.matrices; ++m) {
-    const TensorId t = whole.reads[whole.first_matrix + m].id;
-    const Tensor& tensor = c_.model().tensors[t];
-    on_host += (RowBytes(tensor) * (RowsOf(tensor) - c_.proposal.resident_rows[t])).value();
-  }
-  if (on_host == 0) return &whole;
-  NativeKernel& gather = own_.emplace_back(whole);  // experts: the expected share of those that are not resident
-  gather.kernel.host_bytes = AffineBytes(std::llround(static_cast<double>(on_host) * whole.touched));
-  return &gather;
 }
 
 std::vector<RequiredOp> PassEmitter::Required(const Side& side) const {
@@ -176,22 +147,13 @@ StepId PassEmitter::EmitLaunch(const RingStep& step, std::int32_t pass, Side& si
   const Unit& unit = side.units->units[step.index];
   Launch& launch = side.launches[step.index];
   const NativeKernel& kernel = *launch.kernel;
-  std::vector<Slice> reads, writes;
-  reads.reserve(kernel.reads.size());
+  const bool on_host = side.OnHost(unit.kernel);
+  const BufferId piece = unit.item < 0 ? -1 : buffers_.ring[RingPass(step.pass)][unit.item];
+  std::vector<Slice> reads =
+      ReadsOf(b_, kernel, unit, {buffers_.resident, buffers_.master, piece},
+              [&](const Operand& o) { return SliceOf(AtPasses(o, at.first, at.stride), on_host, side); });
+  std::vector<Slice> writes;
   writes.reserve(kernel.writes.size());
-  const bool gathers = kernel.kernel.host_bytes.base > 0, on_host = side.OnHost(unit.kernel);
-  for (std::size_t i = 0; i < kernel.reads.size(); ++i) {
-    const auto matrix = static_cast<std::int32_t>(i) - kernel.first_matrix;
-    const bool is_matrix = matrix >= 0 && matrix < kernel.matrices;
-    if (unit.item >= 0 && is_matrix) {
-      reads.push_back(b_.Whole(buffers_.ring[RingPass(step.pass)][unit.item]));
-    } else if (gathers && is_matrix) {
-      ReadGathered(kernel.reads[i].id, reads);
-    } else {
-      const bool table = gathers && kernel.kernel.kind == KernelKind::kEmbedding && i == 1;
-      reads.push_back(Read(AtPasses(kernel.reads[i], at.first, at.stride), table, on_host, side));
-    }
-  }
   for (const Operand& o : kernel.writes) writes.push_back(SliceOf(AtPasses(o, at.first, at.stride), on_host, side));
   std::int32_t id = launch.id;
   if (DependsOnPass(kernel.kernel)) {
@@ -202,18 +164,6 @@ StepId PassEmitter::EmitLaunch(const RingStep& step, std::int32_t pass, Side& si
   const Instance instance{.op = unit.kernel, .pass = pass, .tile = unit.tile};
   return b_.Compute(on_host ? lanes_.cpu : lanes_.compute, id, std::move(reads), std::move(writes), instance,
                     std::move(after));
-}
-
-void PassEmitter::ReadGathered(TensorId matrix, std::vector<Slice>& reads) const {
-  for (const BufferId part : {buffers_.resident[matrix], buffers_.master[matrix]}) {
-    if (part >= 0) reads.push_back(b_.Whole(part));
-  }
-}
-
-Slice PassEmitter::Read(const Operand& operand, bool gathered, bool on_host, const Side& side) const {
-  Slice slice = SliceOf(operand, on_host, side);
-  if (gathered) slice.buffer = buffers_.master[operand.id];
-  return slice;
 }
 
 Slice PassEmitter::SliceOf(const Operand& o, bool on_host, const Side& side) const {

@@ -1,13 +1,13 @@
 // The prefill and decode phases of a native schedule: launches and the copies that feed them, from a folded loop.
 #pragma once
 
-#include <deque>
 #include <utility>
 #include <vector>
 
 #include "planner/strategy/native/buffers.h"
 #include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/loop.h"
+#include "planner/strategy/native/unit_kernels.h"
 
 namespace stowage {
 
@@ -58,7 +58,6 @@ class PassEmitter {
   // Sets waits_at_ and step_of_ of the ring's step `s`.
   void EmitCopy(std::int32_t s, const RingStep& step, std::vector<StepRef> after);
   StepId EmitLaunch(const RingStep& step, std::int32_t pass, Side& side, Passes at, std::vector<StepRef> after);
-  Slice Read(const Operand& operand, bool gathered, bool on_host, const Side& side) const;
   Slice SliceOf(const Operand& operand, bool on_host, const Side& side) const;
   void AddSteadyReferences(const PassLoop& loop);
   void FetchTokens();
@@ -70,10 +69,6 @@ class PassEmitter {
   StepId GiveInput();
   void EnterKernel(std::int32_t kernel, const Side& side, Passes at, std::vector<StepRef>& after);
   void LeaveKernel(std::int32_t kernel, const Side& side, Passes at);
-  // A unit's kernel as it is launched: itself, or one of own_.
-  const NativeKernel* KernelOf(const NativeKernel& whole, const Unit& unit);
-  // Appends what a launch reads of a matrix that is gathered: its resident rows and its master.
-  void ReadGathered(TensorId matrix, std::vector<Slice>& reads) const;
   // Which of the ring's sets of parts a pass uses: 0 the prefill's, then one for each pass of a group.
   std::int32_t RingPass(std::int32_t pass) const {
     return pass == 0 ? 0 : 1 + (pass - 1) % static_cast<std::int32_t>(buffers_.ring.size() - 1);
@@ -83,7 +78,7 @@ class PassEmitter {
   const NativeCase& c_;
   const NativeBuffers& buffers_;
   const NativeLanes& lanes_;
-  std::deque<NativeKernel> own_;  // tiles, subsets and gathers, which differ from the program's kernels
+  UnitKernels kernels_;
   Side prefill_, decode_;
   DiskFeed* disk_;
   std::vector<StepId> step_of_;   // by index into PassLoop::steps: what others wait for
