@@ -351,11 +351,11 @@ Ref EncodeAndDecode(TorchWords& t, Stack encoder, Stack decoder, const Ref& prom
 
 // A first pass encodes the prompt and decodes one start token. Later ones decode one token over the caches.
 Status Generate(TorchWords& t) {
-  const bool first = t.pass.past == 0;
-  const bool umt5 = t.model.family == "umt5";
+  const bool first = t.pass.past == 0, umt5 = t.model.family == "umt5";
   const std::int64_t source = first ? t.pass.tokens : t.pass.prompt;
   const Count past = first ? Count{0} : Count{t.pass.past - source + t.s.cross_positions, t.pass.past_step};
   if (!t.pass.keeps_cache) return t.Refuse("an encoder-decoder without a cache (--kv none) is not realized");
+  if (t.pass.reserved > 0) return t.Refuse("an encoder-decoder with a static cache is not realized");
   if (source < 1 || past.base < 0) return t.Refuse("a pass over a cache without the prompt that the encoder saw");
   CrossCaches caches;
   caches.layers.resize(t.cache.size());

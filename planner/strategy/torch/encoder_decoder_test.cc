@@ -119,13 +119,17 @@ TEST(EncoderDecoder, GroupsThatComeInTheOrderOfTheFirstPassAreRefused) {
       "the decoder alone are not realized (group-offload:leaf is)");
 }
 
-TEST(EncoderDecoder, WithoutACacheIsRefused) {
+TEST(EncoderDecoder, WithoutACacheThatGrowsIsRefused) {
   const Case c;
-  const PlanningTask task{.model = &c.model,
-                          .machine = &c.machine,
-                          .request = {.prompt_tokens = kPrompt, .new_tokens = 4, .kv = KvCache::kNone}};
-  EXPECT_EQ(TorchResidentStrategy().lower(task, "").error().message,
+  const auto refusal = [&](KvCache kv) {
+    const PlanningTask task{
+        .model = &c.model, .machine = &c.machine, .request = {.prompt_tokens = kPrompt, .new_tokens = 4, .kv = kv}};
+    return TorchResidentStrategy().lower(task, "").error().message;
+  };
+  EXPECT_EQ(refusal(KvCache::kNone),
             "the torch runtime of model 't5': an encoder-decoder without a cache (--kv none) is not realized");
+  EXPECT_EQ(refusal(KvCache::kStatic),
+            "the torch runtime of model 't5': an encoder-decoder with a static cache is not realized");
 }
 
 }  // namespace

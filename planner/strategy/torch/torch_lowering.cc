@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -148,8 +149,10 @@ class Lowering {
   }
 
   // Of TorchProgram::cache.
-  static std::string CacheName(const TorchProgram& program, std::size_t i) {
-    if (!program.crossed) return fmt::format("layers.{}.{}", i / 2, i % 2 ? "values" : "keys");
+  std::string CacheName(const TorchProgram& program, std::size_t i) const {
+    static constexpr std::array<std::string_view, 3> kParts = {"keys", "values", "positions"};
+    const std::size_t parts = task_.request.kv == KvCache::kStatic ? 3 : 2;
+    if (!program.crossed) return fmt::format("layers.{}.{}", i / parts, kParts[i % parts]);
     if (i == 0) return "encoded";
     const std::size_t part = (i - 1) % 4;
     return fmt::format("layers.{}.{}{}", (i - 1) / 4, part < 2 ? "" : "cross_", part % 2 ? "values" : "keys");
@@ -212,7 +215,8 @@ class Lowering {
     TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, fmt::format("{}decode/", prefix), !sample());
     b_.BeginPhase("decode", pass.Required());
     b_.BeginPrologue(static_cast<std::int32_t>(alone));
-    if (begin == 0 && task_.FirstPass() > 0) SkipTo(program);
+    const bool in_place = program.past == program.cache;  // a static cache
+    if (begin == 0 && task_.FirstPass() > 0 && !in_place) SkipTo(program);
     const auto buffers = [&](std::int64_t first, std::int64_t stride, std::string name) {
       return CacheBuffers(program, first, stride, fmt::format("{}cache/{}/", prefix, name));
     };
