@@ -11,9 +11,14 @@ namespace stowage::torch_eager {
 namespace {
 
 Masks MakeMasks(TorchWords& t, const DecoderText& text) {
-  // For sdpa the full mask is never made: a prefill is causal by the kernel's flag, one token sees everything.
+  // For sdpa the full mask is made only over a static cache: a prefill is causal by the kernel's flag, one token sees
+  // everything that grew.
   Masks masks;
-  if (text.eager) masks.full = t.EagerMask(0, t.KeyCount());
+  if (text.eager) {
+    masks.full = t.EagerMask(0, t.KeyCount());
+  } else if (text.masks != MaskText::kChosen || t.s.windows.empty()) {
+    masks.full = t.CausalMask();
+  }
   if (text.masks == MaskText::kCausal) return masks;
   if (text.sliding_mask != nullptr) {
     masks.sliding = text.sliding_mask(t);
@@ -122,8 +127,7 @@ Ref AttendAndProject(TorchWords& t, const LayerInput& in, Ref query, Ref key, Re
 
 // The logits of <X>ForCausalLM: logit_scale and final_logit_softcapping where a family has them.
 Ref Logits(TorchWords& t, const DecoderText& text, const Ref& hidden_states) {
-  const bool named = text.names.other_head.empty() || t.FindChild(text.names.head) != kNoId;
-  Ref logits = t.Linear(named ? text.names.head : text.names.other_head, hidden_states);
+  Ref logits = t.Linear(text.names.head, hidden_states);
   const auto next = [&](std::string_view op) {
     Ref result = t.Unary(op, logits);
     logits = std::move(result);

@@ -24,7 +24,7 @@ Status CheckGenerates(const PlanningTask& task, const TorchPrograms& programs) {
   const TorchProgram& decode = programs.decode;
   const bool hands_on = decode.events.empty() || decode.past.size() == programs.prefill.cache.size();
   const bool cached = Recomputes(task) ? MakesTokens(programs.held) : !programs.prefill.cache.empty() && hands_on;
-  if (cached && !decode.own_text) return OkStatus();
+  if (cached) return OkStatus();
   return Error{ErrorCode::kInvalidInput,
                fmt::format("model '{}' of family {} has no passes that generate token by token; only its traces are "
                            "realized for torch (inspect trace)",
@@ -40,7 +40,7 @@ Status RealizeDecode(const PlanningTask& task, TorchPrograms& programs) {
   }
   Pass decode = DecodeOf(task.request);
   decode.past += task.FirstPass();
-  if (const std::optional<std::int64_t> full = TurnOf(programs.held); full && decode.past < *full) {
+  if (const std::optional<std::int64_t> full = TurnOf(programs.held, decode); full && decode.past < *full) {
     // A sample is of the end: it is not cut.
     if (task.last_decode_passes > 0 && decode.past + programs.turn > *full) {
       decode.past = *full;
@@ -60,7 +60,6 @@ Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask&
   if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
     return task.cache->torch;
   }
-  STOWAGE_RETURN_IF_ERROR(CheckKvCache(task.request, "torch"));
   auto programs = std::make_shared<TorchPrograms>();
   programs->first_pass = task.FirstPass();
   STOWAGE_TRY(programs->held, AsTransformersHolds(*task.model));
@@ -123,6 +122,12 @@ Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const Torc
   if (placement.hooks == Hooks::kGroupOffload) {
     STOWAGE_TRY(const OffloadGroups groups, GroupsOf(model, placement.group));
     if (first == nullptr) return AddGroupOffloadHooks(std::move(program), model, groups, nullptr);
+    if (program.crossed && placement.group.stream) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("model '{}': with a stream, groups come in the order of the first pass, in which the "
+                               "encoder runs; passes of the decoder alone are not realized (group-offload:leaf is)",
+                               model.name)};
+    }
     const std::vector<ModuleId> traced = TracedOrder(*first, groups);
     return AddGroupOffloadHooks(std::move(program), model, groups, &traced);
   }
@@ -203,6 +208,9 @@ std::string TorchRefusal(const Model& model) {
 Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
   if (std::string refusal = TorchRefusal(*task.model); !refusal.empty()) {
     return Error{ErrorCode::kInfeasible, std::move(refusal)};
+  }
+  if (task.request.kv == KvCache::kStatic && !placement.devices.tensors.empty()) {
+    return Error{ErrorCode::kInvalidInput, "--kv static: a static cache over several GPUs is not realized yet"};
   }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement.hooks == TorchPlacement::Hooks::kNone && placement.devices.tensors.empty()) return resident;
