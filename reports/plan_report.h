@@ -63,7 +63,8 @@ struct PackingLine {
   Bytes live_bound;
 };
 
-// One number format of the model: whether gpu0 holds all of it beside what the request needs.
+// One number format of the model: whether gpu0 (several GPUs: their budgets together) holds all of it beside what the
+// request needs.
 struct FormatLine {
   std::string name;   // what to give --dtype
   std::string about;  // "bitsandbytes nf4, blocks of 64"

@@ -173,20 +173,24 @@ std::string ResidentText(const FormatLine& line) {
 }
 
 // One format alone is what the strategies are about already; where all fit, none need be looked at.
-std::string FormatTable(const std::vector<FormatLine>& formats, const Style& style) {
+std::string FormatTable(const PlanReport& report, const Style& style) {
+  const std::vector<FormatLine>& formats = report.formats;
   if (formats.size() < 2) return "";
+  const bool several = report.machine.gpus.size() > 1;
+  const char* where = several ? "the GPUs, whose budgets are added up" : "gpu0";
   if (std::all_of(formats.begin(), formats.end(), [](const FormatLine& f) { return f.fits; })) {
     return Wrap("",
-                fmt::format("All {} number formats fit with everything on gpu0, from {} (needs {}) to {} ({}).",
-                            formats.size(), formats.front().name, FormatBytes(formats.front().needed),
+                fmt::format("All {} number formats fit with everything on {}, from {} (needs {}) to {} ({}).",
+                            formats.size(), where, formats.front().name, FormatBytes(formats.front().needed),
                             formats.back().name, FormatBytes(formats.back().needed)),
                 kWidth);
   }
-  std::vector<Row> rows = {{"--dtype", "weights", "needs gpu0", "resident", "what it is"}};
+  std::vector<Row> rows = {{"--dtype", "weights", several ? "needs" : "needs gpu0", "resident", "what it is"}};
   for (const FormatLine& f : formats) {
     rows.push_back({f.name, FormatBytes(f.weights), FormatBytes(f.needed), ResidentText(f), f.about});
   }
-  return style.Strong("which formats fit with everything on gpu0") + "\n" + style.Heading(AlignTable(rows));
+  return style.Strong(fmt::format("which formats fit with everything on {}", where)) + "\n" +
+         style.Heading(AlignTable(rows));
 }
 
 std::string PasteText(const PasteBlock& block, const Style& style) {
@@ -218,7 +222,7 @@ std::string PlanText(const PlanReport& report, bool colour) {
   out += Paragraph(StrategyTable(report, style)) + Paragraph(Verdict(report, style));
   std::string facts;
   for (const std::string& sentence : report.facts) facts += Wrap("- ", sentence, kWidth);
-  out += Paragraph(facts) + Paragraph(FormatTable(report.formats, style));
+  out += Paragraph(facts) + Paragraph(FormatTable(report, style));
   if (!report.would_help.empty()) out += "\n" + style.Strong("what would help") + "\n";
   for (const std::string& sentence : report.would_help) out += Wrap("- ", sentence, kWidth);
   for (const PasteBlock& block : report.paste) out += PasteText(block, style);

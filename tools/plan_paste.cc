@@ -13,6 +13,7 @@ namespace stowage {
 namespace {
 
 constexpr std::int64_t kBatch = 512;  // llama.cpp's physical batch (-ub)
+constexpr std::string_view kAuto = "\"auto\"";
 
 Bytes BudgetOf(const Machine& machine, std::string_view pool) {
   return machine.pools[static_cast<std::size_t>(machine.FindPool(pool))].budget;
@@ -37,6 +38,47 @@ Bytes BesideWeights(const PlanningTask& task, const RequestSizes& sizes) {
          task.machine->Reserved("gpu0");
 }
 
+// What from_pretrained is to compute with; "auto" where most of a checkpoint is in a format that nothing computes with.
+std::string DTypeText(const Model& model) {
+  const DType main = model.quantization.empty() ? MainDType(model) : model.ComputeDType();
+  const bool computes = main == DType::kF64 || main == DType::kF32 || main == DType::kF16 || main == DType::kBF16;
+  return computes ? fmt::format("torch.{}", TorchName(main)) : std::string(kAuto);
+}
+
+// The quantization_config of a --dtype that transformers makes while loading; empty: it makes none of it.
+std::string QuantizationText(const Model& model, bool resident) {
+  const std::string& scheme = model.quantization;
+  std::string bits;
+  if (scheme == "int8") bits = "load_in_8bit=True";
+  if (scheme == "fp4" || scheme.starts_with("nf4")) {
+    bits = fmt::format(R"(load_in_4bit=True, bnb_4bit_quant_type="{}", bnb_4bit_compute_dtype={})", scheme.substr(0, 3),
+                       DTypeText(model));
+  }
+  if (scheme == "nf4-double") bits += ", bnb_4bit_use_double_quant=True";
+  if (!bits.empty()) {
+    return fmt::format("BitsAndBytesConfig({}{})", bits, resident ? "" : ", llm_int8_enable_fp32_cpu_offload=True");
+  }
+  if (scheme == "int8-row") return R"(QuantoConfig(weights="int8"))";
+  if (scheme == "int4") return R"(QuantoConfig(weights="int4"))";
+  if (scheme == "hqq") return "HqqConfig(nbits=4, group_size=64)";
+  return "";
+}
+
+void AddQuantization(const Model& model, bool resident, PasteBlock& out) {
+  if (model.quantization.empty()) return;
+  const std::string config = QuantizationText(model, resident);
+  if (config.empty()) {
+    out.notes.push_back(
+        fmt::format("from_pretrained does not make {}: name a checkpoint that holds it.", model.quantization));
+    return;
+  }
+  out.lines.push_back(fmt::format("    quantization_config={},", config));
+  if (!resident && config.starts_with("BitsAndBytes")) {
+    out.notes.emplace_back(
+        "bitsandbytes leaves modules that are offloaded as they are, in dtype: they take more there.");
+  }
+}
+
 PasteBlock Transformers(const PlanningTask& task, bool resident) {
   const Model& model = *task.model;
   const RequestSizes sizes = SizesOf(model, task.request);
@@ -45,8 +87,10 @@ PasteBlock Transformers(const PlanningTask& task, bool resident) {
   PasteBlock out{.title = "transformers"};
   out.lines.push_back(loader + ".from_pretrained(");
   out.lines.push_back(fmt::format("    \"{}\",", HubId(model)));
-  out.lines.push_back(fmt::format("    dtype=torch.{},",
-                                  TorchName(model.quantization.empty() ? MainDType(model) : model.ComputeDType())));
+  const bool simulated = model.quantization.empty() && DTypeText(model) != kAuto;  // eager torch, with such weights
+  if (!simulated) resident = BesideWeights(task, sizes) + sizes.weights <= BudgetOf(*task.machine, "gpu0");
+  out.lines.push_back(fmt::format("    dtype={},", DTypeText(model)));
+  AddQuantization(model, resident, out);
   if (resident) {
     out.lines.emplace_back("    device_map={\"\": 0},");
     out.lines.emplace_back(")");
@@ -66,10 +110,14 @@ PasteBlock Transformers(const PlanningTask& task, bool resident) {
   out.lines.push_back(fmt::format("    max_memory={{{}\"cpu\": \"{}\"}},", rooms, SizeText(host)));
   out.lines.emplace_back(")");
   const Bytes moved = std::max(Bytes(0), sizes.weights - std::max(room, Bytes(0)));
-  out.notes.push_back(fmt::format(
-      "max_memory is for weights: what the budget of gpu0 leaves beside cache, activations, context and one "
-      "offloaded tensor. At least {} of weights are offloaded, by whole modules, and copied for each token.",
-      FormatBytes(moved)));
+  std::string note =
+      "max_memory is for weights: what the budget of gpu0 leaves beside cache, activations, context and one offloaded "
+      "tensor.";
+  if (moved > Bytes(0)) {
+    note += fmt::format(" At least {} of weights are offloaded, by whole modules, and copied for each token.",
+                        FormatBytes(moved));
+  }
+  out.notes.push_back(std::move(note));
   const std::int32_t link = task.machine->FindResource("gpu0.h2d");
   if (link < 0 || !task.machine->resources[static_cast<std::size_t>(link)].transfer) return out;
   const BytesPerSecond rate = task.machine->resources[static_cast<std::size_t>(link)].transfer->pageable;

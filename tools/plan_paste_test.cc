@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+
 #include "planner/base/text.h"
 #include "planner/families/families.h"
 #include "planner/machine/build_machine.h"
@@ -60,6 +63,30 @@ TEST(Paste, AModelThatDoesNotFitGetsBudgetsForItsWeights) {
   ASSERT_EQ(blocks[0].notes.size(), 2u);
   EXPECT_EQ(blocks[0].notes[1],
             "The copies alone take 341.2 ms a token, at 6.20 GB/s; plan --strategy device-map:auto shows the map.");
+}
+
+// Most of its checkpoint is in a format that nothing computes with.
+TEST(Paste, AQuantizedCheckpointIsLoadedAsItIs) {
+  const std::string text = TextOf(PasteFor(On("80GB", "gpt-oss-20b").task(), false)[0]);
+  EXPECT_NE(text.find("    dtype=\"auto\",\n"), std::string::npos) << text;
+}
+
+std::string QuantizedText(const char* scheme, bool resident) {
+  Case c = On(resident ? "24GB" : "8GB", "llama-8b");
+  c.model.quantization = scheme;
+  const PasteBlock block = PasteFor(c.task(), false)[0];
+  const auto line = std::find_if(block.lines.begin(), block.lines.end(),
+                                 [](const std::string& l) { return l.find("quantization_config") != l.npos; });
+  return line == block.lines.end() ? block.notes.at(0) : *line;
+}
+
+TEST(Paste, AFormatThatTransformersMakesIsAskedForInItsConfig) {
+  EXPECT_EQ(QuantizedText("int8", true), "    quantization_config=BitsAndBytesConfig(load_in_8bit=True),");
+  EXPECT_EQ(QuantizedText("nf4-double", false),
+            "    quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=\"nf4\", "
+            "bnb_4bit_compute_dtype=torch.bfloat16, bnb_4bit_use_double_quant=True, "
+            "llm_int8_enable_fp32_cpu_offload=True),");
+  EXPECT_EQ(QuantizedText("q4_k_m", true), "from_pretrained does not make q4_k_m: name a checkpoint that holds it.");
 }
 
 // 4 blocks of 100 bytes, 60 of them experts when asked for; a table of 50 that is the head too unless there is one.

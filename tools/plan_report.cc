@@ -78,14 +78,32 @@ PoolContents HeldAtPeak(const PoolTimeline& pool) {
 
 Bytes BudgetOf(const Machine& machine, std::string_view pool) { return machine.pools[machine.FindPool(pool)].budget; }
 
-// Of the chosen one: where streamed weights pass through gpu0; nothing when all of it stays, or torch streams.
-std::optional<Bytes> RingOf(const Ranked& chosen) {
+std::string PoolOfGpu(std::size_t gpu) { return fmt::format("gpu{}", gpu); }
+
+// Of the chosen one: where streamed weights pass through the GPUs; nothing when all of it stays, torch streams, or a GPU
+// has no part in it.
+std::optional<Bytes> RingOf(const Ranked& chosen, const Machine& machine) {
   if (!chosen.fits || chosen.runtime != "native") return std::nullopt;
-  std::optional<Bytes> ring;
+  std::optional<Bytes> rings;
+  std::set<std::string> used;
   for (const ArenaPlan& a : chosen.plan->arenas) {
-    if (a.pool == "gpu0" && a.kind == "staging") ring = ring.value_or(Bytes(0)) + a.bytes;
+    if (!a.pool.starts_with("gpu")) continue;
+    used.insert(a.pool);
+    if (a.kind == "staging") rings = rings.value_or(Bytes(0)) + a.bytes;
   }
-  return ring;
+  return used.size() == machine.gpus.size() ? rings : std::nullopt;
+}
+
+struct GpuSums {
+  Bytes budget, reserved;
+};
+GpuSums SumsOf(const Machine& machine) {
+  GpuSums sums;
+  for (std::size_t g = 0; g < machine.gpus.size(); ++g) {
+    sums.budget += BudgetOf(machine, PoolOfGpu(g));
+    sums.reserved += machine.Reserved(PoolOfGpu(g));
+  }
+  return sums;
 }
 
 // What more of one pool, the others as they are, would make fit.
@@ -110,6 +128,17 @@ std::vector<Remedy> RemediesOf(const Machine& machine, const std::vector<Ranked>
   return out;
 }
 
+// How many more cards like the last one hold all of it, by the sum of their budgets; nullopt when these do, or none would.
+std::optional<std::int64_t> MoreGpus(const PlanningTask& task) {
+  const Machine& machine = *task.machine;
+  const auto [budget, reserved] = SumsOf(machine);
+  const std::string last = PoolOfGpu(machine.gpus.size() - 1);
+  const Bytes each = BudgetOf(machine, last) - machine.Reserved(last);
+  const Bytes lacking = FormatsThatFit(*task.model, task.request, budget, reserved).front().needed - budget;
+  if (lacking <= Bytes(0) || each <= Bytes(0)) return std::nullopt;
+  return (lacking.value() + each.value() - 1) / each.value();
+}
+
 // Sentences, the smallest change first. A strategy of the torch runtime is what the user may have today: more memory
 // for it is no advice.
 std::vector<std::string> WouldHelp(const PlanningTask& task, const std::vector<Ranked>& ranked) {
@@ -123,6 +152,11 @@ std::vector<std::string> WouldHelp(const PlanningTask& task, const std::vector<R
     const std::string what = r.strategy == "resident" ? "all of it is resident" : fmt::format("'{}' fits", r.strategy);
     out.push_back(
         fmt::format("+{} of {} ({} in all) and {}.", FormatBytes(r.more), r.pool, FormatBytes(r.bytes), what));
+  }
+  if (const std::size_t gpus = task.machine->gpus.size(); gpus > 1) {
+    if (const std::optional<std::int64_t> more = MoreGpus(task)) {
+      out.push_back(fmt::format("{} more like gpu{}: their budgets added up hold all of it.", *more, gpus - 1));
+    }
   }
   Bytes narrow;  // all weights at two bytes a parameter
   for (const Tensor& t : task.model->tensors) {
@@ -156,9 +190,9 @@ ModelLine ModelLineOf(const Model& model) {
 }
 
 std::vector<FormatLine> FormatsOf(const PlanningTask& task, std::optional<Bytes> ring) {
-  const Bytes budget = BudgetOf(*task.machine, "gpu0");
+  const auto [budget, reserved] = SumsOf(*task.machine);
   std::vector<FormatLine> out;
-  for (const FormatFit& fit : FormatsThatFit(*task.model, task.request, budget, task.machine->Reserved("gpu0"))) {
+  for (const FormatFit& fit : FormatsThatFit(*task.model, task.request, budget, reserved)) {
     FormatLine line{.name = std::string(fit.name),
                     .about = std::string(fit.about),
                     .weights = fit.weights,
@@ -182,7 +216,7 @@ PlanReport ReportOf(const PlanningTask& task, const std::vector<Ranked>& ranked)
   PlanReport report{.model = ModelLineOf(*task.model), .request = task.request, .machine = *task.machine};
   report.strategies = StrategyLinesOf(ranked);
   report.would_help = WouldHelp(task, ranked);
-  report.formats = FormatsOf(task, ranked.empty() ? std::nullopt : RingOf(ranked[0]));
+  report.formats = FormatsOf(task, ranked.empty() ? std::nullopt : RingOf(ranked[0], *task.machine));
   report.paste = PasteFor(task, std::any_of(ranked.begin(), ranked.end(),
                                             [](const Ranked& r) { return r.fits && r.name == "torch-resident"; }));
   if (ranked.empty() || !ranked[0].fits) {

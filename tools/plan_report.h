@@ -11,8 +11,8 @@ namespace stowage {
 
 ModelLine ModelLineOf(const Model& model);
 
-// The number formats of the model beside what the request needs of gpu0. `ring`: what the chosen strategy streams the
-// rest through, beside which weights stay; absent: it does not stream.
+// The number formats of the model beside what the request needs of the GPUs, their budgets added up. `ring`: what the
+// chosen strategy streams the rest through, beside which weights stay; absent: it does not stream.
 std::vector<FormatLine> FormatsOf(const PlanningTask& task, std::optional<Bytes> ring);
 
 // A row of the table each, in the same order.

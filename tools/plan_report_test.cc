@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "planner/machine/build_machine.h"
 #include "planner/strategy/native/resident.h"
 #include "planner/strategy/native/ring_strategy.h"
 #include "planner/strategy/testing/random_task.h"
@@ -121,6 +122,17 @@ TEST(PlanReport, OfAFormatThatDoesNotFitSaysWhatTheChosenRingWouldKeep) {
   EXPECT_NEAR(static_cast<double>(as_it_is.resident->value()), 315'904, 3'000);
   EXPECT_TRUE(report.formats.back().fits);
   EXPECT_FALSE(report.formats.back().resident.has_value());
+}
+
+TEST(PlanReport, OfSeveralGpusAddsTheirBudgetsUp) {
+  TestTask test = Small();
+  test.machine = *BuildMachine({.gpus = {"2xhost-device:400KB"}, .cpu = "10MB"}, {});
+  const PlanReport two = Report(test);
+  EXPECT_TRUE(two.formats.front().fits) << two.formats.front().needed.value();
+  test.machine = *BuildMachine({.gpus = {"2xhost-device:200KB"}, .cpu = "10MB"}, {});
+  const PlanReport small = Report(test);
+  EXPECT_FALSE(small.formats.front().fits);
+  EXPECT_EQ(small.would_help.back(), "2 more like gpu1: their budgets added up hold all of it.");
 }
 
 TEST(PlanReport, OfACardThatIsTooSmallNamesTheSmallestBudget) {

@@ -158,6 +158,7 @@ class Dumper {
     if (k.eps != 0) Put(" eps={}", k.eps);
     if (k.flops != AffineFlops()) Put(" flops={}", Affine(k.flops));
     if (k.bytes != AffineBytes()) Put(" bytes={}", Affine(k.bytes));
+    if (k.host_bytes != AffineBytes()) Put(" host_bytes={}", Affine(k.host_bytes));
     out_ += '\n';
   }
 

@@ -462,6 +462,7 @@ class Parser {
       AffineBytes past;
       if (key == "past") return ReadAffine(value, past), k.past = past.base, k.past_step = past.step, true;
       if (key == "bytes") return ReadAffine(value, k.bytes), true;
+      if (key == "host_bytes") return ReadAffine(value, k.host_bytes), true;
       std::string_view rest = value;
       if (key == "eps") return EatNumber(rest, k.eps) && rest.empty() && std::isfinite(k.eps);
       if (key == "flops") {

@@ -180,12 +180,13 @@ class AnySchedule {
   }
   Kernel MakeKernel() {
     Kernel k;
-    k.kind = KernelKind(Below(9));
+    k.kind = KernelKind(Below(kKernelKinds));
+    k.function = Function(Below(kFunctions));
     k.name = Text();
     k.dtype = DType(Below(12));
     k.from_dtype = DType(Below(12));
     for (std::int64_t* field : {&k.rows, &k.n, &k.k, &k.row_begin, &k.row_end, &k.batch, &k.tokens, &k.past,
-                                &k.past_step, &k.heads, &k.kv_heads, &k.head_dim}) {
+                                &k.past_step, &k.heads, &k.kv_heads, &k.head_dim, &k.window}) {
       *field = Number();
     }
     k.accumulate = Below(2) == 0;
@@ -193,6 +194,7 @@ class AnySchedule {
     k.eps = Real();
     k.flops = {Real(), Below(2) == 0 ? 0 : Real()};
     k.bytes = Affine();
+    k.host_bytes = Affine();
     return k;
   }
   std::vector<Slice> Slices(const Schedule& s) {

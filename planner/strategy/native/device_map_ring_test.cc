@@ -49,7 +49,8 @@ TEST(DeviceMapRing, KeepsWhatTheMapHasOnTheGpuAndStreamsTheRest) {
   EXPECT_EQ(Find(lowered->plan, "model.layers.10.mlp.up_proj.weight").parts[0].where, Where::kStreamed);
   EXPECT_EQ(Find(lowered->plan, "model.layers.10.input_layernorm.weight").parts[0].where, Where::kResident);
   ASSERT_FALSE(lowered->plan.refused.empty());
-  EXPECT_EQ(lowered->plan.refused[0], "49.15 kB of norms and biases stay on the GPU, though the map has them elsewhere");
+  EXPECT_EQ(lowered->plan.refused[0],
+            "49.15 kB of norms and biases stay on the GPU, though the map has them elsewhere");
 }
 
 TEST(DeviceMapRing, LeavesOnTheDiskWhatTheMapHasThere) {

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "planner/strategy/native/load.h"
@@ -19,7 +21,50 @@ Bytes Streamed(const Model& model, const NativeProposal& proposal, TensorId t) {
   return RowBytes(tensor) * (RowsOf(tensor) - proposal.resident_rows[t]);
 }
 
+bool Gathered(const NativeModel& native, TensorId t) {
+  return native.expert[t] && (native.prefill_gathers || native.decode_gathers);
+}
+
+// What goes to the disk together, in order of use: a matrix, or all experts of a kernel that gathers them. Only what is
+// streamed, and not by kernels of the host.
+std::vector<std::vector<TensorId>> GroupsOf(const NativeModel& native, const Model& model,
+                                            const NativeProposal& proposal) {
+  const Readers readers = ReadersOf(native, proposal, model.tensors.size());
+  std::vector<std::int32_t> kernel_of(model.tensors.size(), -1);
+  for (std::size_t k = 0; k < native.prefill.kernels.size(); ++k) {
+    const NativeKernel& kernel = native.prefill.kernels[k];
+    for (std::int32_t m = 0; m < kernel.matrices; ++m) {
+      const TensorId t = kernel.reads[kernel.first_matrix + m].id;
+      if (Gathered(native, t)) kernel_of[t] = static_cast<std::int32_t>(k);
+    }
+  }
+  std::map<std::int32_t, std::size_t> group_of;  // by kernel
+  std::vector<std::vector<TensorId>> groups;
+  std::set<std::size_t> refused;
+  for (const TensorId t : native.used) {
+    const auto next = groups.size();
+    const std::size_t group = kernel_of[t] < 0 ? next : group_of.try_emplace(kernel_of[t], next).first->second;
+    if (group == next) groups.emplace_back();
+    if (readers.host[t] ||
+        !(CanBeOnDisk(native, model, t) || (kernel_of[t] >= 0 && !ConvertsOnLoad(model.tensors[t])))) {
+      refused.insert(group);
+    } else if (Streamed(model, proposal, t) > Bytes(0)) {
+      groups[group].push_back(t);
+    }
+  }
+  for (const std::size_t group : refused) groups[group].clear();
+  std::erase_if(groups, [](const std::vector<TensorId>& group) { return group.empty(); });
+  return groups;
+}
+
 }  // namespace
+
+bool ReadsFromDisk(const NativeKernel& kernel, const NativeProposal& proposal) {
+  for (std::int32_t m = 0; m < kernel.matrices; ++m) {
+    if (proposal.OnDisk(kernel.reads[kernel.first_matrix + m].id)) return true;
+  }
+  return false;
+}
 
 HostRing HostRingFor(const NativeModel& native, const Model& model, const NativeProposal& proposal, Bytes limit) {
   Bytes largest;
@@ -38,9 +83,7 @@ HostRing HostRingFor(const NativeModel& native, const Model& model, const Native
 
 bool CanBeOnDisk(const NativeModel& native, const Model& model, TensorId tensor) {
   const Tensor& t = model.tensors[tensor];
-  const bool gathered =
-      native.gathered[tensor] || (native.expert[tensor] && (native.prefill_gathers || native.decode_gathers));
-  return native.multiplied[tensor] && !gathered && !ConvertsOnLoad(t);
+  return native.multiplied[tensor] && !native.gathered[tensor] && !Gathered(native, tensor) && !ConvertsOnLoad(t);
 }
 
 void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativeProposal& proposal) {
@@ -48,25 +91,25 @@ void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativePropo
   const Pool& host = task.machine->pools[task.machine->FindPool("host")];
   const Bytes limit = std::min(host.budget, host.pinned_limit.value_or(host.budget));
   if (HostBudgetFor(native, task, proposal) <= limit) return;
-  const Readers readers = ReadersOf(native, proposal, model.tensors.size());
-  std::vector<TensorId> movable;
-  Bytes all;
-  for (const TensorId t : native.used) {
-    if (!CanBeOnDisk(native, model, t) || readers.host[t] || Streamed(model, proposal, t) == Bytes(0)) continue;
-    movable.push_back(t);
-    all += RoundUp(Streamed(model, proposal, t), kAlignment);
-  }
+  const std::vector<std::vector<TensorId>> movable = GroupsOf(native, model, proposal);
   if (movable.empty()) return;
-  // Every tensor that an error diffusion of the share says; the share grows until it is enough.
+  const auto size_of = [&](const std::vector<TensorId>& group) {
+    Bytes size;
+    for (const TensorId t : group) size += RoundUp(Streamed(model, proposal, t), kAlignment);
+    return size;
+  };
+  Bytes all;
+  for (const auto& group : movable) all += size_of(group);
+  // Every group that an error diffusion of the share says; the share grows until it is enough.
   const auto mark = [&](Bytes wanted) {
     proposal.on_disk.assign(model.tensors.size(), false);
     Bytes due, moved;  // due: counted in units of 1 / all
-    for (const TensorId t : movable) {
-      const Bytes size = RoundUp(Streamed(model, proposal, t), kAlignment);
+    for (const auto& group : movable) {
+      const Bytes size = size_of(group);
       due += size;
       const double share = static_cast<double>(wanted.value()) / static_cast<double>(all.value());
       if (static_cast<double>(due.value()) * share < static_cast<double>((moved + size / 2).value())) continue;
-      proposal.on_disk[t] = true;
+      for (const TensorId t : group) proposal.on_disk[t] = true;
       moved += size;
     }
     return HostBudgetFor(native, task, proposal) <= limit;

@@ -25,11 +25,15 @@ struct HostRing {
 // is what Bytes(0) gives.
 HostRing HostRingFor(const NativeModel& native, const Model& model, const NativeProposal& proposal, Bytes limit);
 
-// Whether a matrix can be read from its file at each use: as it is stored, and never gathered by rows or by experts.
+// Whether a kernel has matrices on the disk: then it does not gather its experts but streams all of them.
+bool ReadsFromDisk(const NativeKernel& kernel, const NativeProposal& proposal);
+
+// Whether a matrix alone can be read from its file at each use: as it is stored, and never gathered by rows or experts.
 bool CanBeOnDisk(const NativeModel& native, const Model& model, TensorId tensor);
 
 // Marks as few of the proposal's streamed bytes `on_disk` as the budget of host memory demands, evenly spread over the
-// pass, so that the disk reads all the time; all that can be, when that is not enough.
+// pass, so that the disk reads all the time; all that can be, when that is not enough. Experts of a kernel that gathers
+// them go together, if at all.
 void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativeProposal& proposal);
 
 // Emits the steps of pieces that come from the disk. One for all phases of a schedule.

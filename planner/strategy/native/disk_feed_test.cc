@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "planner/families/testing/tiny_models.h"
 #include "planner/plan/plan.h"
 #include "planner/schedule/check.h"
 #include "planner/strategy/native/ring_proposal.h"
@@ -88,6 +89,36 @@ TEST(DiskFeed, ReadsInEachPassWhatThePlanLeavesOnTheDisk) {
     }
   }
   EXPECT_GE(from_disk, 50);
+}
+
+// Few rows touch few experts, which are then gathered; from the disk all of them come in each pass.
+TEST(DiskFeed, BringsExpertsThatAreGatheredWhereTheHostHasThem) {
+  int from_disk = 0;
+  for (const TinyConfig& config : TinyConfigs()) {
+    TestTask test{
+        .model = WiderModel(config), .machine = TinyMachine(), .request = {.prompt_tokens = 1, .new_tokens = 5}};
+    const auto realized = RealizeModel(test.task());
+    if (!realized || !(*realized)->decode_gathers) continue;
+    const std::shared_ptr<const NativeModel> native = *realized;
+    test.Budget("gpu0") = Ring::Of(test.task())->SmallestBudget();
+    const Bytes most = HostBudget(test, *native, test.Budget("host")), least = HostBudget(test, *native, Bytes(0));
+    Bytes before;
+    for (int eighths = 8; eighths >= 0; --eighths) {
+      const NativeProposal proposal = Propose(test, least + (most - least) / 8 * eighths);
+      const Result<Lowered> lowered = LowerNative(*native, test.task(), proposal);
+      ASSERT_TRUE(lowered) << config.name << ": " << lowered.error().message;
+      const Status plan = CheckPlan(lowered->plan), schedule = CheckSchedule(lowered->schedule);
+      EXPECT_TRUE(plan) << config.name << ": " << plan.error().message;
+      EXPECT_TRUE(schedule) << config.name << ": " << schedule.error().message;
+      const Bytes on_disk = OnDisk(lowered->plan);
+      EXPECT_GE(on_disk, before) << config.name;
+      before = on_disk;
+      EXPECT_EQ(ReadIn(lowered->schedule, "prefill") + ReadIn(lowered->schedule, "decode"),
+                on_disk * (1 + test.request.DecodePasses()));
+      for (const TensorId t : native->used) from_disk += native->expert[t] && proposal.OnDisk(t);
+    }
+  }
+  EXPECT_GT(from_disk, 100);
 }
 
 TEST(DiskFeed, LeavesToTheHostWhatNoDiskCanRelieveItOf) {

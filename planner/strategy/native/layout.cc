@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "planner/strategy/native/disk_feed.h"
+
 namespace stowage {
 namespace {
 
@@ -24,7 +26,7 @@ class UnitMaker {
     }
     const std::vector<bool> resident = WhollyResident(kernel, model_, proposal_);
     const std::int64_t streamed = std::count(resident.begin(), resident.end(), false);
-    if (streamed == 0 || GathersExperts(kernel)) {
+    if (streamed == 0 || (GathersExperts(kernel) && !ReadsFromDisk(kernel, proposal_))) {
       Launch({});
     } else {
       if (streamed < kernel.matrices) Launch({.part = Unit::Part::kResident});

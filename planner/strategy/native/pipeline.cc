@@ -38,9 +38,9 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, "throughput"));
   for (std::size_t t = 0; t < homes.weights.size(); ++t) {
     if (homes.weights[t] == WeightHome::kDevice) continue;
-    return Error{
-        ErrorCode::kInfeasible,
-        fmt::format("pipeline: the GPUs cannot hold {}, and a stage streams nothing yet", task.model->tensors[t].name)};
+    return Error{ErrorCode::kInfeasible,
+                 fmt::format("pipeline: the GPUs cannot hold {}, and a stage streams nothing; see rings",
+                             task.model->tensors[t].name)};
   }
   return LowerChain(
       task, {.strategy = fmt::format("{}:{}", kName, count), .gpu = std::move(homes.gpu), .micro_batches = count});

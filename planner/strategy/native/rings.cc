@@ -153,7 +153,7 @@ void Fill(const Ring& one, const PlanningTask& task, Bytes ring, ChainProposal& 
 Result<Bytes> RingSize(const PlanningTask& task, const Ring& one, std::string_view text) {
   const Bytes least = RoundUp(one.movable().widest_tile, kAlignment) * 2;
   if (text.empty()) return std::max(least, RoundUp(one.movable().largest, kAlignment) * 4);
-  const Result<Bytes> size = ParseSize(text);
+  Result<Bytes> size = ParseSize(text);
   if (size.ok() && *size >= least) return size;
   return Error{ErrorCode::kInvalidInput, fmt::format("{}:{}: the size of each ring, at least {} for {}", kName, text,
                                                      FormatBytes(least), task.model->name)};
