@@ -94,7 +94,8 @@ void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativePropo
   const Model& model = *task.model;
   const Pool& host = task.machine->pools[task.machine->FindPool("host")];
   const Bytes limit = std::min(host.budget, host.pinned_limit.value_or(host.budget));
-  if (HostBudgetFor(native, task, proposal) <= limit) return;
+  const Bytes over = HostBudgetFor(native, task, proposal) - limit;
+  if (over <= Bytes(0)) return;
   const std::vector<std::vector<TensorId>> movable = GroupsOf(native, model, proposal);
   if (movable.empty()) return;
   const auto size_of = [&](const std::vector<TensorId>& group) {
@@ -102,8 +103,12 @@ void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativePropo
     for (const TensorId t : group) size += RoundUp(Streamed(native, proposal, t), kAlignment);
     return size;
   };
-  Bytes all;
-  for (const auto& group : movable) all += size_of(group);
+  Bytes all, largest;
+  for (const auto& group : movable) {
+    const Bytes size = size_of(group);
+    all += size;
+    largest = std::max(largest, size);
+  }
   // Every group that an error diffusion of the share says; the share grows until it is enough.
   const auto mark = [&](Bytes wanted) {
     proposal.on_disk.assign(model.tensors.size(), false);
@@ -118,8 +123,14 @@ void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativePropo
     }
     return HostBudgetFor(native, task, proposal) <= limit;
   };
-  Bytes too_little, enough = all;
-  if (!mark(all)) return;
+  // What is over, the slots that come with it, and the group by which the diffusion may miss, are nearly always enough.
+  Bytes too_little, enough = std::min(all, over + kStagingChunk * kMostSlots + largest);
+  if (!mark(enough)) {
+    too_little = std::exchange(enough, all);
+    if (!mark(all)) return;
+  } else {
+    too_little = std::min(over, enough);
+  }
   while (enough - too_little > all / 1000) {
     const Bytes middle = too_little + (enough - too_little) / 2;
     (mark(middle) ? enough : too_little) = middle;
