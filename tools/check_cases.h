@@ -12,7 +12,8 @@
 //                                     line, but not "auto": a baseline is of a named machine
 //   machine                           a machine file (docs/machine.md)
 //   disk                              "1TB" unless given
-//   dtype, kv, batch, prompt, new     as on the command line
+//   dtype, kv, batch, prompt, new     as on the command line; so are
+//   load, load_dtype, page_cache
 //   budget                            by pool: what its peak may not pass, whatever the baseline says
 //   tolerance                         how much a peak may grow: "2%", "64MiB" or a number of bytes; else that of the
 //                                     file; else nothing
