@@ -18,6 +18,7 @@ Result<int> InspectTrace(int argc, char** argv) {
   line.Option("--pass", &options.pass, "prefill:TOKENS or decode:PAST, one step over a cache (default prefill:512)");
   line.Option("--batch", &options.batch, 1, kMostBatch, "sequences (default 1)");
   line.Option("--dtype", &options.dtype, "of weights and activations (default bfloat16, as the recorder's)");
+  line.Option("--kv", &options.kv, "dynamic, or static:POSITIONS, a StaticCache of that length (default dynamic)");
   line.Option("--offload", &options.offload, "none or sequential: accelerate's cpu_offload (default none)");
   line.Option("--runtime", &options.runtime, "torch");
   line.Flag("--modules", &options.modules, "mark where modules are entered and left");

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 
 #include "planner/base/text.h"
@@ -19,20 +20,40 @@ Error Bad(fmt::format_string<Args...> text, Args&&... args) {
   return Error{ErrorCode::kInvalidInput, fmt::format(text, std::forward<Args>(args)...)};
 }
 
-Result<Pass> ParsePass(std::string_view text, std::int64_t batch) {
-  constexpr std::int64_t kMost = 16'777'216;  // tokens; more is a slip of the finger
+// "prefill:512".
+struct Counted {
+  std::string_view kind;
+  std::optional<std::int64_t> count;  // a number follows the colon
+};
+Counted ParseCounted(std::string_view text) {
   const std::size_t colon = text.find(':');
-  const std::string_view kind = text.substr(0, colon);
   const std::string_view digits = colon == text.npos ? std::string_view() : text.substr(colon + 1);
-  std::int64_t tokens = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), tokens);
+  std::int64_t count = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), count);
   const bool number = !digits.empty() && error == std::errc() && end == digits.data() + digits.size();
-  if ((kind != "prefill" && kind != "decode") || !number) {
-    return Bad("--pass '{}' is neither prefill:TOKENS nor decode:PAST", text);
+  return {text.substr(0, colon), number ? std::optional(count) : std::nullopt};
+}
+
+Status CheckCount(std::string_view option, std::string_view text, std::int64_t count) {
+  constexpr std::int64_t kMost = 16'777'216;  // tokens; more is a slip of the finger
+  if (count >= 1 && count <= kMost) return OkStatus();
+  return Bad("{} '{}': {} is not between 1 and {}", option, text, count, kMost);
+}
+
+Result<Pass> ParsePass(const TraceOptions& options) {
+  const auto [kind, tokens] = ParseCounted(options.pass);
+  if ((kind != "prefill" && kind != "decode") || !tokens) {
+    return Bad("--pass '{}' is neither prefill:TOKENS nor decode:PAST", options.pass);
   }
-  if (tokens < 1 || tokens > kMost) return Bad("--pass '{}': {} is not between 1 and {}", text, tokens, kMost);
-  if (kind == "prefill") return Pass{.kind = Pass::Kind::kPrefill, .batch = batch, .tokens = tokens};
-  return Pass{.kind = Pass::Kind::kDecode, .batch = batch, .tokens = 1, .past = tokens};
+  STOWAGE_RETURN_IF_ERROR(CheckCount("--pass", options.pass, *tokens));
+  Pass pass = {.kind = Pass::Kind::kPrefill, .batch = options.batch, .tokens = *tokens};
+  if (kind == "decode") pass = {.kind = Pass::Kind::kDecode, .batch = options.batch, .tokens = 1, .past = *tokens};
+  if (options.kv == "dynamic") return pass;
+  const auto [cache, positions] = ParseCounted(options.kv);
+  if (cache != "static" || !positions) return Bad("--kv '{}' is neither dynamic nor static:POSITIONS", options.kv);
+  STOWAGE_RETURN_IF_ERROR(CheckCount("--kv", options.kv, *positions));
+  pass.reserved = *positions;
+  return pass;
 }
 
 std::string AsText(const TorchTrace& trace) {
@@ -49,6 +70,7 @@ std::string AsJson(const TorchTrace& trace, const TraceOptions& options, const P
   out["model"] = options.model;
   out["request"] = {{"dtype", options.dtype}, {"batch", pass.batch},        {"tokens", pass.tokens},
                     {"past", pass.past},      {"offload", options.offload}, {"modules", options.modules}};
+  if (pass.reserved > 0) out["request"]["kv"] = options.kv;
   out["parameters_bytes"] = trace.parameters.value();
   out["kept_bytes"] = trace.kept.value();
   out["peak_live_bytes"] = trace.peak_live.value();
@@ -67,7 +89,7 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
     return Bad("--offload '{}' is neither none nor sequential", options.offload);
   }
   if (options.batch < 1) return Bad("--batch {} is below 1", options.batch);
-  STOWAGE_TRY(const Pass pass, ParsePass(options.pass, options.batch));
+  STOWAGE_TRY(const Pass pass, ParsePass(options));
   STOWAGE_TRY(Model stored, LoadNamedModel(options.model));
   stored = WithoutProjection(std::move(stored));
   std::optional<DType> dtype;

@@ -16,6 +16,7 @@ struct TraceOptions {
   std::string pass = "prefill:512";  // prefill:TOKENS, or decode:PAST: one step over a cache of PAST positions
   std::int64_t batch = 1;
   std::string dtype = "bfloat16";  // of weights and activations, as the recorder's default; "" keeps the checkpoint's
+  std::string kv = "dynamic";      // or static:POSITIONS: transformers' StaticCache of that length
   std::string offload = "none";    // "sequential": accelerate's cpu_offload
   std::string runtime = "torch";   // the only one that has traces
   bool modules = false;            // with marks where modules are entered ("> path") and left ("< path")

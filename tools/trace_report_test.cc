@@ -30,6 +30,21 @@ TEST(TraceReportTest, PrintsTheRecordersForm) {
   EXPECT_EQ(json["events"][0], nlohmann::json::parse(R"(["zeros.default", 4096])"));
 }
 
+// The figures of tests/goldens/torch_traces/static/llama-3.1-8b.decode.txt.
+TEST(TraceReportTest, StaticMeansACacheOfThatLengthFromTheStart) {
+  const Result<std::string> text =
+      ReportTrace({.model = "llama-8b", .pass = "decode:600", .kv = "static:639", .json = true});
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  const nlohmann::json json = nlohmann::json::parse(*text, nullptr, false);
+  EXPECT_EQ(json["request"]["kv"], "static:639");
+  EXPECT_EQ(json["kept_bytes"], 84011776);
+  EXPECT_EQ(json["peak_live_bytes"], 84019976);
+  EXPECT_EQ(WhyNot({.model = "llama-8b", .pass = "decode:600", .kv = "static"}),
+            "--kv 'static' is neither dynamic nor static:POSITIONS");
+  EXPECT_THAT(WhyNot({.model = "llama-8b", .pass = "decode:600", .kv = "static:600"}),
+              HasSubstr("601 positions in a static cache of 600"));
+}
+
 TEST(TraceReportTest, DecodeMeansOneStepOverThatManyPositions) {
   const Result<std::string> text =
       ReportTrace({.model = "llama-8b", .pass = "decode:512", .offload = "sequential", .json = true});

@@ -28,11 +28,20 @@ std::string Pass::Name() const {
                                 : fmt::format("decode(batch {}, past {})", batch, past);
 }
 
+namespace {
+
+std::int64_t ReservedBy(const Request& request) {
+  return request.kv == KvCache::kStatic ? request.CachePositions() : 0;
+}
+
+}  // namespace
+
 Pass PrefillOf(const Request& request) {
   return {.kind = Pass::Kind::kPrefill,
           .batch = request.batch,
           .tokens = request.prompt_tokens,
           .keeps_cache = request.kv != KvCache::kNone,
+          .reserved = ReservedBy(request),
           .all_logits = request.all_logits};
 }
 
@@ -43,8 +52,12 @@ Pass RecomputeOf(const Request& request, std::int64_t decode_pass) {
 }
 
 Pass DecodeOf(const Request& request) {
-  return {
-      .kind = Pass::Kind::kDecode, .batch = request.batch, .tokens = 1, .past = request.prompt_tokens, .past_step = 1};
+  return {.kind = Pass::Kind::kDecode,
+          .batch = request.batch,
+          .tokens = 1,
+          .past = request.prompt_tokens,
+          .past_step = 1,
+          .reserved = ReservedBy(request)};
 }
 
 }  // namespace stowage

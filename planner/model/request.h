@@ -45,7 +45,9 @@ struct Pass {
   std::int64_t past = 0;       // positions already cached, at iteration 0
   std::int64_t past_step = 0;  // growth of past per iteration
   bool keeps_cache = true;     // false: nothing is cached (kv none), past is 0
-  bool all_logits = false;     // native: the head runs on the last position unless set; torch always runs all
+  std::int64_t reserved =
+      0;                    // positions of a static cache, allocated by the prefill; 0: torch's grows by concatenation
+  bool all_logits = false;  // native: the head runs on the last position unless set; torch always runs all
 
   std::string Name() const;  // "prefill(batch 1, tokens 512)", "decode(batch 1, past 512)"
 };

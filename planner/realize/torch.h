@@ -126,10 +126,11 @@ struct TorchProgram {
   DType dtype = DType::kBF16;
   std::vector<TorchStorage> storages;
   std::vector<TorchEvent> events;
-  std::vector<StorageId> past;   // alive before the pass: per layer keys, values. A decode pass releases them
+  std::vector<StorageId> past;   // alive before the pass: per layer keys, values (static: and the count of positions).
+                                 // A decode pass releases them, but for static ones
   std::vector<StorageId> kept;   // alive after it: what the caller holds, in the order in which it would let go: the
                                  // logits (hidden states without a head), then per layer keys, values
-  std::vector<StorageId> cache;  // of `kept`, the keys and values: the `past` of the next pass, index by index
+  std::vector<StorageId> cache;  // of `kept`, the keys and values (static: and counts): the `past` of the next pass
   std::vector<bool> hooked;      // by ModuleId, whether one of accelerate's hooks is attached; empty: none at all
   bool own_text = false;         // a decode pass that is no repetition of the first pass's text (whisper)
   std::int64_t buffers = 0;      // offloaded: buffers that the hooks moved to the device when they were attached
@@ -146,9 +147,9 @@ struct TorchProgram {
 // weight that the Python class has and the model lacks.
 Result<TorchProgram> RealizeTorch(const Model& model, const Pass& pass);
 
-// The number of cached positions from which on a pass of one token sees a full sliding window; nothing without windows.
-// All windows of a model are equally wide.
-std::optional<std::int64_t> TurnOf(const Model& model);
+// The number of cached positions from which on a pass of one token sees a full sliding window; nothing without windows,
+// or where a static cache is no longer than they are. All windows of a model are equally wide.
+std::optional<std::int64_t> TurnOf(const Model& model, const Pass& pass);
 
 // accelerate's cpu_offload: each module that owns parameters uploads them, one blocking copy and one flush of the cache
 // each, before its forward, and drops them after it. Buffers stay on the device. A tied weight is uploaded by each of

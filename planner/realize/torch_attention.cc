@@ -1,4 +1,4 @@
-// The growing cache, the masks and the attention of transformers 5.23 (cache_utils.py, masking_utils.py,
+// The cache, the masks and the attention of transformers 5.23 (cache_utils.py, masking_utils.py,
 // integrations/sdpa_attention.py) in the words of torch_words.h.
 #include <algorithm>
 #include <utility>
@@ -14,7 +14,13 @@ double Float(std::int64_t n) { return static_cast<double>(n); }
 
 // ---- the cache
 
+std::int64_t TorchWords::Reserved(std::size_t layer) const {
+  const std::int64_t window = Window(layer);
+  return window == 0 ? pass.reserved : std::min(window, pass.reserved);
+}
+
 Count TorchWords::CachedPositions(std::size_t layer) const {
+  if (pass.reserved > 0) return {pass.past == 0 ? std::max(Reserved(layer), pass.tokens) : Reserved(layer)};
   const std::int64_t window = Window(layer);
   if (window == 0 || pass.past + 1 < window || pass.past == 0) return KeyCount();
   return {window};
@@ -26,27 +32,73 @@ void TorchWords::AdoptCache(std::int64_t key_width, std::int64_t value_width) {
     const std::int64_t window = Window(i);
     const bool full = window > 0 && pass.past + 1 >= window;
     const Count positions = {pass.past, pass.past_step};
-    const Count seen = full ? Count{window - 1} : positions;
-    const Count stored = full && pass.past_step > 0 ? seen : positions;  // of a phase: as RealizeTorch says
+    const bool fixed = pass.reserved > 0;
+    const Count seen = fixed ? Count{Reserved(i)} : full ? Count{window - 1} : positions;
+    const Count stored = fixed || (full && pass.past_step > 0) ? seen : positions;  // of a phase: as RealizeTorch says
     const auto adopt = [&](std::int64_t width) {
       const std::int64_t position = pass.batch * width;
       return eager.Adopt("past", {stored * position, dtype}, TorchRole::kCache).View(seen * position);
     };
     cache[i].keys = adopt(key_width);
     cache[i].values = adopt(value_width);
+    if (fixed) cache[i].scalar = eager.Adopt("past", {{1}, DType::kI64}, TorchRole::kCache);
   }
+}
+
+KeyValues TorchWords::AppendStatic(std::size_t layer, const Ref& key, const Ref& value) {
+  KeyValues& kv = cache[layer];
+  const std::int64_t reserved = Reserved(layer);
+  const auto in_place = [&](std::string_view op, const Ref& states, const Ref& index, const Ref& to) {
+    const Ref written = to.View(states.spec().elements);
+    eager.Launch(op, {&states, &index}, {&written}, {}, {});
+  };
+  if (kv.keys.id() == kNoId) {  // lazy_initialization
+    const auto zeros = [&](const Ref& states) {
+      return eager.Op("zeros.default", {states.spec().elements / pass.tokens * reserved, dtype}, {});
+    };
+    kv.keys = zeros(key);
+    kv.values = zeros(value);
+    kv.scalar = eager.Op("_to_copy.default", {{1}, DType::kI64}, {});
+    for (const Ref* ref : {&kv.keys, &kv.values, &kv.scalar}) eager.SetRole(*ref, TorchRole::kCache);
+  }
+  if (Window(layer) > 0 && pass.past >= reserved) {
+    Ref new_keys = Unary("roll.default", kv.keys);
+    Ref new_values = Unary("roll.default", kv.values);
+    Ref index = eager.Op("_to_copy.default", {{1}, DType::kI64}, {});
+    in_place("index_put_.default", key, index, new_keys);
+    in_place("index_put_.default", value, index, new_values);
+    eager.Launch("copy_.default", {&new_keys}, {&kv.keys}, {}, {});
+    eager.Launch("copy_.default", {&new_values}, {&kv.values}, {}, {});
+    new_keys.Drop();
+    new_values.Drop();
+    index.Drop();
+  } else if (pass.past + pass.tokens > reserved) {  // a prompt longer than the window: its end is kept, all of it used
+    eager.Launch("copy_.default", {&key}, {&kv.keys}, {}, {});
+    eager.Launch("copy_.default", {&value}, {&kv.values}, {}, {});
+    return {key, value, {}};
+  } else {
+    Ref range = eager.Op("arange.default", {{pass.tokens}, DType::kI64}, {});
+    Ref cache_position = Binary("add.Tensor", range, kv.scalar);
+    range.Drop();
+    eager.Launch("add_.Tensor", {&kv.scalar}, {&kv.scalar}, {}, {1});
+    in_place("index_copy_.default", key, cache_position, kv.keys);
+    in_place("index_copy_.default", value, cache_position, kv.values);
+    cache_position.Drop();
+  }
+  return {kv.keys, kv.values, {}};
 }
 
 KeyValues TorchWords::Append(std::size_t layer, const Ref& key, const Ref& value) {
   if (!pass.keeps_cache) return {key, value, {}};
+  if (pass.reserved > 0) return AppendStatic(layer, key, value);
   KeyValues& kv = cache[layer];
   const bool slides = Window(layer) > 0;
   if (kv.keys.id() == kNoId) {  // lazy_initialization: two empty tensors
     kv.keys = eager.Empty("_to_copy.default", Of(0));
     kv.values = eager.Empty("_to_copy.default", Of(0));
     if (slides) {
-      kv.window = eager.Empty("_to_copy.default", {{1}, DType::kI64});
-      eager.SetRole(kv.window, TorchRole::kCache);
+      kv.scalar = eager.Empty("_to_copy.default", {{1}, DType::kI64});
+      eager.SetRole(kv.scalar, TorchRole::kCache);
     }
   }
   const auto grow = [&](const Ref& cached, const Ref& states) {
@@ -73,7 +125,17 @@ KeyValues TorchWords::Append(std::size_t layer, const Ref& key, const Ref& value
 bool TorchWords::NeedsSlidingMask() const {
   const auto slides = [](std::int64_t window) { return window > 0; };
   const auto first = std::find_if(s.windows.begin(), s.windows.end(), slides);
-  return first != s.windows.end() && pass.past + pass.tokens >= *first;
+  if (first == s.windows.end()) return false;
+  if (pass.reserved > 0) return pass.tokens == 1 || pass.reserved >= *first;
+  return pass.past + pass.tokens >= *first;
+}
+
+Ref TorchWords::CausalMask() {
+  if (pass.reserved == 0 || pass.tokens > 1) return {};
+  for (std::size_t i = 0; i < cache.size(); ++i) {
+    if (Window(i) == 0) return SdpaMask(0, CachedPositions(i));
+  }
+  return SdpaMask(0, CachedPositions(0));
 }
 
 // sdpa_mask(): which positions a query may see, [batch, 1, tokens, keys] of which [tokens, keys] is stored.
@@ -135,7 +197,15 @@ Ref TorchWords::RepeatKv(const Ref& x, Heads heads) {
 }
 
 // The recorder's stand-in for the fused kernels: the output, and the log-sum-exp that inference throws away.
-Ref TorchWords::FusedKernel(const Ref& query, const Ref& keys, const Ref& values, const Ref& mask, Heads heads) {
+Ref TorchWords::FusedKernel(const Ref& query, const Ref& all_keys, const Ref& all_values, const Ref& mask,
+                            Heads heads) {
+  // A prompt over a static cache: what comes behind it is cut off.
+  const bool cut = pass.reserved > 0 && pass.tokens > 1 && mask.id() == kNoId;
+  const auto seen_of = [&](const Ref& all) {
+    const Count prompt = {Rows() * heads.key * heads.dim};
+    return cut && all.spec().elements.base > prompt.base ? all.View(prompt) : all;
+  };
+  const Ref keys = seen_of(all_keys), values = seen_of(all_values);
   Ref out = eager.Empty("empty.memory_format", query.spec());
   Ref lse = eager.Empty("empty.memory_format", {{Rows() * heads.query}, DType::kF32});
   // Two products of 2 * head_dim flops per head and (query, key) pair. Without a mask the kernel skips what is_causal

@@ -104,6 +104,10 @@ Ref Alibi(TorchWords& t, const Ref& slopes) {
 // BloomModel.forward
 Ref Body(TorchWords& t, const Ref& input_ids) {
   Ref inputs_embeds = t.Embedding("word_embeddings", input_ids);
+  Ref seq_length_with_past;  // a tensor where the count of positions is one
+  if (t.pass.reserved > 0 && t.pass.past > 0) {
+    seq_length_with_past = t.eager.Op("add.Tensor", {{1}, DType::kI64}, {&t.cache[0].scalar});
+  }
   Ref hidden_states = t.LayerNorm("word_embeddings_layernorm", inputs_embeds);
   AlibiSlopes made = MakeAlibiSlopes(t);
   for (Ref* local : {&made.base, &made.powers, &made.extra_base, &made.extra_powers}) local->Drop();
@@ -122,7 +126,8 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
     hidden_states = outputs.output;
   }
   hidden_states = t.LayerNorm("ln_f", hidden_states);
-  for (Ref* local : {&inputs_embeds, &made.slopes, &alibi, &causal_mask, &outputs.weights, &outputs.output}) {
+  for (Ref* local :
+       {&inputs_embeds, &seq_length_with_past, &made.slopes, &alibi, &causal_mask, &outputs.weights, &outputs.output}) {
     local->Drop();
   }
   return hidden_states;

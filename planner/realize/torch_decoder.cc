@@ -11,9 +11,14 @@ namespace stowage::torch_eager {
 namespace {
 
 Masks MakeMasks(TorchWords& t, const DecoderText& text) {
-  // For sdpa the full mask is never made: a prefill is causal by the kernel's flag, one token sees everything.
+  // For sdpa the full mask is made only over a static cache: a prefill is causal by the kernel's flag, one token sees
+  // everything that grew.
   Masks masks;
-  if (text.eager) masks.full = t.EagerMask(0, t.KeyCount());
+  if (text.eager) {
+    masks.full = t.EagerMask(0, t.KeyCount());
+  } else if (text.masks != MaskText::kChosen || t.s.windows.empty()) {
+    masks.full = t.CausalMask();
+  }
   if (text.masks == MaskText::kCausal) return masks;
   if (text.sliding_mask != nullptr) {
     masks.sliding = text.sliding_mask(t);

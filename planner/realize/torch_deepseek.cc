@@ -61,17 +61,26 @@ Ref ExpandKv(TorchWords& t, const Ref& latents, const Ref& rotary_keys, Ref& val
 }
 
 // As TorchWords::SdpaAttention, with values narrower than keys.
-Ref FusedAttention(TorchWords& t, const Ref& query, const Ref& key, const Ref& value) {
-  const Count seen = key.spec().elements / (t.pass.batch * t.s.heads * t.s.head_dim);
+Ref FusedAttention(TorchWords& t, const Ref& query, const Ref& all_keys, const Ref& all_values, const Ref& mask) {
+  const bool masked = mask.id() != kNoId;
+  const Count all = all_keys.spec().elements / (t.pass.batch * t.s.heads * t.s.head_dim);
+  const bool cut = !masked && t.pass.reserved > 0 && t.pass.tokens > 1;
+  const Count seen = cut ? Count{t.pass.tokens} : all;
+  const auto part = [&](const Ref& x) { return cut ? x.View(x.spec().elements / all.base * seen.base) : x; };
+  const Ref key = part(all_keys), value = part(all_values);
   const std::int64_t value_dim =
       value.spec().elements.base / std::max<std::int64_t>(1, seen.base * t.pass.batch * t.s.heads);
   Ref out = t.eager.Empty("empty.memory_format", t.Of(t.Rows() * t.s.heads * value_dim));
   Ref lse = t.eager.Empty("empty.memory_format", {{t.Rows() * t.s.heads}, DType::kF32});
   const double per_pair = 2.0 * Float(t.pass.batch * t.s.heads) * Float(t.s.head_dim + value_dim);
   const double tokens = Float(t.pass.tokens);
-  const double pairs = tokens * Float(seen.base) - tokens * (tokens - 1) / 2;
-  t.eager.Launch("scaled_dot_product_attention", {&query, &key, &value}, {&lse, &out}, {},
-                 {per_pair * pairs, per_pair * tokens * Float(seen.step)});
+  const double pairs = tokens * Float(seen.base) - (masked ? 0 : tokens * (tokens - 1) / 2);
+  const AffineFlops flops = {per_pair * pairs, per_pair * tokens * Float(seen.step)};
+  if (masked) {
+    t.eager.Launch("scaled_dot_product_attention", {&query, &key, &value, &mask}, {&lse, &out}, {}, flops);
+  } else {
+    t.eager.Launch("scaled_dot_product_attention", {&query, &key, &value}, {&lse, &out}, {}, flops);
+  }
   lse.Drop();
   return out;
 }
@@ -119,7 +128,7 @@ Ref Attention(TorchWords& t, const Ref& hidden_states, const LayerInput& in) {
   Ref query_states = t.eager.Op("cat.default", queries, {&q_pass, &q_rot});
   Ref value_states;
   Ref key_states = ExpandKv(t, kv_nope, k_rot, value_states);
-  Ref attn_output = FusedAttention(t, query_states, key_states, value_states);
+  Ref attn_output = FusedAttention(t, query_states, key_states, value_states, in.mask);
   attn_output = t.Linear("o_proj", attn_output);
   for (Ref* local : {&q_states, &q_pass, &q_rot, &compressed_kv, &split, &kv_nope, &k_rot, &query_states, &key_states,
                      &value_states}) {

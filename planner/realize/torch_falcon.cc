@@ -218,6 +218,9 @@ Status ForwardFalcon(TorchWords& t) {
   if (Grouped(t) && !t.model.forward.parallel) {
     return t.Refuse("new_decoder_architecture without parallel_attn: transformers' own class fails on it");
   }
+  if (t.model.forward.alibi && t.pass.reserved > 0) {
+    return t.Refuse("alibi over a static cache: transformers' own class fails on it");
+  }
   const std::int64_t cached = Grouped(t) ? t.s.heads : t.s.kv_heads;
   return RunCausal(t, Body, {.body = "transformer", .embed = "word_embeddings"}, cached * t.s.head_dim);
 }

@@ -69,6 +69,9 @@ Status CheckPass(const Model& model, const Pass& pass) {
   if (!pass.keeps_cache && pass.past > 0)
     return refuse(fmt::format("a pass that keeps no cache over {} positions", pass.past));
   if (pass.past < 0) return refuse(fmt::format("a cache of {} positions", pass.past));
+  if (pass.reserved > 0 && (!pass.keeps_cache || pass.past + pass.tokens > pass.reserved)) {
+    return refuse(fmt::format("{} positions in a static cache of {}", pass.past + pass.tokens, pass.reserved));
+  }
   if (pass.past > 0 && pass.tokens > 1) {
     return refuse(
         fmt::format("{} new tokens over a cache of {} need a mask, which is not realized yet", pass.tokens, pass.past));
@@ -98,9 +101,11 @@ Forward FindForward(std::string_view family) {
 
 }  // namespace torch_eager
 
-std::optional<std::int64_t> TurnOf(const Model& model) {
+std::optional<std::int64_t> TurnOf(const Model& model, const Pass& pass) {
   for (const std::int64_t window : model.shape.windows) {
-    if (window > 0) return window - 1;
+    if (window == 0) continue;
+    if (pass.reserved == 0) return window - 1;
+    if (window < pass.reserved) return window;
   }
   return std::nullopt;
 }

@@ -9,7 +9,7 @@
 namespace stowage::torch_eager {
 namespace {
 
-Ref Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer) {
+Ref Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer, const Ref& mask) {
   ModuleScope self(t, "attn");
   Ref fused = t.Linear("c_attn", hidden_states);
   Ref query = fused.View(fused.spec().elements / 3);
@@ -19,7 +19,7 @@ Ref Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer) {
   KeyValues kv = t.Append(layer, key, value);
   key = std::move(kv.keys);
   value = std::move(kv.values);
-  Ref attn_output = t.SdpaAttention(query, {key, value, {}}, {}, t.heads());
+  Ref attn_output = t.SdpaAttention(query, {key, value, {}}, mask, t.heads());
   attn_output = t.Linear("c_proj", attn_output);
   attn_output = t.Identity("resid_dropout", attn_output);
   query.Drop();
@@ -37,10 +37,10 @@ Ref Mlp(TorchWords& t, const Ref& x) {
   return hidden_states;
 }
 
-Ref Block(TorchWords& t, const Ref& x, std::size_t layer) {
+Ref Block(TorchWords& t, const Ref& x, std::size_t layer, const Ref& mask) {
   Ref residual = x;
   Ref hidden_states = t.LayerNorm("ln_1", x);
-  Ref attn_output = Attention(t, hidden_states, layer);
+  Ref attn_output = Attention(t, hidden_states, layer, mask);
   Ref sum = t.Add(attn_output, residual);
   hidden_states = std::move(sum);
   residual = hidden_states;
@@ -60,13 +60,14 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
   Ref position_ids = t.PositionIds();
   Ref position_embeds = t.Embedding("wpe", position_ids);
   Ref hidden_states = t.Add(inputs_embeds, position_embeds);
+  Ref causal_mask = t.CausalMask();
   hidden_states = t.Identity("drop", hidden_states);
   const std::vector<ModuleId> blocks = t.Layers("h");
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     Ref output;
     {
       ModuleScope block(t, blocks[i]);
-      output = Block(t, hidden_states, i);
+      output = Block(t, hidden_states, i, causal_mask);
     }
     hidden_states = std::move(output);
   }
@@ -74,6 +75,7 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
   position_ids.Drop();
   inputs_embeds.Drop();
   position_embeds.Drop();
+  causal_mask.Drop();
   return hidden_states;
 }
 

@@ -8,7 +8,7 @@
 namespace stowage::torch_eager {
 namespace {
 
-Ref Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer) {
+Ref Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer, const Ref& mask) {
   ModuleScope self(t, "self_attn");
   Ref projected = t.Linear("q_proj", hidden_states);
   Ref query = t.Unary("mul.Tensor", projected);
@@ -16,16 +16,15 @@ Ref Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer) {
   Ref key = t.Linear("k_proj", hidden_states);
   Ref value = t.Linear("v_proj", hidden_states);
   const Rotary no_rotary;
-  const Ref no_mask;
-  return AttendAndProject(t, {layer, no_rotary, no_mask}, std::move(query), std::move(key), std::move(value), {},
+  return AttendAndProject(t, {layer, no_rotary, mask}, std::move(query), std::move(key), std::move(value), {},
                           "out_proj");
 }
 
-Ref Layer(TorchWords& t, const Ref& x, std::size_t layer) {
+Ref Layer(TorchWords& t, const Ref& x, std::size_t layer, const Ref& mask) {
   const bool norm_first = t.model.forward.norm_first;
   Ref residual = x;
   Ref hidden_states = norm_first ? t.LayerNorm("self_attn_layer_norm", x) : x;
-  hidden_states = Attention(t, hidden_states, layer);
+  hidden_states = Attention(t, hidden_states, layer, mask);
   Ref sum = t.Add(residual, hidden_states);
   hidden_states = std::move(sum);
   if (!norm_first) hidden_states = t.LayerNorm("self_attn_layer_norm", hidden_states);
@@ -55,7 +54,7 @@ Ref PositionEmbedding(TorchWords& t, const Ref& position_ids) {
 // OPTDecoder.forward
 Ref Body(TorchWords& t, const Ref& input_ids) {
   Ref inputs_embeds = t.Embedding("embed_tokens", input_ids);
-  Ref attention_mask = t.eager.Op("ones.default", {t.KeyCount() * t.pass.batch, DType::kF32}, {});
+  Ref attention_mask = t.eager.Op("ones.default", {t.SeenCount() * t.pass.batch, DType::kF32}, {});
   Ref position_ids = t.Unary("cumsum.default", attention_mask);
   Ref product = t.Mul(position_ids, attention_mask);
   Ref less = t.Unary("sub.Tensor", product);
@@ -64,6 +63,7 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
   less.Drop();
   position_ids = std::move(whole);
   t.eager.SetView(position_ids, {{t.Rows()}, DType::kI64});
+  Ref causal_mask = t.CausalMask();
   Ref pos_embeds = PositionEmbedding(t, position_ids);
   if (t.FindChild("project_in") != kNoId) inputs_embeds = t.Linear("project_in", inputs_embeds);
   Ref hidden_states = t.Add(inputs_embeds, pos_embeds);
@@ -72,7 +72,7 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
     Ref output;
     {
       ModuleScope layer(t, layers[i]);
-      output = Layer(t, hidden_states, i);
+      output = Layer(t, hidden_states, i, causal_mask);
     }
     hidden_states = std::move(output);
   }
@@ -81,6 +81,7 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
   inputs_embeds.Drop();
   position_ids.Drop();
   attention_mask.Drop();
+  causal_mask.Drop();
   pos_embeds.Drop();
   return hidden_states;
 }

@@ -233,6 +233,7 @@ Status ReadEncoder(TorchWords& t, Whisper& w, std::int64_t& bins) {
 }  // namespace
 
 Status ForwardWhisper(TorchWords& t) {
+  if (t.pass.reserved > 0) return t.Refuse("a static cache of an encoder and a decoder is not realized yet");
   Whisper w;
   std::int64_t bins = 0;
   STOWAGE_RETURN_IF_ERROR(ReadEncoder(t, w, bins));

@@ -221,12 +221,13 @@ void TorchWords::KeepCache() {
   for (const KeyValues& layer : cache) {
     program_->cache.push_back(layer.keys.id());
     program_->cache.push_back(layer.values.id());
+    if (pass.reserved > 0) program_->cache.push_back(layer.scalar.id());
   }
   // A Python list lets go of its last item first.
   for (auto layer = cache.rbegin(); layer != cache.rend(); ++layer) {
     eager.Keep(std::move(layer->keys));
     eager.Keep(std::move(layer->values));
-    if (layer->window.id() != kNoId) eager.Keep(std::move(layer->window));
+    if (layer->scalar.id() != kNoId) eager.Keep(std::move(layer->scalar));
   }
 }
 

@@ -28,7 +28,7 @@ namespace stowage::torch_eager {
 // What a cache layer holds, and what its update() returns: all positions that this pass sees.
 struct KeyValues {
   Ref keys, values;
-  Ref window;  // DynamicSlidingWindowLayer's scalar of its window
+  Ref scalar;  // DynamicSlidingWindowLayer's of its window, StaticLayer's of the positions so far
 };
 
 // The masks of a pass; absent ones are left to the kernel (is_causal) or not needed.
@@ -76,7 +76,9 @@ class TorchWords {
 
   // ---- tensors
   std::int64_t Rows() const { return pass.batch * pass.tokens; }
-  Count KeyCount() const { return {pass.past + pass.tokens, pass.past_step}; }  // positions after this pass
+  Count SeenCount() const { return {pass.past + pass.tokens, pass.past_step}; }  // positions after this pass
+  // As a layer without a window returns them: a static one's are all there are.
+  Count KeyCount() const { return pass.reserved > 0 ? Count{pass.reserved} : SeenCount(); }
   Spec Of(std::int64_t elements) const { return {{elements}, dtype}; }
   Ref To(const Ref& x, DType type);  // x.to(type): x itself when it has that dtype
   Ref Unary(std::string_view op, const Ref& x) { return eager.Op(op, x.spec(), {&x}); }
@@ -113,14 +115,16 @@ class TorchWords {
   // Before a decode pass: so many elements a position and sequence. A sliding layer sees its last window - 1 positions;
   // its storage is that of the prefill of pass.past positions.
   void AdoptCache(std::int64_t key_width, std::int64_t value_width);
-  // past_key_values.update(key, value, layer): DynamicLayer and DynamicSlidingWindowLayer grow by concatenation. Without
-  // a cache: what came in.
+  // past_key_values.update(key, value, layer): DynamicLayer and DynamicSlidingWindowLayer grow by concatenation;
+  // StaticLayer and StaticSlidingWindowLayer (pass.reserved) write in place. Without a cache: what came in.
   KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);
   Count CachedPositions(std::size_t layer) const;  // of a layer after update(), as the pass sees them
 
   // ---- masks and attention (torch_attention.cc)
   Heads heads() const { return {s.heads, s.kv_heads, s.head_dim}; }
-  // create_causal_mask, create_sliding_window_causal_mask for sdpa: made only where is_causal does not do.
+  // create_causal_mask, create_sliding_window_causal_mask for sdpa: made only where is_causal does not do, and by each
+  // decode pass over a static cache. CausalMask() is as wide as the first layer without a window, else the first one.
+  Ref CausalMask();
   bool NeedsSlidingMask() const;
   Ref SdpaMask(std::int64_t window, Count keys);
   // ALL_ATTENTION_FUNCTIONS["sdpa"]: a fused kernel. `mask` may be empty.
@@ -142,6 +146,8 @@ class TorchWords {
   void SetFirstPassDiffers();  // TorchProgram::own_text
 
  private:
+  std::int64_t Reserved(std::size_t layer) const;  // positions of a static layer
+  KeyValues AppendStatic(std::size_t layer, const Ref& key, const Ref& value);
   void LookAtLength(const Ref& position_ids);                          // torch_rope.cc
   void ChooseFrequencies(const Ref& position_ids, std::int64_t half);  // torch_rope.cc
   Ref RotateHalf(const Ref& x, std::int64_t width);

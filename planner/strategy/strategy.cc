@@ -3,17 +3,13 @@
 #include <fmt/format.h>
 
 namespace stowage {
-
 namespace {
 
 Status CheckKvCache(const Request& request, std::string_view runtime) {
-  if (!request.kv) return OkStatus();
-  const bool native = runtime == "native";
-  if (native ? *request.kv == KvCache::kStatic : *request.kv != KvCache::kStatic) return OkStatus();
+  if (!request.kv || runtime != "native" || *request.kv == KvCache::kStatic) return OkStatus();
   return Error{ErrorCode::kInvalidInput,
-               fmt::format("--kv {}: the {} runtime's cache is {}", Name(*request.kv), runtime,
-                           native ? "static, allocated once for the whole request"
-                                  : "dynamic or none; a static one is not realized yet")};
+               fmt::format("--kv {}: the native runtime's cache is static, allocated once for the whole request",
+                           Name(*request.kv))};
 }
 
 Status CheckLoading(const Loading& loading, std::string_view runtime) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -150,15 +151,17 @@ class Lowering {
   }
 
   // Buffers for what a pass makes of the cache; a growing one gets its sizes of a body whose iteration i runs pass
-  // first + i * stride.
+  // first + i * stride. Of a static one also the counts of positions.
   std::vector<BufferId> CacheBuffers(const TorchProgram& program, const std::vector<StorageId>& storages,
                                      std::int64_t first, std::int64_t stride, std::string_view prefix) {
+    static constexpr std::array<std::string_view, 3> kParts = {"keys", "values", "positions"};
+    const std::size_t parts = task_.request.kv == KvCache::kStatic ? 3 : 2;
     std::vector<BufferId> buffers;
     for (std::size_t i = 0; i < storages.size(); ++i) {
       const TorchStorage& storage = program.storages[storages[i]];
       const AffineBytes bytes = storage.bytes;
       buffers.push_back(b_.AddBuffer(lanes_.gpus[storage.gpu].pool,
-                                     fmt::format("{}layers.{}.{}", prefix, i / 2, i % 2 ? "values" : "keys"),
+                                     fmt::format("{}layers.{}.{}", prefix, i / parts, kParts[i % parts]),
                                      BufferKind::kKv, {bytes.at(first).value(), bytes.step * stride}));
     }
     return buffers;
@@ -199,8 +202,10 @@ class Lowering {
     TorchPassEmitter pass(b_, model_, program, lanes_, weights_, streams_, fmt::format("{}decode/", prefix), !sample());
     b_.BeginPhase("decode", pass.Required());
     b_.BeginPrologue(static_cast<std::int32_t>(alone));
-    if (begin == 0 && task_.FirstPass() > 0) SkipTo(program);
+    const bool in_place = program.past == program.cache;  // a static cache
+    if (begin == 0 && task_.FirstPass() > 0 && !in_place) SkipTo(program);
     const auto buffers = [&](std::int64_t first, std::int64_t stride, std::string name) {
+      if (in_place) return cache_;
       return CacheBuffers(program, program.cache, first, stride, fmt::format("{}cache/{}/", prefix, name));
     };
     std::vector<BufferId> even;

@@ -40,7 +40,7 @@ Status RealizeDecode(const PlanningTask& task, TorchPrograms& programs) {
   }
   Pass decode = DecodeOf(task.request);
   decode.past += task.FirstPass();
-  if (const std::optional<std::int64_t> full = TurnOf(programs.held); full && decode.past < *full) {
+  if (const std::optional<std::int64_t> full = TurnOf(programs.held, decode); full && decode.past < *full) {
     // A sample is of the end: it is not cut.
     if (task.last_decode_passes > 0 && decode.past + programs.turn > *full) {
       decode.past = *full;
@@ -203,6 +203,9 @@ std::string TorchRefusal(const Model& model) {
 Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& task, const TorchPlacement& placement) {
   if (std::string refusal = TorchRefusal(*task.model); !refusal.empty()) {
     return Error{ErrorCode::kInfeasible, std::move(refusal)};
+  }
+  if (task.request.kv == KvCache::kStatic && !placement.devices.tensors.empty()) {
+    return Error{ErrorCode::kInvalidInput, "--kv static: a static cache over several GPUs is not realized yet"};
   }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement.hooks == TorchPlacement::Hooks::kNone && placement.devices.tensors.empty()) return resident;

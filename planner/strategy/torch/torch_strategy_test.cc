@@ -312,14 +312,46 @@ TEST(TorchStrategyTest, WithoutACacheEachTokenRunsTheWholeContextAgain) {
   }
 }
 
-TEST(TorchStrategyTest, RefusesAStaticCacheAndTooManyRecomputedPasses) {
-  Case c{.request = {.prompt_tokens = 6, .new_tokens = 4, .kv = KvCache::kStatic}};
-  Result<Lowered> lowered = TorchResidentStrategy().lower(c.Task(), "");
-  ASSERT_FALSE(lowered.ok());
-  EXPECT_EQ(lowered.error().message,
-            "--kv static: the torch runtime's cache is dynamic or none; a static one is not realized yet");
-  c.request = {.prompt_tokens = 6, .new_tokens = 1026, .kv = KvCache::kNone};
-  lowered = TorchResidentStrategy().lower(c.Task(), "");
+// What the prefill allocates for the whole request, each decode pass writes in place.
+TEST(TorchStrategyTest, AStaticCacheIsAllocatedByThePrefillAndNeverAgain) {
+  for (const Strategy& strategy : Both()) {
+    for (const std::int64_t passes : {1, 4, 11}) {
+      const Case c{.request = {.batch = 2, .prompt_tokens = 6, .new_tokens = passes + 1, .kv = KvCache::kStatic}};
+      const Schedule schedule = c.Lower(strategy).schedule;
+      const Status status = CheckSchedule(schedule);
+      EXPECT_TRUE(status.ok()) << strategy.name << ": " << status.error().message;
+      Bytes cache;
+      for (StepId id = 0; id < static_cast<StepId>(schedule.steps.size()); ++id) {
+        const Step& step = schedule.steps[static_cast<std::size_t>(id)];
+        if (step.kind != StepKind::kAllocate && step.kind != StepKind::kFree) continue;
+        const Buffer& b = schedule.buffers[static_cast<std::size_t>(step.buffer)];
+        if (b.kind != BufferKind::kKv) continue;
+        EXPECT_EQ(step.kind, StepKind::kAllocate);
+        EXPECT_LT(id, schedule.phases[1].prologue.end) << b.name;
+        cache += b.bytes.at(0);
+      }
+      const TransformerShape& s = c.model.shape;
+      const Bytes keys = SizeOf(DType::kBF16, 2 * (6 + passes) * s.kv_heads * s.head_dim);
+      EXPECT_EQ(cache, s.layers * (2 * keys + Bytes(8)));
+      const Walk walk(schedule);
+      const Bytes fixed = DeviceWeights(c.model, Offloads(strategy)) + kWorkspace;
+      EXPECT_EQ(walk.segments.back().peak, fixed + c.Trace(passes - 1, Offloads(strategy)).peak_live);
+    }
+  }
+}
+
+TEST(TorchStrategyTest, RankingSchedulesOverAStaticCacheUseThatOfThePrefill) {
+  const Case c{.request = {.batch = 1, .prompt_tokens = 6, .new_tokens = 101, .kv = KvCache::kStatic},
+               .last_decode_passes = 2};
+  Walk walk(c.Lower(TorchResidentStrategy()).schedule);
+  EXPECT_EQ(walk.passes["decode"], 2);
+  const Bytes fixed = DeviceWeights(c.model, false) + kWorkspace;
+  EXPECT_EQ(walk.live, fixed + c.Trace(99, false).kept - SizeOf(DType::kBF16, c.model.shape.vocab));
+}
+
+TEST(TorchStrategyTest, RefusesTooManyRecomputedPasses) {
+  const Case c{.request = {.prompt_tokens = 6, .new_tokens = 1026, .kv = KvCache::kNone}};
+  const Result<Lowered> lowered = TorchResidentStrategy().lower(c.Task(), "");
   ASSERT_FALSE(lowered.ok());
   EXPECT_EQ(lowered.error().message,
             "--kv none: 1025 passes over the whole context are more than the 1024 that are simulated");

@@ -1,4 +1,5 @@
-// RealizeTorch against the recorded traces of every family: models built from a config, or taken from the zoo.
+// RealizeTorch against the recorded traces of every family, over caches that grow and over static ones: models built from
+// a config, or taken from the zoo.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -13,6 +14,7 @@ namespace stowage {
 namespace {
 
 constexpr const char* kGoldens = "tests/goldens/torch_traces/families";
+constexpr const char* kStatic = "tests/goldens/torch_traces/static";
 
 Result<Model> ModelOf(const TraceGolden& golden) {
   const auto build = [&]() -> Result<Model> {
@@ -24,17 +26,16 @@ Result<Model> ModelOf(const TraceGolden& golden) {
   return AsTransformersHolds(stored, ParseDType(golden.facts.at("dtype")));
 }
 
-class RecordedFamily : public testing::TestWithParam<std::string> {};
-
-TEST_P(RecordedFamily, IsEqualEventByEvent) {
-  const TraceGolden golden = ReadTraceGolden(kGoldens, GetParam());
+void ExpectEqualEventByEvent(const TraceGolden& golden) {
   const Result<Model> model = ModelOf(golden);
   ASSERT_TRUE(model.ok()) << model.error().message;
   const std::int64_t past = golden.Number("past");
+  const std::int64_t reserved = golden.facts.count("reserved") != 0 ? golden.Number("reserved") : 0;
   Result<TorchProgram> realized = RealizeTorch(*model, {.kind = past > 0 ? Pass::Kind::kDecode : Pass::Kind::kPrefill,
                                                         .batch = golden.Number("batch"),
                                                         .tokens = golden.Number("tokens"),
-                                                        .past = past});
+                                                        .past = past,
+                                                        .reserved = reserved});
   ASSERT_TRUE(realized.ok()) << realized.error().message;
   const bool offload = golden.facts.at("offload") == "sequential";
   const TorchProgram program = offload ? AddSequentialOffloadHooks(*std::move(realized), *model) : *std::move(realized);
@@ -44,6 +45,13 @@ TEST_P(RecordedFamily, IsEqualEventByEvent) {
   EXPECT_EQ(trace.parameters.value(), golden.Number("parameters_bytes"));
 }
 
+class RecordedFamily : public testing::TestWithParam<std::string> {};
+TEST_P(RecordedFamily, IsEqualEventByEvent) { ExpectEqualEventByEvent(ReadTraceGolden(kGoldens, GetParam())); }
+
+class RecordedStaticCache : public testing::TestWithParam<std::string> {};
+TEST_P(RecordedStaticCache, IsEqualEventByEvent) { ExpectEqualEventByEvent(ReadTraceGolden(kStatic, GetParam())); }
+
+INSTANTIATE_TEST_SUITE_P(Goldens, RecordedStaticCache, testing::ValuesIn(TraceGoldenNames(kStatic)), TraceTestName);
 INSTANTIATE_TEST_SUITE_P(Goldens, RecordedFamily, testing::ValuesIn(TraceGoldenNames(kGoldens)), TraceTestName);
 
 }  // namespace
