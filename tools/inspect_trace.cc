@@ -16,6 +16,8 @@ Result<int> InspectTrace(int argc, char** argv) {
   line.Positional("MODEL", &options.model, "a folder, a file or a name");
   line.Require("MODEL");
   line.Option("--pass", &options.pass, "prefill:TOKENS or decode:PAST, one step over a cache (default prefill:512)");
+  line.Option("--prompt", &options.prompt, 1, kMostTokens,
+              "of T5's decode:PAST, the positions that its encoder saw (default PAST, those of its decoder)");
   line.Option("--batch", &options.batch, 1, kMostBatch, "sequences (default 1)");
   line.Option("--dtype", &options.dtype, "of weights and activations (default bfloat16, as the recorder's)");
   line.Option("--kv", &options.kv, "dynamic, or static:POSITIONS, a StaticCache of that length (default dynamic)");

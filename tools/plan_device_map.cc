@@ -223,6 +223,7 @@ Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOption
   STOWAGE_TRY(const std::string text, ReadTextFile(*options.file, kLargestMap));
   Result<DeviceMap> map = accelerate::ReadDeviceMap(text);
   if (!map) return std::move(map).error().In(*options.file);
+  TakeOldNames(question.tree, *map);
   std::vector<std::string> unknown;
   Status covered = CheckDeviceMap(question.tree, *map, &unknown);
   if (!covered) return std::move(covered).error().In(*options.file);

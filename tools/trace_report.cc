@@ -56,6 +56,9 @@ Result<Pass> ParsePass(const TraceOptions& options) {
   return pass;
 }
 
+// Whether the cache of a decode pass holds a prompt apart from the positions of its decoder.
+bool HasPrompt(const Model& model) { return model.family.ends_with("t5") && model.shape.cross_positions > 0; }
+
 std::string AsText(const TorchTrace& trace) {
   std::string out = fmt::format("peak {} ({} rounded to 512 B), kept {}, parameters {}, {} events\n",
                                 FormatCount(trace.peak_live.value()), FormatCount(trace.peak_rounded.value()),
@@ -65,11 +68,13 @@ std::string AsText(const TorchTrace& trace) {
   return out;
 }
 
-std::string AsJson(const TorchTrace& trace, const TraceOptions& options, const Pass& pass) {
+// `past` as asked for: of T5 the decoder's positions alone.
+std::string AsJson(const TorchTrace& trace, const TraceOptions& options, const Pass& pass, std::int64_t past) {
   nlohmann::ordered_json out;
   out["model"] = options.model;
   out["request"] = {{"dtype", options.dtype}, {"batch", pass.batch},        {"tokens", pass.tokens},
-                    {"past", pass.past},      {"offload", options.offload}, {"modules", options.modules}};
+                    {"past", past},           {"offload", options.offload}, {"modules", options.modules}};
+  if (pass.prompt > 0) out["request"]["prompt"] = pass.prompt;
   if (pass.reserved > 0) out["request"]["kv"] = options.kv;
   out["parameters_bytes"] = trace.parameters.value();
   out["kept_bytes"] = trace.kept.value();
@@ -89,7 +94,8 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
     return Bad("--offload '{}' is neither none nor sequential", options.offload);
   }
   if (options.batch < 1) return Bad("--batch {} is below 1", options.batch);
-  STOWAGE_TRY(const Pass pass, ParsePass(options));
+  STOWAGE_TRY(Pass pass, ParsePass(options));
+  const std::int64_t past = pass.past;
   STOWAGE_TRY(Model stored, LoadNamedModel(options.model));
   stored = WithoutProjection(std::move(stored));
   std::optional<DType> dtype;
@@ -98,10 +104,17 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
     if (!dtype || !IsFloating(*dtype)) return Bad("--dtype '{}' is not a floating-point type", options.dtype);
   }
   STOWAGE_TRY(const Model model, AsTransformersHolds(stored, dtype));
+  if (options.prompt > 0 && (pass.past == 0 || !HasPrompt(model))) {
+    return Bad("--prompt {}: only T5's decode passes have a prompt beside their past", options.prompt);
+  }
+  if (pass.past > 0 && HasPrompt(model)) {
+    pass.prompt = options.prompt > 0 ? options.prompt : pass.past;
+    pass.past += pass.prompt - model.shape.cross_positions;
+  }
   STOWAGE_TRY(TorchProgram program, RealizeTorch(model, pass));
   if (options.offload == "sequential") program = AddSequentialOffloadHooks(std::move(program), model);
   const TorchTrace trace = RecorderForm(program, model, 0, options.modules);
-  return options.json ? AsJson(trace, options, pass) : AsText(trace);
+  return options.json ? AsJson(trace, options, pass, past) : AsText(trace);
 }
 
 }  // namespace stowage

@@ -15,6 +15,7 @@ struct TraceOptions {
   std::string model;                 // what LoadModel takes
   std::string pass = "prefill:512";  // prefill:TOKENS, or decode:PAST: one step over a cache of PAST positions
   std::int64_t batch = 1;
+  std::int64_t prompt = 0;  // of T5's decode passes, what its encoder saw; 0: as many as PAST, those of its decoder
   std::string dtype = "bfloat16";  // of weights and activations, as the recorder's default; "" keeps the checkpoint's
   std::string kv = "dynamic";      // or static:POSITIONS: transformers' StaticCache of that length
   std::string offload = "none";    // "sequential": accelerate's cpu_offload

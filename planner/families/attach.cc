@@ -46,8 +46,10 @@ std::string BasePrefix(const Model& model) {
   return "model";
 }
 
-// What TensorFlow called the weight and bias of a LayerNorm, as the first files of BERT still do; "" for other tensors.
-std::string OldLayerNormName(std::string_view name) {
+// What files call a tensor that has another name in memory: TensorFlow's names of a LayerNorm's weight and bias, as in the
+// first files of BERT; the head of GPT-NeoX, which transformers 5 renames on loading. "" for other tensors.
+std::string StoredName(const std::string& family, std::string_view name) {
+  if (family == "gpt_neox") return name == "lm_head.weight" ? "embed_out.weight" : "";
   for (const auto& [now, then] : {std::pair("LayerNorm.weight", "gamma"), std::pair("LayerNorm.bias", "beta")}) {
     if (name.ends_with(now)) return std::string(name.substr(0, name.rfind('.') + 1)) + then;
   }
@@ -57,7 +59,8 @@ std::string OldLayerNormName(std::string_view name) {
 // A checkpoint of the base class has the names of the class with a head less its prefix, and the other way round.
 class StoredNames {
  public:
-  StoredNames(const Model& model, std::span<const std::string_view> names) : prefix_(BasePrefix(model)) {
+  StoredNames(const Model& model, std::span<const std::string_view> names)
+      : family_(model.family), prefix_(BasePrefix(model)) {
     if (!prefix_.empty()) prefix_ += '.';
     by_name_.reserve(names.size());
     for (std::size_t i = 0; i < names.size(); ++i) by_name_.emplace(names[i], i);
@@ -65,7 +68,7 @@ class StoredNames {
 
   std::optional<std::size_t> Find(const std::string& name) const {
     if (const auto found = FindPrefixed(name)) return found;
-    const std::string then = OldLayerNormName(name);
+    const std::string then = StoredName(family_, name);
     return then.empty() ? std::nullopt : FindPrefixed(then);
   }
 
@@ -90,6 +93,7 @@ class StoredNames {
   }
 
   std::unordered_map<std::string_view, std::size_t> by_name_;
+  std::string family_;
   std::string prefix_;
 };
 
@@ -127,6 +131,14 @@ void ShareTies(Model& model) {
       model.tensors[id].dtype = owner.dtype;
     }
   }
+}
+
+// Before anything is joined: an owner's bytes are not those of its copies any more.
+void UntieStoredHead(Model& model, const StoredNames& stored) {
+  if (!model.forward.own_head_in_files) return;
+  const Tensor& head = model.tensors.back();
+  const auto owner = static_cast<std::size_t>(head.tied_to);
+  if (head.tied_to != kNoId && stored.Find(head.name) && stored.Find(model.tensors[owner].name)) UntieHead(model);
 }
 
 // What joining finds on its way, beside the errors.
@@ -209,6 +221,7 @@ Status AttachCheckpoint(Model& model, const Checkpoint& checkpoint, const std::s
   names.reserve(checkpoint.tensors.size());
   for (const CheckpointTensor& t : checkpoint.tensors) names.push_back(t.name);
   const StoredNames stored(model, names);
+  UntieStoredHead(model, stored);
   Findings findings;
   findings.used.resize(names.size());
   AttachTensors(model, checkpoint, stored, findings);
@@ -239,6 +252,7 @@ Status CheckNames(Model& model, const CheckpointIndex& index, const std::string&
   names.reserve(index.entries.size());
   for (const CheckpointIndex::Entry& e : index.entries) names.push_back(e.tensor);
   const StoredNames stored(model, names);
+  UntieStoredHead(model, stored);
   std::vector<bool> used(names.size());
   const auto use = [&](const Tensor& t) {
     const std::optional<std::size_t> found = stored.Find(t.name);
@@ -265,6 +279,18 @@ Status CheckNames(Model& model, const CheckpointIndex& index, const std::string&
   }
   NoteStrangers(model, std::move(strangers));
   return OkStatus();
+}
+
+void UntieHead(Model& model) {
+  Tensor& head = model.tensors.back();
+  for (std::vector<TensorId>& group : model.tied_groups) {
+    std::erase(group, static_cast<TensorId>(model.tensors.size()) - 1);
+  }
+  head.tied_to = kNoId;
+  model.notes.push_back(fmt::format(
+      "{} is not tied: tie_word_embeddings is false and the files hold it. ({} ties it when it is built from "
+      "the config alone.)",
+      head.name, model.class_name));
 }
 
 }  // namespace stowage

@@ -18,9 +18,14 @@ namespace stowage {
 // Tensors that nothing of the model takes become Model::unloaded, with a note, as do stored dtypes that are not the
 // config's. Passed over in silence: tied copies, the heads of a class with a head while the model has none, and buffers
 // that old versions stored and new ones compute (inv_freq, causal masks, position_ids).
+//
+// A model with ForwardFacts::own_head_in_files whose files hold table and head gets its head untied.
 Status AttachCheckpoint(Model& model, const Checkpoint& checkpoint, const std::string& where);
 
 // The same check of names alone, for an index whose shards are not read.
 Status CheckNames(Model& model, const CheckpointIndex& index, const std::string& where);
+
+// Gives the head of such a model, its last tensor, storage of its own, and notes it.
+void UntieHead(Model& model);
 
 }  // namespace stowage

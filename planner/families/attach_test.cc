@@ -1,5 +1,6 @@
 #include "planner/families/attach.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -43,6 +44,48 @@ TEST(AttachCheckpoint, ATiedCopyInTheFileServesItsOwner) {
   c.tensors[0].name = "lm_head.weight";
   ASSERT_TRUE(AttachCheckpoint(model, c, "dir"));
   EXPECT_EQ(model.tensors[model.FindTensor("model.embed_tokens.weight")].source->offset, 100);
+}
+
+TEST(AttachCheckpoint, FindsTheHeadOfGptNeoXUnderItsNameInFiles) {
+  Model model = *BuildModel(*HfConfig::Parse(R"({"model_type": "gpt_neox", "num_hidden_layers": 1, "hidden_size": 16,
+    "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 40, "dtype": "float16"})",
+                                             "config.json"),
+                            "neox");
+  Checkpoint c = Saved(model);
+  for (const char* name : {"embed_out.weight", "lm_head.weight"}) {  // as published, and as older code saved it
+    c.tensors.back().name = name;
+    Model fresh = model;
+    ASSERT_TRUE(AttachCheckpoint(fresh, c, "dir")) << name;
+    EXPECT_EQ(fresh.tensors.back().source->offset, c.tensors.back().source.offset);
+    EXPECT_TRUE(fresh.notes.empty());
+  }
+  c.tensors.back().name = "embed_in.weight";
+  EXPECT_NE(AttachCheckpoint(model, c, "dir").error().message.find("'lm_head.weight' [40, 16] is missing"),
+            std::string::npos);
+}
+
+// from_pretrained leaves a table and a head apart that are both in the files; those whose config ties them are the same.
+TEST(AttachCheckpoint, UntiesT5sHeadWhereConfigAndFilesHaveOneOfItsOwn) {
+  const auto built = [](const char* more) {
+    return *BuildModel(*HfConfig::Parse(fmt::format(R"({{"model_type": "t5", "architectures":
+      ["T5ForConditionalGeneration"], "num_layers": 1, "d_model": 16, "num_heads": 2, "d_kv": 4, "d_ff": 24,
+      "vocab_size": 40{}}})",
+                                                    more),
+                                        "config.json"),
+                       "t5");
+  };
+  for (const bool own : {false, true}) {
+    for (const bool stored : {false, true}) {
+      Model model = built(own ? R"(, "tie_word_embeddings": false)" : "");
+      Checkpoint c = Saved(model);
+      if (stored) c.tensors.push_back({"lm_head.weight", {40, 16}, {0, 90000, DType::kF16}});
+      const std::int64_t tied = model.Parameters();
+      ASSERT_TRUE(AttachCheckpoint(model, c, "dir"));
+      EXPECT_EQ(model.Parameters() - tied, own && stored ? 40 * 16 : 0);
+      EXPECT_EQ(model.tensors.back().source->offset, own && stored ? 90000 : 100);
+      EXPECT_EQ(model.tied_groups[0].size(), own && stored ? 3U : 4U);
+    }
+  }
 }
 
 TEST(AttachCheckpoint, ToleratesOldRopeBuffers) {

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "planner/base/text.h"
+#include "planner/families/attach.h"
 #include "planner/families/families.h"
 #include "planner/formats/checkpoint_index.h"
 #include "planner/formats/file.h"
@@ -158,7 +159,8 @@ TEST(ClassicFamilies, TheTextEncodersOfPipelinesHaveThePublishedCounts) {
   }
 }
 
-// Names without what old writers stored of buffers; "lm_head" of a tied model is a copy.
+// Names without what old writers stored of buffers; "lm_head" of a tied model is a copy, and GPT-NeoX's embed_out is
+// lm_head in memory.
 TEST(ClassicFamilies, RealIndexFilesNameTheSameTensors) {
   const char* shared = std::getenv("STOWAGE_SHARED");
   if (shared == nullptr) GTEST_SKIP() << "STOWAGE_SHARED is not set";
@@ -182,7 +184,7 @@ TEST(ClassicFamilies, RealIndexFilesNameTheSameTensors) {
       if (n == "lm_head.weight" || n.ends_with(".attention.bias") || n.ends_with("masked_bias") ||
           n.ends_with("inv_freq"))
         continue;
-      wanted.insert(c.prefix + n);
+      wanted.insert(n == "embed_out.weight" ? "lm_head.weight" : c.prefix + n);
     }
     const Model model =
         *c.config == '\0' ? Built(redpajama) : *BuildModel(*HfConfig::Read(models + c.config + ".json"), "m");
@@ -191,6 +193,34 @@ TEST(ClassicFamilies, RealIndexFilesNameTheSameTensors) {
       if (t.persistent && t.tied_to == kNoId) ours.insert(t.name);
     }
     EXPECT_EQ(ours, wanted) << c.index;
+  }
+}
+
+// Published counts: of T5 v1.1 and later with the head that its files hold, which the config's class ties.
+TEST(ClassicFamilies, T5WithItsDecoderHasThePublishedCounts) {
+  struct Size {
+    const char* facts;
+    std::int64_t parameters;
+  };
+  for (const Size& s :
+       {Size{R"("d_model": 512, "d_ff": 2048, "num_layers": 6, "num_heads": 8)", 60'506'624},
+        Size{R"("d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12)", 222'903'552},
+        Size{R"("d_model": 1024, "d_ff": 4096, "num_layers": 24, "num_heads": 16)", 737'668'096},
+        Size{R"("d_model": 1024, "d_ff": 65536, "num_layers": 24, "num_heads": 128, "d_kv": 128)", 11'307'321'344},
+        Size{R"("d_model": 512, "d_ff": 1024, "num_layers": 8, "num_heads": 6, "feed_forward_proj": "gated-gelu",
+                "tie_word_embeddings": false)",
+             76'961'152},
+        Size{R"("d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu",
+                "tie_word_embeddings": false)",
+             11'135'332'352}}) {
+    Model model =
+        Built(fmt::format(R"({{"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], {}}})", s.facts));
+    const std::int64_t table = model.shape.vocab * model.shape.hidden;
+    EXPECT_EQ(model.tied_groups[0].size(), 4U);
+    EXPECT_EQ(model.Parameters(), s.parameters - (model.forward.own_head_in_files ? table : 0)) << s.facts;
+    if (!model.forward.own_head_in_files) continue;
+    UntieHead(model);
+    EXPECT_EQ(model.Parameters(), s.parameters) << s.facts;
   }
 }
 

@@ -86,7 +86,7 @@ constexpr auto kFamilies = std::to_array<Family>({
     {"llama4_text", BuildLlama4Text},
     {"mistral", BuildMistral},
     {"mixtral", BuildMixtral},
-    {"mt5", BuildT5Encoder},
+    {"mt5", BuildT5},
     {"olmo2", BuildOlmo2},
     {"opt", BuildOpt},
     {"phi3", BuildPhi3},
@@ -97,8 +97,8 @@ constexpr auto kFamilies = std::to_array<Family>({
     {"RefinedWebModel", BuildFalcon},
     {"smollm3", BuildSmolLm3},
     {"starcoder2", BuildStarcoder2},
-    {"t5", BuildT5Encoder},
-    {"umt5", BuildT5Encoder},
+    {"t5", BuildT5},
+    {"umt5", BuildT5},
     {"vit", BuildVit},
     {"whisper", BuildWhisper},
 });
@@ -130,10 +130,13 @@ Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t 
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("model '{}': no op graph for family {}", model.name, model.family)};
   }
-  return MakesTokens(model) ? BuildDecoderOps(model, pass, cache_positions) : BuildEncoderOps(model, pass);
+  const bool decoder = MakesTokens(model) && !IsEncoderDecoder(model);
+  return decoder ? BuildDecoderOps(model, pass, cache_positions) : BuildEncoderOps(model, pass);
 }
 
 bool MakesTokens(const Model& model) { return model.shape.kv_heads > 0 && model.family != "whisper"; }
+
+bool IsEncoderDecoder(const Model& model) { return model.shape.cross_positions > 0; }
 
 void SetDType(Model& model, DType dtype) {
   for (Tensor& t : model.tensors) {
@@ -162,7 +165,7 @@ std::int64_t CachedPositions(const Model& model, std::int64_t layer, std::int64_
   if (layer >= model.shape.layers - model.shape.kv_shared_layers) return 0;
   const std::vector<std::int64_t>& windows = model.shape.windows;
   const std::int64_t window = windows.empty() ? 0 : windows[static_cast<std::size_t>(layer)];
-  return window > 0 ? std::min(window, positions) : positions;
+  return (window > 0 ? std::min(window, positions) : positions) + model.shape.cross_positions;
 }
 
 Bytes CacheBytes(const Model& model, std::int64_t positions) {

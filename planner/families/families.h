@@ -34,8 +34,11 @@ bool IsKnownFamily(std::string_view model_type);
 // norm and silu, 3 for rope, 1 for add, mul and argmax; copies 0.
 Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t cache_positions);
 
-// Whether the model continues a text token by token: a decoder, with or without its head.
+// Whether the model continues a text token by token: a decoder, with or without its head. Of an encoder-decoder the
+// encoder runs in the first pass alone: T5 reads the prompt there and its decoder starts with one token, Whisper hears
+// its frames there and its decoder starts with the prompt.
 bool MakesTokens(const Model& model);
+bool IsEncoderDecoder(const Model& model);
 
 // Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs (but gemma's
 // embed_scale, which is made in the default dtype), file slices too.
@@ -49,7 +52,7 @@ Bytes LayerCacheBytesPerPosition(const Model& model);
 Bytes LayerCacheBytesPerPosition(const Model& model, DType dtype);
 DType CacheDType(const Model& model);  // Model::ComputeDType; fp16 for GGUF, llama.cpp's default
 
-// Of `positions` seen, how many the cache of `layer` holds: its window at most (a static cache; transformers' dynamic
+// Of `positions` seen, how many the caches of `layer` hold, cross attention's included: its window at most (a static cache; transformers' dynamic
 // one keeps the window, and of a longer prompt all of it until the next token), none where it reads another layer's.
 std::int64_t CachedPositions(const Model& model, std::int64_t layer, std::int64_t positions);
 

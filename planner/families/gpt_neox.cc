@@ -109,7 +109,7 @@ Result<Model> BuildGptNeoX(const HfConfig& config, std::string name) {
   tree.Enter("gpt_neox", "GPTNeoXModel");
   const TensorId table = AddBody(tree, c);
   tree.Leave();
-  const TensorId head = tree.Embedding("embed_out", c.shape.vocab, c.shape.hidden, c.dtype, "Linear");
+  const TensorId head = tree.Embedding("lm_head", c.shape.vocab, c.shape.hidden, c.dtype, "Linear");
   if (c.tied) tree.Tie(table, head);
   return model;
 }

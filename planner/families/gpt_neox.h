@@ -9,7 +9,7 @@
 //   |  `- mlp dense_h_to_4h [I, h] dense_4h_to_h [h, I]
 //   |- final_layer_norm
 //   `- rotary_emb                    buffers inv_freq, original_inv_freq fp32, in no checkpoint
-//   embed_out [V, h]                 as every checkpoint names it; transformers 5 calls it lm_head in memory
+//   lm_head [V, h]                   embed_out in files: transformers 5 renames it as it loads, and back as it saves
 #pragma once
 
 #include <string>

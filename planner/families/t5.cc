@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 #include "planner/families/module_tree.h"
@@ -15,8 +16,13 @@ struct T5Config {
   std::string prefix;  // of the class names
   TransformerShape shape;
   std::int64_t buckets = 32;
+  std::int64_t encoder_layers = 6;
   DType dtype = DType::kF32;
   bool gated = false;
+  bool decoder = false;
+  bool head = false;
+  bool scaled = false;    // the decoder's result, before the head
+  bool own_head = false;  // tie_word_embeddings is false
   bool bias_in_every_block = false;
   std::string activation;
 };
@@ -39,18 +45,33 @@ Status ReadFeedForward(const HfConfig& config, T5Config& c) {
                     fmt::format("is \"{}\", whose activation is not known here", given.empty() ? act : given));
 }
 
+// T5's older name for its class with a head.
+Status ReadParts(const HfConfig& config, T5Config& c) {
+  STOWAGE_TRY(const std::string named,
+              ReadClass(config, {"T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel", "T5ForConditionalGeneration",
+                                 "MT5ForConditionalGeneration", "UMT5ForConditionalGeneration", "T5WithLMHeadModel",
+                                 "T5Model", "MT5Model", "UMT5Model"}));
+  c.decoder = !named.ends_with("EncoderModel");
+  c.head = named.ends_with("ForConditionalGeneration") || named == "T5WithLMHeadModel";
+  STOWAGE_TRY(const bool tied, config.BoolOr("tie_word_embeddings", true));
+  c.own_head = c.head && !tied;
+  c.scaled = c.head && (c.family == "umt5" || (c.family == "t5" && tied));
+  return OkStatus();
+}
+
 Result<T5Config> Read(const HfConfig& config) {
   T5Config c;
   STOWAGE_TRY(c.family, config.String("model_type"));
   const bool first = c.family == "t5";
   c.prefix = first ? "T5" : c.family == "mt5" ? "MT5" : "UMT5";
   c.bias_in_every_block = c.family == "umt5";
+  STOWAGE_RETURN_IF_ERROR(ReadParts(config, c));
   TransformerShape& s = c.shape;
-  STOWAGE_TRY(const std::string named,
-              ReadClass(config, {"T5EncoderModel", "MT5EncoderModel", "UMT5EncoderModel", "T5ForConditionalGeneration",
-                                 "MT5ForConditionalGeneration", "UMT5ForConditionalGeneration", "T5WithLMHeadModel",
-                                 "T5Model", "MT5Model", "UMT5Model"}));
-  STOWAGE_TRY(s.layers, ReadSize(config, {"num_hidden_layers", "num_layers"}, first ? 6 : 8, kLayerRange));
+  STOWAGE_TRY(c.encoder_layers, ReadSize(config, {"num_hidden_layers", "num_layers"}, first ? 6 : 8, kLayerRange));
+  s.layers = c.encoder_layers;
+  if (c.decoder) {
+    STOWAGE_TRY(s.layers, ReadSize(config, {"num_decoder_layers"}, c.encoder_layers, kLayerRange));
+  }
   STOWAGE_TRY(s.hidden, ReadSize(config, {"hidden_size", "d_model"}, 512, kWidthRange));
   STOWAGE_TRY(s.intermediate, ReadSize(config, {"d_ff"}, first ? 2048 : 1024, kWidthRange));
   STOWAGE_TRY(s.heads, ReadSize(config, {"num_attention_heads", "num_heads"}, first ? 8 : 6, kHeadRange));
@@ -58,7 +79,8 @@ Result<T5Config> Read(const HfConfig& config) {
   STOWAGE_TRY(s.vocab, ReadSize(config, {"vocab_size"}, first ? 32128 : 250112, kVocabRange));
   STOWAGE_TRY(c.buckets, ReadSize(config, {"relative_attention_num_buckets"}, 32, {1, 1 << 16}));
   STOWAGE_TRY(s.norm_eps, config.NumberOr("layer_norm_epsilon", 1e-6, Range<double>{0, 1}));
-  s.kv_heads = 0;  // an encoder caches nothing
+  s.kv_heads = c.decoder ? s.heads : 0;  // an encoder caches nothing
+  s.cross_positions = c.decoder ? 1 : 0;
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kF32));
   STOWAGE_RETURN_IF_ERROR(ReadFeedForward(config, c));
   return c;
@@ -70,10 +92,10 @@ void AddNorm(ModuleTree& tree, std::string_view name, const T5Config& c) {
   tree.Leave();
 }
 
-void AddAttention(ModuleTree& tree, const T5Config& c, bool bias_table) {
+void AddAttention(ModuleTree& tree, const T5Config& c, bool cross, bool bias_table) {
   const std::int64_t inner = c.shape.heads * c.shape.head_dim;
-  tree.Enter("0", c.prefix + "LayerSelfAttention");
-  tree.Enter("SelfAttention", c.prefix + "Attention");
+  tree.Enter(cross ? "1" : "0", c.prefix + (cross ? "LayerCrossAttention" : "LayerSelfAttention"));
+  tree.Enter(cross ? "EncDecAttention" : "SelfAttention", c.prefix + "Attention");
   for (const char* name : {"q", "k", "v"}) tree.Linear(name, inner, c.shape.hidden, c.dtype, false);
   tree.Linear("o", c.shape.hidden, inner, c.dtype, false);
   if (bias_table) tree.Embedding("relative_attention_bias", c.buckets, c.shape.heads, c.dtype);
@@ -83,8 +105,8 @@ void AddAttention(ModuleTree& tree, const T5Config& c, bool bias_table) {
   tree.Leave();
 }
 
-void AddFeedForward(ModuleTree& tree, const T5Config& c) {
-  tree.Enter("1", c.prefix + "LayerFF");
+void AddFeedForward(ModuleTree& tree, const T5Config& c, bool decoder) {
+  tree.Enter(decoder ? "2" : "1", c.prefix + "LayerFF");
   tree.Enter("DenseReluDense", c.prefix + (c.gated ? "DenseGatedActDense" : "DenseActDense"));
   if (c.gated) {
     tree.Linear("wi_0", c.shape.intermediate, c.shape.hidden, c.dtype, false);
@@ -101,33 +123,44 @@ void AddFeedForward(ModuleTree& tree, const T5Config& c) {
   tree.Leave();
 }
 
-}  // namespace
-
-Result<Model> BuildT5Encoder(const HfConfig& config, std::string name) {
-  STOWAGE_TRY(const T5Config c, Read(config));
-  Model model;
-  model.name = std::move(name);
-  model.family = c.family;
-  model.class_name = c.prefix + "EncoderModel";
-  model.shape = c.shape;
-  model.no_split_classes = {c.prefix + "Block"};
-  ModuleTree tree(model);
-  tree.Enter("", model.class_name);
-  const TensorId shared = tree.Embedding("shared", c.shape.vocab, c.shape.hidden, c.dtype);
-  tree.Enter("encoder", c.prefix + "Stack");
+void AddStack(ModuleTree& tree, const T5Config& c, bool decoder, TensorId shared) {
+  tree.Enter(decoder ? "decoder" : "encoder", c.prefix + "Stack");
   tree.Tie(shared, tree.Embedding("embed_tokens", c.shape.vocab, c.shape.hidden, c.dtype));
   tree.Enter("block", "ModuleList");
-  for (std::int64_t i = 0; i < c.shape.layers; ++i) {
+  const std::int64_t blocks = decoder ? c.shape.layers : c.encoder_layers;
+  for (std::int64_t i = 0; i < blocks; ++i) {
     tree.Enter(std::to_string(i), c.prefix + "Block");
     tree.Enter("layer", "ModuleList");
-    AddAttention(tree, c, i == 0 || c.bias_in_every_block);
-    AddFeedForward(tree, c);
+    AddAttention(tree, c, /*cross=*/false, i == 0 || c.bias_in_every_block);
+    if (decoder) AddAttention(tree, c, /*cross=*/true, false);
+    AddFeedForward(tree, c, decoder);
     tree.Leave();
     tree.Leave();
   }
   tree.Leave();
   AddNorm(tree, "final_layer_norm", c);
   tree.Leaf("dropout", "Dropout");
+  tree.Leave();
+}
+
+}  // namespace
+
+Result<Model> BuildT5(const HfConfig& config, std::string name) {
+  STOWAGE_TRY(const T5Config c, Read(config));
+  Model model;
+  model.name = std::move(name);
+  model.family = c.family;
+  model.class_name = c.prefix + (c.head ? "ForConditionalGeneration" : c.decoder ? "Model" : "EncoderModel");
+  model.shape = c.shape;
+  if (c.scaled) model.forward.logit_scale = 1 / std::sqrt(static_cast<double>(c.shape.hidden));
+  model.forward.own_head_in_files = c.own_head;
+  model.no_split_classes = {c.prefix + "Block"};
+  ModuleTree tree(model);
+  tree.Enter("", model.class_name);
+  const TensorId shared = tree.Embedding("shared", c.shape.vocab, c.shape.hidden, c.dtype);
+  AddStack(tree, c, /*decoder=*/false, shared);
+  if (c.decoder) AddStack(tree, c, /*decoder=*/true, shared);
+  if (c.head) tree.Tie(shared, tree.Embedding("lm_head", c.shape.vocab, c.shape.hidden, c.dtype, "Linear"));
   return model;
 }
 

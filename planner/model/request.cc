@@ -57,6 +57,7 @@ Pass DecodeOf(const Request& request) {
           .tokens = 1,
           .past = request.prompt_tokens,
           .past_step = 1,
+          .prompt = request.prompt_tokens,
           .reserved = ReservedBy(request)};
 }
 

@@ -44,6 +44,7 @@ struct Pass {
   std::int64_t tokens = 1;     // new positions per sequence
   std::int64_t past = 0;       // positions already cached, at iteration 0
   std::int64_t past_step = 0;  // growth of past per iteration
+  std::int64_t prompt = 0;     // of `past`, what an encoder saw; a prefill's are all its tokens
   bool keeps_cache = true;     // false: nothing is cached (kv none), past is 0
   std::int64_t reserved =
       0;                    // positions of a static cache, allocated by the prefill; 0: torch's grows by concatenation

@@ -31,6 +31,9 @@ struct TransformerShape {
   std::int64_t cached_heads = 0;
   // The last layers that have no cache of their own and read that of an earlier one (num_kv_shared_layers).
   std::int64_t kv_shared_layers = 0;
+  // Encoder-decoders: positions that a layer caches beyond those of the request. The prompt is in the cross attention's
+  // cache, so for T5 it is the token that the decoder starts with; for Whisper the frames, whose number is fixed.
+  std::int64_t cross_positions = 0;
   // Per layer, the positions a query sees, itself included (sliding_window, attention_chunk_size); 0, or empty: all.
   std::vector<std::int64_t> windows;
 };
@@ -69,6 +72,7 @@ struct ForwardFacts {
   RouterFacts router;
   std::int64_t eos_token = -1;     // clip pools where it is; 2: where the largest id is; -1: none
   std::int64_t encoder_heads = 0;  // whisper; shape.heads are the decoder's
+  bool own_head_in_files = false;  // t5: the class ties the head, unless the files hold one too, as these do (t5.h)
   std::int64_t image_side = 0;     // vit: pixels
 };
 

@@ -80,6 +80,7 @@ struct TorchStorage {
   std::int16_t gpu = 0;     // whose memory it is in
   // Of the view that modules are given and that a copy takes, where it is not the whole: expanded masks, last positions.
   std::optional<AffineBytes> view = std::nullopt;
+  bool returned = false;  // a module that is given it returns it, and its caller goes on with what was returned
   // Of hooks that are not accelerate's leaf-wise ones (torch_hooks.h):
   TorchPlace place = TorchPlace::kDevice;
   std::int8_t stream = 0;  // kDevice: whose memory it comes from; 0 computes, 1 copies
@@ -127,12 +128,14 @@ struct TorchProgram {
   std::vector<TorchStorage> storages;
   std::vector<TorchEvent> events;
   std::vector<StorageId> past;   // alive before the pass: per layer keys, values (static: and the count of positions).
-                                 // A decode pass releases them, but for static ones
+                                 // A decode pass releases them, but what it hands on as it is (static ones, those of
+                                 // cross attention), which has the same place in `cache`
   std::vector<StorageId> kept;   // alive after it: what the caller holds, in the order in which it would let go: the
                                  // logits (hidden states without a head), then per layer keys, values
   std::vector<StorageId> cache;  // of `kept`, the keys and values (static: and counts): the `past` of the next pass
+  bool crossed = false;          // `cache` is the encoder's result, then per layer own keys and values, and those of it
   std::vector<bool> hooked;      // by ModuleId, whether one of accelerate's hooks is attached; empty: none at all
-  bool own_text = false;         // a decode pass that is no repetition of the first pass's text (whisper)
+  bool own_text = false;         // a decode pass that is no repetition of the first pass's text (it runs no encoder)
   std::int64_t buffers = 0;      // offloaded: buffers that the hooks moved to the device when they were attached
 };
 

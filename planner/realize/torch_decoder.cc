@@ -127,8 +127,7 @@ Ref AttendAndProject(TorchWords& t, const LayerInput& in, Ref query, Ref key, Re
 
 // The logits of <X>ForCausalLM: logit_scale and final_logit_softcapping where a family has them.
 Ref Logits(TorchWords& t, const DecoderText& text, const Ref& hidden_states) {
-  const bool named = text.names.other_head.empty() || t.FindChild(text.names.head) != kNoId;
-  Ref logits = t.Linear(named ? text.names.head : text.names.other_head, hidden_states);
+  Ref logits = t.Linear(text.names.head, hidden_states);
   const auto next = [&](std::string_view op) {
     Ref result = t.Unary(op, logits);
     logits = std::move(result);

@@ -31,8 +31,7 @@ using NormForward = Ref (*)(TorchWords& t, std::string_view name, const Ref& x);
 // The names a class gives to its parts.
 struct DecoderNames {
   std::string_view body = "model", embed = "embed_tokens", layers = "layers", norm = "norm", head = "lm_head";
-  std::string_view dropout = {};     // run on the embeddings
-  std::string_view other_head = {};  // as checkpoints call it
+  std::string_view dropout = {};  // run on the embeddings
 };
 
 struct DecoderText {

@@ -8,7 +8,10 @@
 //   < model.layers.1        kExit
 //
 // What a module is given is what it reads of what was there before it, and what it does not read: rotary embeddings get
-// the hidden states (for their dtype), layers the position ids and, where they do not rotate, the rotary tables.
+// the hidden states (for their dtype), layers the position ids and, where they do not rotate, the rotary tables, layers of
+// a decoder the encoder's rows, which they need in the first pass alone. T5's position biases are what the layers return
+// to each other: the copy that one was given is the next one's. So is that of the embeddings which T5Stack's dropout hands
+// through, until the first layer returns.
 #include "planner/realize/torch_devices.h"
 
 #include <fmt/format.h>
@@ -30,6 +33,9 @@ struct Call {
 void AddOnce(std::vector<StorageId>& ids, StorageId id) {
   if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
 }
+
+// Of an encoder-decoder's pass: in the first one, as the encoder made it.
+StorageId Encoded(const TorchProgram& program) { return program.cache.front(); }
 
 // What each call of a module is given, in the order of the calls.
 class CallFinder {
@@ -72,6 +78,12 @@ class CallFinder {
     const std::string& name = model_.modules[call.module].name;
     return name.ends_with(".wpe") || name.ends_with(".embed_positions");
   }
+  bool TakesEncoded(const Call& call) const {
+    const std::string& name = model_.modules[call.module].name;
+    const std::size_t at = name.starts_with("model.") ? 6 : 0;
+    return name.compare(at, std::string::npos, "decoder") == 0 ||
+           (IsBlock(call) && name.compare(at, 8, "decoder.") == 0);
+  }
   bool IsBlock(const Call& call) const { return model_.BlockOf(call.module) == call.module; }
   bool Lives(StorageId id, const Call& call) const {
     return made_[id] < call.enter && (gone_[id] == 0 || gone_[id] > call.exit);
@@ -91,6 +103,7 @@ class CallFinder {
       } else if (IsBlock(*call)) {
         AddToBlock(*call);
       }
+      if (program_.crossed && TakesEncoded(*call)) AddOnce(call->given, Encoded(program_));
     }
   }
 
@@ -136,11 +149,17 @@ class Spreader {
         gpu_(program_.storages.size(), -1) {}
 
   Result<TorchProgram> Run() {
+    if (program_.crossed && !program_.past.empty()) gpu_[Encoded(program_)] = devices_.main;
     const std::vector<TorchEvent> events = std::exchange(program_.events, {});
     program_.events.reserve(events.size() + events.size() / 8);
     for (std::size_t i = 0; i < events.size(); ++i) {
       TorchEvent event = events[i];
       if (to_move_ && !IsUpload(event)) MoveGiven(*std::exchange(to_move_, nullptr));
+      if (event.kind == TorchEventKind::kRelease) {
+        event.storage = Forget(event.storage);
+      } else {
+        Release(std::exchange(replaced_, {}), event.module);
+      }
       if (event.kind == TorchEventKind::kAllocate) STOWAGE_RETURN_IF_ERROR(Allocate(events, i));
       if (event.kind == TorchEventKind::kCompute) {
         event.reads = Now(event.reads);
@@ -200,8 +219,31 @@ class Spreader {
       frames_.push_back({module, -1, {}});
       return;
     }
+    if (own >= 0 && HandsThrough(call)) PassEmbeddings(own, module);
     frames_.push_back({module, own >= 0 ? own : frames_.back().gpu, {}});
     if (own >= 0) to_move_ = &call;
+  }
+
+  // The first call of a stack's dropout: it follows that of the table.
+  bool HandsThrough(const Call& call) const {
+    const Module& module = model_.modules[call.module];
+    return module.class_name == "Dropout" && model_.modules[module.parent].class_name.ends_with("T5Stack") &&
+           program_.storages[last_made_].op == "embedding.default";
+  }
+
+  void PassEmbeddings(std::int16_t gpu, ModuleId module) {
+    if (gpu_[last_made_] == gpu) return;
+    passed_ = MoveTo(last_made_, gpu, TorchRole::kTemporary, module);
+    frames_.back().moved.emplace_back(last_made_, passed_);
+  }
+
+  // `frame` is left: the first layer, whose result takes the name.
+  void DropPassed(const Frame& frame) {
+    const auto is_passed = [&](const auto& moved) { return moved.second == passed_; };
+    const bool layer = model_.BlockOf(frame.module) == frame.module;
+    if (passed_ == kNoId || !layer) return;
+    std::erase_if(frames_.back().moved, is_passed);
+    replaced_.push_back(std::exchange(passed_, kNoId));
   }
 
   StorageId MoveTo(StorageId from, std::int16_t gpu, TorchRole role, ModuleId module) {
@@ -225,26 +267,56 @@ class Spreader {
     }
   }
 
-  void Leave(ModuleId module) {
-    if (frames_.size() == 1) ReturnResult(module);
-    for (const auto& [original, copy] : frames_.back().moved) {
-      program_.events.push_back({.kind = TorchEventKind::kRelease, .storage = copy, .module = module});
+  void Release(const std::vector<StorageId>& storages, ModuleId module) {
+    for (const StorageId id : storages) {
+      program_.events.push_back({.kind = TorchEventKind::kRelease, .storage = id, .module = module});
     }
-    frames_.pop_back();
   }
 
-  // io_same_device of the root's hook.
-  void ReturnResult(ModuleId root) {
+  void Leave(ModuleId module) {
+    if (frames_.size() == 1) ReturnResults(module);
+    const Frame frame = std::move(frames_.back());
+    frames_.pop_back();
+    for (const auto& [original, copy] : frame.moved) {
+      if (program_.storages[original].returned && !frames_.empty()) {
+        replaced_.push_back(Forget(original));
+        frames_.back().moved.emplace_back(original, copy);
+      } else {
+        Release({copy}, module);
+      }
+    }
+    DropPassed(frame);
+  }
+
+  // What the name of something returned means, which is about to be another or nothing.
+  StorageId Forget(StorageId original) {
+    if (!program_.storages[original].returned) return original;
+    const StorageId now = Now(original);
+    for (Frame& frame : frames_) std::erase(frame.moved, std::pair(original, now));
+    return now;
+  }
+
+  // io_same_device of the root's hook. The encoder's rows are among the results, caches are not.
+  void ReturnResults(ModuleId root) {
     if (program_.kept.empty()) return;
-    const StorageId result = program_.kept.front();
-    if (program_.storages[result].role == TorchRole::kCache || gpu_[result] == devices_.main) return;
-    program_.kept.front() = MoveTo(result, devices_.main, program_.storages[result].role, root);
-    program_.events.push_back({.kind = TorchEventKind::kRelease, .storage = result, .module = root});
+    std::vector<StorageId> moved;
+    const auto move = [&](StorageId& result) {
+      if (gpu_[result] == devices_.main) return;
+      moved.push_back(result);
+      result = MoveTo(result, devices_.main, program_.storages[result].role, root);
+    };
+    if (program_.storages[program_.kept.front()].role != TorchRole::kCache) move(program_.kept.front());
+    if (program_.crossed) {
+      move(program_.kept.back());
+      program_.cache.front() = program_.kept.back();
+    }
+    Release(moved, root);
   }
 
   // An allocation is on the GPU of the kernel that follows.
   Status Allocate(const std::vector<TorchEvent>& events, std::size_t i) {
     const StorageId id = events[i].storage;
+    if (program_.storages[id].role != TorchRole::kUpload) last_made_ = id;
     if (program_.storages[id].role == TorchRole::kUpload) {
       SetGpu(id, devices_.main);
       return OkStatus();
@@ -294,6 +366,9 @@ class Spreader {
   std::vector<Frame> frames_;
   std::size_t next_call_ = 0;
   const Call* to_move_ = nullptr;
+  StorageId last_made_ = 0;
+  StorageId passed_ = kNoId;         // the copy of the embeddings
+  std::vector<StorageId> replaced_;  // returned by the last module as copies: the names now mean those
   std::int16_t last_gpu_ = -1;
 };
 

@@ -87,6 +87,8 @@ void Eager::Keep(Ref ref) {
 
 void Eager::SetView(const Ref& ref, Spec view) { program_->storages[ref.id()].view = view.bytes(); }
 
+void Eager::SetReturned(const Ref& ref) { program_->storages[ref.id()].returned = true; }
+
 void Eager::SetRole(const Ref& ref, TorchRole role) { program_->storages[ref.id()].role = role; }
 
 void Eager::Release(StorageId id) {

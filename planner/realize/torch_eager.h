@@ -96,6 +96,7 @@ class Eager {
   // The caller outlives the pass: the storage is never released.
   void Keep(Ref ref);
   void SetRole(const Ref& ref, TorchRole role);
+  void SetReturned(const Ref& ref);
   void SetView(const Ref& ref, Spec view);
 
  private:

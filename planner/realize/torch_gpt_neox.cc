@@ -63,13 +63,10 @@ Ref Layer(TorchWords& t, const Ref& x, const LayerInput& in) {
 }  // namespace
 
 Status ForwardGptNeoX(TorchWords& t) {
-  return ForwardDecoder(t, {.layer = Layer,
-                            .norm = LayerNorm,
-                            .names = {.body = "gpt_neox",
-                                      .embed = "embed_in",
-                                      .norm = "final_layer_norm",
-                                      .dropout = "emb_dropout",
-                                      .other_head = "embed_out"}});
+  return ForwardDecoder(
+      t, {.layer = Layer,
+          .norm = LayerNorm,
+          .names = {.body = "gpt_neox", .embed = "embed_in", .norm = "final_layer_norm", .dropout = "emb_dropout"}});
 }
 
 }  // namespace stowage::torch_eager

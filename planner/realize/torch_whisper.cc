@@ -13,10 +13,8 @@
 namespace stowage::torch_eager {
 namespace {
 
-// What the decoder holds: its own growing cache by layer is TorchWords::cache, that of cross attention is here.
 struct Whisper {
-  std::vector<KeyValues> cross;
-  Ref encoded;
+  CrossCaches caches;
   std::int64_t frames = 0;  // of the encoder's output
 };
 
@@ -68,30 +66,18 @@ Ref DecoderAttention(TorchWords& t, const Ref& hidden_states, std::size_t layer)
   return AttendAndProject(t, std::move(query), std::move(kv), size);
 }
 
-// DynamicLayer.update of an empty cache.
-Ref Cached(TorchWords& t, Ref& empty, const Ref& states) {
-  Ref out = t.eager.Op("cat.default", states.spec(), {&empty, &states});
-  t.eager.SetRole(out, TorchRole::kCache);
-  empty.Drop();
-  return out;
-}
-
 Ref CrossAttention(TorchWords& t, const Ref& hidden_states, Whisper& w, std::size_t layer) {
   ModuleScope self(t, "encoder_attn");
   Ref query = Queries(t, hidden_states, t.s.heads, t.pass.tokens);
   KeyValues kv;
-  KeyValues& cross = w.cross[layer];
+  KeyValues& cross = w.caches.layers[layer];
   if (t.pass.past > 0) {
-    kv.keys = cross.keys;
-    kv.values = cross.values;
+    kv = cross;
   } else {
-    kv = Projections(t, w.encoded, t.s.heads, w.frames);
-    Ref no_keys = t.eager.Empty("_to_copy.default", t.Of(0));
-    Ref no_values = t.eager.Empty("_to_copy.default", t.Of(0));
-    cross.keys = Cached(t, no_keys, kv.keys);
-    cross.values = Cached(t, no_values, kv.values);
-    kv.keys = cross.keys;
-    kv.values = cross.values;
+    kv = Projections(t, w.caches.encoded, t.s.heads, w.frames);
+    KeyValues cached = t.AppendCrossed(cross, kv.keys, kv.values);
+    kv.keys = std::move(cached.keys);
+    kv.values = std::move(cached.values);
   }
   return AttendAndProject(t, std::move(query), std::move(kv), {t.s.heads, t.pass.tokens, {w.frames}});
 }
@@ -199,7 +185,7 @@ Ref Decoder(TorchWords& t, const Ref& input_ids, Whisper& w) {
 
 // WhisperModel.forward, inside its module.
 Ref Body(TorchWords& t, const Ref& features, const Ref& input_ids, Whisper& w) {
-  if (t.pass.past == 0) w.encoded = Encoder(t, features, w.frames);
+  if (t.pass.past == 0) w.caches.encoded = Encoder(t, features, w.frames);
   return Decoder(t, input_ids, w);
 }
 
@@ -207,14 +193,8 @@ void AdoptPast(TorchWords& t, Whisper& w) {
   if (t.pass.past == 0) return;
   const std::int64_t position = t.pass.batch * t.s.hidden;
   const Spec encoded = t.Of(w.frames * position);
-  w.encoded = t.eager.Adopt("past", encoded, TorchRole::kCache);
-  for (std::size_t i = 0; i < t.cache.size(); ++i) {
-    const Spec own = {{t.pass.past * position, t.pass.past_step * position}, t.dtype};
-    t.cache[i].keys = t.eager.Adopt("past", own, TorchRole::kCache);
-    t.cache[i].values = t.eager.Adopt("past", own, TorchRole::kCache);
-    w.cross[i].keys = t.eager.Adopt("past", encoded, TorchRole::kCache);
-    w.cross[i].values = t.eager.Adopt("past", encoded, TorchRole::kCache);
-  }
+  const Spec own = {{t.pass.past * position, t.pass.past_step * position}, t.dtype};
+  t.AdoptCrossed(w.caches, {.encoded = encoded, .own = own, .cross = encoded});
 }
 
 // The rows of the encoder's table of positions, and the bins of its input.
@@ -237,7 +217,7 @@ Status ForwardWhisper(TorchWords& t) {
   Whisper w;
   std::int64_t bins = 0;
   STOWAGE_RETURN_IF_ERROR(ReadEncoder(t, w, bins));
-  w.cross.resize(t.cache.size());
+  w.caches.layers.resize(t.cache.size());
   t.SetFirstPassDiffers();
   AdoptPast(t, w);
   Ref features;
@@ -260,12 +240,7 @@ Status ForwardWhisper(TorchWords& t) {
   input_ids.Drop();  // a keyword, which goes before the positional features
   features.Drop();
   t.KeepOutput(std::move(out));
-  t.KeepCache();
-  for (KeyValues& layer : w.cross) {
-    t.eager.Keep(std::move(layer.keys));
-    t.eager.Keep(std::move(layer.values));
-  }
-  t.eager.Keep(std::move(w.encoded));
+  t.KeepCrossed(std::move(w.caches));
   return OkStatus();
 }
 

@@ -115,10 +115,10 @@ Ref TorchWords::To(const Ref& x, DType type) {
 Ref TorchWords::Embedding(std::string_view name, const Ref& ids) {
   const ModuleId module = Child(name);
   ModuleScope self(*this, module);
-  const std::int64_t elements = ids.spec().elements.base * WeightShape(module).back();
+  const Count elements = ids.spec().elements * WeightShape(module).back();
   Weights table = WeightsOf(module);
-  table.bytes = SizeOf(dtype, elements);
-  return eager.Op("embedding.default", Of(elements), {&ids}, table);
+  table.bytes = SizeOf(dtype, elements.base);
+  return eager.Op("embedding.default", {elements, dtype}, {&ids}, table);
 }
 
 Ref TorchWords::Linear(std::string_view name, const Ref& x) {
@@ -229,6 +229,50 @@ void TorchWords::KeepCache() {
     eager.Keep(std::move(layer->values));
     if (layer->scalar.id() != kNoId) eager.Keep(std::move(layer->scalar));
   }
+}
+
+void TorchWords::AdoptCrossed(CrossCaches& crossed, const CrossSizes& sizes) {
+  crossed.encoded = eager.Adopt("past", sizes.encoded, TorchRole::kCache);
+  for (std::size_t i = 0; i < cache.size(); ++i) {
+    for (Ref* own : {&cache[i].keys, &cache[i].values}) *own = eager.Adopt("past", sizes.own, TorchRole::kCache);
+    for (Ref* cross : {&crossed.layers[i].keys, &crossed.layers[i].values}) {
+      *cross = eager.Adopt("past", sizes.cross, TorchRole::kCache);
+    }
+  }
+}
+
+KeyValues TorchWords::AppendCrossed(KeyValues& cross, const Ref& key, const Ref& value) {
+  if (!pass.keeps_cache) return {key, value, {}};
+  Ref no_keys = eager.Empty("_to_copy.default", Of(0));
+  Ref no_values = eager.Empty("_to_copy.default", Of(0));
+  const auto fill = [&](Ref& empty, const Ref& states) {
+    Ref out = eager.Op("cat.default", states.spec(), {&empty, &states});
+    eager.SetRole(out, TorchRole::kCache);
+    empty.Drop();
+    return out;
+  };
+  cross.keys = fill(no_keys, key);
+  cross.values = fill(no_values, value);
+  return cross;
+}
+
+void TorchWords::KeepCrossed(CrossCaches crossed) {
+  eager.SetRole(crossed.encoded, TorchRole::kCache);
+  program_->crossed = true;
+  program_->cache = {crossed.encoded.id()};
+  for (std::size_t i = 0; i < cache.size(); ++i) {
+    for (const KeyValues* kv : {&cache[i], &crossed.layers[i]}) {
+      program_->cache.push_back(kv->keys.id());
+      program_->cache.push_back(kv->values.id());
+    }
+  }
+  for (std::vector<KeyValues>* caches : {&cache, &crossed.layers}) {
+    for (auto layer = caches->rbegin(); layer != caches->rend(); ++layer) {
+      eager.Keep(std::move(layer->keys));
+      eager.Keep(std::move(layer->values));
+    }
+  }
+  eager.Keep(std::move(crossed.encoded));
 }
 
 void TorchWords::KeepModel() {

@@ -31,6 +31,16 @@ struct KeyValues {
   Ref scalar;  // DynamicSlidingWindowLayer's of its window, StaticLayer's of the positions so far
 };
 
+// What an encoder-decoder keeps beside its decoder's own cache: the encoder's result, which its caller hands to every
+// pass, and each layer's keys and values of it, made in the first pass.
+struct CrossCaches {
+  Ref encoded;
+  std::vector<KeyValues> layers;
+};
+struct CrossSizes {
+  Spec encoded, own, cross;  // own, cross: keys or values of a layer
+};
+
 // The masks of a pass; absent ones are left to the kernel (is_causal) or not needed.
 struct Masks {
   Ref full, sliding;
@@ -118,6 +128,10 @@ class TorchWords {
   // past_key_values.update(key, value, layer): DynamicLayer and DynamicSlidingWindowLayer grow by concatenation;
   // StaticLayer and StaticSlidingWindowLayer (pass.reserved) write in place. Without a cache: what came in.
   KeyValues Append(std::size_t layer, const Ref& key, const Ref& value);
+  // An encoder-decoder's caches before a decode pass, as they grow, and after a pass.
+  void AdoptCrossed(CrossCaches& crossed, const CrossSizes& sizes);
+  KeyValues AppendCrossed(KeyValues& cross, const Ref& key, const Ref& value);
+  void KeepCrossed(CrossCaches crossed);           // in place of KeepCache
   Count CachedPositions(std::size_t layer) const;  // of a layer after update(), as the pass sees them
 
   // ---- masks and attention (torch_attention.cc)

@@ -23,6 +23,13 @@ bool IsTable(const Model& model, const Tensor& t, const std::vector<bool>& share
   return module.class_name.ends_with("Embedding") || t.name == "token_embd.weight";
 }
 
+// Of an encoder-decoder: the encoder, and what makes cross attention's keys and values of its rows.
+bool InFirstPassOnly(const Model& model, const Tensor& t) {
+  if (!IsEncoderDecoder(model)) return false;
+  const auto has = [&](std::string_view part) { return t.name.find(part) != std::string::npos; };
+  return t.name.starts_with("encoder.") || has(".EncDecAttention.k.") || has(".EncDecAttention.v.");
+}
+
 std::vector<bool> SharedTensors(const Model& model) {
   std::vector<bool> shared(model.tensors.size());
   for (const Tensor& t : model.tensors) {
@@ -45,7 +52,8 @@ void AddRequest(const Model& model, const Request& request, DType dtype, Request
   const std::int64_t heads = (2 * s.heads + 2 * s.kv_heads) * s.head_dim;
   const std::int64_t mlp = s.experts > 0 ? 0 : s.intermediate;  // torch's experts work on their rows in turn
   const DType computed = IsFloating(dtype) ? dtype : DType::kBF16;
-  const std::int64_t eager = std::max({s.vocab + s.hidden, 3 * (s.hidden + mlp), 3 * s.hidden + heads});
+  const std::int64_t logits = IsEncoderDecoder(model) ? 0 : s.vocab;  // its decoder starts with one position
+  const std::int64_t eager = std::max({logits + s.hidden, 3 * (s.hidden + mlp), 3 * s.hidden + heads});
   out.torch_activations = std::max(SizeOf(computed, rows * eager),
                                    SizeOf(computed, rows * 2 * s.hidden) + SizeOf(DType::kF32, rows * 3 * s.hidden));
 }
@@ -78,6 +86,10 @@ Bound BoundOf(const Machine& machine, Flops flops, DType dtype, Bytes read, cons
 
 }  // namespace
 
+std::string NativeRefusal(const Model& model) {
+  return IsEncoderDecoder(model) ? "the native runtime runs no encoder-decoders yet" : "";
+}
+
 DType MainDType(const Model& model) {
   std::map<DType, Bytes> bytes;
   for (const Tensor& t : model.tensors) {
@@ -96,6 +108,7 @@ RequestSizes SizesOf(const Model& model, const Request& request) {
       s.experts > 0 ? static_cast<double>(std::min(s.experts_per_token, s.experts)) / static_cast<double>(s.experts)
                     : 1;
   double body = 0, head = 0;  // weights multiplied by for each row; and for the last rows only
+  double first = 0;           // for each row of the prompt, in the first pass only
   for (std::size_t i = 0; i < model.tensors.size(); ++i) {
     const Tensor& t = model.tensors[i];
     if (t.tied_to != kNoId) continue;
@@ -109,13 +122,16 @@ RequestSizes SizesOf(const Model& model, const Request& request) {
     }
     const double share = IsExpert(t) ? used_experts : 1;
     out.touched += Bytes(static_cast<std::int64_t>(static_cast<double>(bytes.value()) * share));
+    const bool first_only = InFirstPassOnly(model, t);
+    if (first_only) out.first_only += bytes;
     const double weights = static_cast<double>(Elements(t.shape) * t.weights_per_element) * share;
-    if (t.shape.size() >= 2) (t.shape[0] == s.vocab ? head : body) += weights;
+    if (t.shape.size() >= 2) (first_only ? first : t.shape[0] == s.vocab ? head : body) += weights;
   }
   const auto batch = static_cast<double>(request.batch);
   const double again = request.kv == KvCache::kNone ? static_cast<double>(request.prompt_tokens + 1) : 1;
   out.decode = Flops(2 * (body * again + head) * batch);
-  out.prefill = Flops(2 * (body * static_cast<double>(request.prompt_tokens) + head) * batch);
+  const auto prompt = static_cast<double>(request.prompt_tokens);
+  out.prefill = Flops(2 * (first * prompt + body * (IsEncoderDecoder(model) ? 1 : prompt) + head) * batch);
   AddRequest(model, request, MainDType(model), out);
   return out;
 }
@@ -132,7 +148,13 @@ ClosedForm CloseForm(const PlanningTask& task, const RequestSizes& sizes, const 
   }
   const DType dtype = MainDType(*task.model);
   const Bound first = BoundOf(machine, sizes.prefill, dtype, sizes.touched, demand);
-  const Bound each = BoundOf(machine, sizes.decode, dtype, sizes.touched, demand);
+  Demand later = demand;
+  const Bytes touched = sizes.touched - sizes.first_only;
+  if (sizes.first_only > Bytes(0)) {
+    const double share = static_cast<double>(touched.value()) / static_cast<double>(sizes.touched.value());
+    later.streamed = Bytes(static_cast<std::int64_t>(static_cast<double>(demand.streamed.value()) * share));
+  }
+  const Bound each = BoundOf(machine, sizes.decode, dtype, touched, later);
   out.first_token = first.seconds;
   out.per_token = each.seconds;
   out.limit = each.resource;

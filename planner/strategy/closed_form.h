@@ -24,6 +24,7 @@ struct RequestSizes {
   Bytes buffers;         // beside them
   Bytes tables;          // of `weights`: embedding tables that nothing multiplies by
   Bytes touched;         // of `weights`: what one token of one sequence multiplies by; experts as far as it uses them
+  Bytes first_only;      // of `touched`: an encoder-decoder's weights that only the first pass multiplies by
   Bytes largest_tensor;  // of `weights`
   std::optional<Bytes> kv;  // all layers and sequences at the end of the request
   std::optional<Bytes> native_activations;
@@ -43,11 +44,14 @@ struct ClosedForm {
 // What a strategy puts where, reservations left out, and what it moves.
 struct Demand {
   Bytes gpu, host;
-  Bytes streamed;            // over gpu0's link in each pass
+  Bytes streamed;            // over gpu0's link in each pass, but of weights that only the first one touches
   bool pageable = false;     // at the pageable rate
   std::string refusal = {};  // why the lowering refuses the task, whatever the memory; empty: it does not
 };
 ClosedForm CloseForm(const PlanningTask& task, const RequestSizes& sizes, const Demand& demand);
+
+// Why no native strategy lowers this model, whatever the memory: it is an encoder-decoder. Empty: nothing known.
+std::string NativeRefusal(const Model& model);
 
 // The type most of the parameters have.
 DType MainDType(const Model& model);

@@ -11,6 +11,7 @@
 #include "planner/base/check.h"
 #include "planner/base/nearest.h"
 #include "planner/base/text.h"
+#include "planner/families/attach.h"
 #include "planner/families/families.h"
 #include "planner/families/llama.h"
 #include "planner/zoo/zoo_rows.h"
@@ -140,7 +141,9 @@ std::string Suggestion(std::string_view name) {
 Result<Model> Built(const Known& row) {
   if (row.llama == nullptr) {
     STOWAGE_TRY(const HfConfig config, HfConfig::Parse(row.facts, row.name));
-    return BuildModel(config, row.name);
+    STOWAGE_TRY(Model model, BuildModel(config, row.name));
+    if (model.forward.own_head_in_files) UntieHead(model);
+    return model;
   }
   const LlamaConfig config = ConfigOf(*row.llama);
   STOWAGE_CHECK(CheckLlamaConfig(config, row.name).ok());

@@ -11,7 +11,7 @@ a case:
     MODULE CLASS PARAM[shape]:dtype ... ~BUFFER[shape]:dtype[!]      (! = not saved; the root is '.')
     tied: OWNER = COPY
 
-Names are those of checkpoints: where transformers 5 renamed a module on loading, RENAMED gives the old name back.
+Names are those in memory.
 """
 
 import json
@@ -91,6 +91,12 @@ CASES = {
     "t5-gated-silu": T5 | dict(feed_forward_proj="gated-silu", d_kv=10),
     "mt5": T5 | dict(model_type="mt5", architectures=["MT5EncoderModel"]),
     "umt5": T5 | dict(model_type="umt5", architectures=["UMT5EncoderModel"], dtype="bfloat16"),
+    "t5-whole": T5 | dict(architectures=["T5ForConditionalGeneration"], num_decoder_layers=3),
+    "t5-whole-gated": T5 | dict(architectures=["T5ForConditionalGeneration"], feed_forward_proj="gated-gelu",
+                                tie_word_embeddings=False, torch_dtype="float16"),
+    "t5-headless": T5 | dict(architectures=["T5Model"]),
+    "mt5-whole": T5 | dict(model_type="mt5", architectures=["MT5ForConditionalGeneration"], tie_word_embeddings=False),
+    "umt5-whole": T5 | dict(model_type="umt5", architectures=["UMT5ForConditionalGeneration"], num_decoder_layers=1),
     "umt5-relu": T5 | dict(model_type="umt5", architectures=["UMT5EncoderModel"], feed_forward_proj="relu"),
     "clip": CLIP,
     "clip-projected": CLIP | dict(architectures=["CLIPTextModelWithProjection"], hidden_act="gelu", dtype="float16"),
@@ -105,7 +111,6 @@ CASES = {
     "whisper-alone": WHISPER | dict(architectures=["WhisperModel"]),
 }
 
-RENAMED = {"gpt_neox": {"lm_head": "embed_out"}}
 # The classes that transformers 5 made out of other modules: names, shapes and counts are compared, not the tree.
 RESTRUCTURED = {
     "clip_text_model": [(r"^(?!text_model\.|text_projection)", "text_model.")],
@@ -117,25 +122,18 @@ RESTRUCTURED = {
 }
 
 
-def renamed(name, table):
-    for new, old in table.items():
-        if name == new or name.startswith(new + "."):
-            return old + name[len(new):]
-    return name
-
-
 def shape(t):
     return "[" + ", ".join(str(d) for d in t["shape"]) + "]:" + t["dtype"]
 
 
-def lines(node, name, table):
-    out = [renamed(name, table) or ".", node["class"]]
+def lines(node, name):
+    out = [name or ".", node["class"]]
     out += [p["name"] + shape(p) for p in node.get("params", [])]
     out += ["~" + b["name"] + shape(b) + ("" if b["persistent"] else "!") for b in node.get("buffers", [])]
     result = [" ".join(out)]
     for key, child in node.get("children", []):
         assert "same_module_object_as" not in child
-        result += lines(child, name + "." + key if name else key, table)
+        result += lines(child, name + "." + key if name else key)
     return result
 
 
@@ -149,8 +147,7 @@ def flat(model, rules):
 def tree(config):
     model = dump_modules.build(config)
     dumped = dump_modules.dump(model)
-    table = RENAMED.get(config["model_type"], {})
-    body = lines(dumped["root"], "", table)
+    body = lines(dumped["root"], "")
     if config["model_type"] in RESTRUCTURED:
         body = sorted(flat(model, RESTRUCTURED[config["model_type"]]))
         head = "%d parameters, %d elements" % (len(body), sum(p.numel() for p in model.parameters()))
@@ -161,8 +158,7 @@ def tree(config):
     head = "%d modules, %d parameters, %d elements; %s" % (
         len(body), sum(1 for _ in model.named_parameters()), sum(p.numel() for p in model.parameters()),
         ", ".join(no_split))
-    tied = ["tied: %s = %s" % (renamed(g[0], table), renamed(copy, table)) for g in dumped["tied_groups"]
-            for copy in g[1:]]
+    tied = ["tied: %s = %s" % (g[0], copy) for g in dumped["tied_groups"] for copy in g[1:]]
     return [head] + body + tied
 
 

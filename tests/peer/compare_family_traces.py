@@ -114,10 +114,15 @@ def clip_text_model(pick):
 
 def t5(pick, name="T5"):
     return {
-        "architectures": [name + "EncoderModel"], "d_model": pick.choice([8, 48]), "d_kv": pick.choice([4, 16]), "d_ff": pick.choice([7, 80]),
+        "architectures": [name + pick.choice(["EncoderModel", "Model", "ForConditionalGeneration"])], "d_model": pick.choice([8, 48]), "d_kv": pick.choice([4, 16]), "d_ff": pick.choice([7, 80]),
         "num_heads": pick.choice([1, 3]), "num_layers": pick.choice([1, 3]), "vocab_size": 320, "relative_attention_num_buckets": 8,
-        "feed_forward_proj": pick.choice(["relu", "gated-gelu"]),
+        "feed_forward_proj": pick.choice(["relu", "gated-gelu"]), "num_decoder_layers": pick.choice([1, 2]),
+        "tie_word_embeddings": pick.random() < 0.5,
     }
+
+
+def mt5(pick):
+    return t5(pick, "MT5")
 
 
 def umt5(pick):
@@ -193,15 +198,17 @@ def opt(pick):
     }
 
 
-FAMILIES = (gptj, bloom, falcon, gpt2, gpt_neox, opt, mixtral, qwen3_moe, gpt_oss, llama4_text, deepseek_v2, deepseek_v3, bert, clip_text_model, t5, umt5, vit, whisper)
-CACHELESS = ("bert", "clip_text_model", "t5", "umt5", "vit")
+FAMILIES = (gptj, bloom, falcon, gpt2, gpt_neox, opt, mixtral, qwen3_moe, gpt_oss, llama4_text, deepseek_v2, deepseek_v3, bert, clip_text_model, t5, mt5, umt5, vit, whisper)
+CACHELESS = ("bert", "clip_text_model", "vit")
 
 
 def case(pick, family):
     config = family(pick) | {"model_type": family.__name__}
     tokens = pick.choice([1, 2, 7, 40])
-    decode = family.__name__ not in CACHELESS and pick.random() < 0.5
-    common = ["--dtype", pick.choice(["bfloat16", "bfloat16", "float16", "float32"]), "--batch", str(pick.choice([1, 1, 2, 3])),
+    encodes = family.__name__ in CACHELESS or config["architectures"][0].endswith("5EncoderModel")
+    decode = not encodes and pick.random() < 0.5
+    prompt = ["--prompt", str(pick.choice([1, 3, 20]))] if decode and family.__name__.endswith("t5") else []
+    common = prompt + ["--dtype", pick.choice(["bfloat16", "bfloat16", "float16", "float32"]), "--batch", str(pick.choice([1, 1, 2, 3])),
               "--offload", pick.choice(["none", "sequential"])]
     return config, tokens, decode, common + (["--modules"] if pick.random() < 0.3 else [])
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 
+import make_family_traces
 from make_torch_traces import FAMILIES, SYNTHETIC, packed
 
 # In the order of the model, so that the rotary tables are made last in the map and first in the run.
@@ -24,15 +25,23 @@ CASES = {
     "tied.prefill.fp32": ("tied", 33, {"shares": "0.8,0.5", "dtype": "float32"}),
     "biased.decode": ("biased", 1, {"shares": "0.7,0.3,0.5", "past": 5, "batch": 2}),
 }
-# A checkpoint of gpt-neox names its head embed_out, the class lm_head: our maps have the former.
-for family in sorted(FAMILIES.keys() - {"gpt-neox"}):
+for family in sorted(FAMILIES):
     CASES[f"{family}.prefill"] = (family, 20, {"batch": 2})
     CASES[f"{family}.decode"] = (family, 1, {"past": 7})
+CASES |= {
+    "whole-t5.prefill": ("whole-t5", 20, {"batch": 2, "modules": True}),
+    "whole-t5.decode": ("whole-t5", 1, {"past": 7, "prompt": 20, "modules": True}),
+    "gated-t5.decode.fp32": ("gated-t5", 1, {"past": 2, "prompt": 9, "batch": 3, "shares": "0.8,0.5", "dtype": "float32"}),
+    "gated-t5.prefill.apart": ("gated-t5", 5, {"shares": "0.3,0.35,0.5"}),
+    "whole-umt5.prefill": ("whole-umt5", 12, {"shares": "0.75,0.4"}),
+    "whole-umt5.decode": ("whole-umt5", 1, {"past": 3, "prompt": 12}),
+    "tiny-t5.prefill": ("tiny-t5", 20, {"batch": 2}),
+}
 
 
 def make(recorder, out, name):
     source, tokens, changes = CASES[name]
-    config = SYNTHETIC.get(source) or FAMILIES[source]
+    config = SYNTHETIC.get(source) or FAMILIES.get(source) or make_family_traces.SYNTHETIC[source]
     changes = {"shares": "0.75,0.4"} | changes
     with tempfile.TemporaryDirectory() as folder:
         json.dump(config, open(os.path.join(folder, "config.json"), "w"))
@@ -48,6 +57,7 @@ def make(recorder, out, name):
         subprocess.run(command, check=True)
         trace = json.load(open(trace_file))
     facts = {"config": json.dumps(config, separators=(",", ":")), "map": json.dumps(trace["device_map"])}
+    facts |= {"prompt": changes["prompt"]} if "prompt" in changes else {}
     facts |= {key: trace["request"][key] for key in ("dtype", "batch", "tokens", "past")} | {"modules": int(trace["request"]["modules"])}
     facts |= {key: trace[key] for key in ("kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
     versions = " ".join(f"{name} {version}" for name, version in trace["versions"].items())

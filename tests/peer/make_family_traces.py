@@ -63,6 +63,12 @@ SYNTHETIC = {
         "num_attention_heads": 3, "num_hidden_layers": 2, "vocab_size": 320, "max_position_embeddings": 64, "eos_token_id": 2, "projection_dim": 40},
     "tiny-t5": T5 | {"architectures": ["T5EncoderModel"], "model_type": "t5", "feed_forward_proj": "relu"},
     "tiny-umt5": T5 | {"architectures": ["UMT5EncoderModel"], "model_type": "umt5", "feed_forward_proj": "gated-gelu"},
+    "whole-t5": T5 | {"architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "feed_forward_proj": "relu", "num_decoder_layers": 2},
+    "gated-t5": T5 | {
+        "architectures": ["T5ForConditionalGeneration"], "model_type": "t5", "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    "headless-t5": T5 | {"architectures": ["T5Model"], "model_type": "t5", "feed_forward_proj": "relu", "num_heads": 1},
+    "whole-mt5": T5 | {"architectures": ["MT5ForConditionalGeneration"], "model_type": "mt5"},
+    "whole-umt5": T5 | {"architectures": ["UMT5ForConditionalGeneration"], "model_type": "umt5", "num_decoder_layers": 4},
     "tiny-vit": {
         "architectures": ["ViTModel"], "model_type": "vit", "hidden_size": 48, "intermediate_size": 80, "num_attention_heads": 3, "num_hidden_layers": 3,
         "image_size": 30, "patch_size": 7},
@@ -81,6 +87,16 @@ def of(model, prefill=12, past=12, **changes):
     return {
         f"{model}.prefill": (model, prefill, {"modules": True} | changes), f"{model}.prefill.sequential": (model, 5, SEQUENTIAL | {"batch": 2}),
         f"{model}.decode": (model, 1, {"past": past, "batch": 3}), f"{model}.decode.sequential": (model, 1, {"past": 3} | SEQUENTIAL),
+    }
+
+
+def crossed(model):
+    """T5 with its decoder: the prompts of decode passes are those of the encoder."""
+    return of(model) | {
+        f"{model}.decode": (model, 1, {"past": 4, "prompt": 12, "batch": 3, "modules": True}),
+        f"{model}.decode.sequential": (model, 1, {"past": 1, "prompt": 7} | SEQUENTIAL),
+        f"{model}.decode.fp16": (model, 1, {"past": 3, "prompt": 1, "dtype": "float16"}),
+        f"{model}.prefill.fp16": (model, 1, {"dtype": "float16"}),
     }
 
 
@@ -110,6 +126,7 @@ GOLDENS = {
     "openclip-bigg-text.prefill": ("openclip-bigg-text", 77, {}), **encoder("tiny-t5"), "t5-v1_1-xxl-encoder.prefill": ("t5-v1_1-xxl-encoder", 512, {}),
     **encoder("tiny-umt5"), "umt5-xxl.prefill": ("wan2.1-t2v-1.3b/text_encoder", 512, {}), **encoder("tiny-vit"),
     "vit-large-patch16-224.prefill": ("vit-large-patch16-224", 1, {}), **of("tiny-whisper"),
+    **crossed("whole-t5"), **crossed("gated-t5"), **crossed("headless-t5"), **crossed("whole-mt5"), **crossed("whole-umt5"),
     "whisper-large-v3.prefill": ("whisper-large-v3", 4, {}), "whisper-large-v3.decode": ("whisper-large-v3", 1, {"past": 100}),
 }
 
@@ -153,6 +170,7 @@ def make(recorder, configs, out, name):
         trace = json.load(open(os.path.join(folder, "trace.json")))
     request = trace["request"]
     facts = {key: request[key] for key in ("dtype", "batch", "tokens", "past", "offload")} | {"modules": int(request["modules"])}
+    facts |= {"prompt": request["prompt"]} if request.get("prompt") else {}
     facts |= {key: trace[key] for key in ("parameters_bytes", "kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
     versions = " ".join(f"{library} {version}" for library, version in trace["versions"].items())
     lines = [f"# recorded with {versions}", f"config {json.dumps(config, sort_keys=True)}", *(f"{key} {value}" for key, value in facts.items())]

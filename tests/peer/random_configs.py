@@ -283,7 +283,7 @@ def bert():
 
 
 def t5(kind="t5", prefix="T5"):
-    c = {"model_type": kind, "architectures": [prefix + "EncoderModel"], "num_layers": one(1, 3), "d_model": one(32, 48),
+    c = {"model_type": kind, "architectures": [prefix + one("EncoderModel", "Model", "ForConditionalGeneration")], "num_layers": one(1, 3), "d_model": one(32, 48),
          "d_ff": one(64, 96), "d_kv": one(8, 16), "num_heads": one(2, 4), "vocab_size": 100}
     return maybe(c, feed_forward_proj=("relu", "gated-gelu", "gated-silu"), tie_word_embeddings=(True, False),
                  relative_attention_num_buckets=16, num_decoder_layers=2)
@@ -322,7 +322,6 @@ FAMILIES |= {"deepseek_v2": lambda: deepseek("deepseek_v2", "DeepseekV2"),
 
 # In memory -> in files, by model_type.
 RENAMES = {
-    "gpt_neox": [(r"^lm_head\.", "embed_out.")],
     "clip_text_model": [(r"^(?!text_model\.|text_projection)", "text_model.")],
     "vit": [(r"(^|\.)layers\.(\d+)\.", r"\1encoder.layer.\2."),
             (r"attention\.(q|k|v)_proj", lambda m: "attention.attention."

@@ -3,12 +3,13 @@
 
     record_device_map_trace.py RECORDER CONFIG_DIR --device-map MAP.json --tokens 512 [--past 512] [--dtype bfloat16] [--batch 1] [--modules] [--out FILE]
 
-RECORDER is record_torch_trace.py, on which this builds; MAP.json is accelerate's device map with GPUs and "cpu" as values. Instead of a map, --shares
+RECORDER is record_torch_trace.py, on which this builds (of T5 and Whisper, record_encoder_trace.py, whose --prompt there is here too); MAP.json is accelerate's device map with GPUs and "cpu" as values. Instead of a map, --shares
 0.4,0.3 has accelerate infer one from GPUs with such shares of the model's size. What is not on GPU 0 is noted as "mm.default@1". The model is fake, so data_ptr(), by which accelerate tells tied parameters apart, is replaced by the identity of the storage.
 """
 import argparse
 import importlib.util
 import json
+import os
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -49,10 +50,12 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--past", type=int, default=0)
+    parser.add_argument("--prompt", type=int, default=0)
     parser.add_argument("--modules", action="store_true")
     parser.add_argument("--out", default="/dev/stdout")
     args = parser.parse_args()
     base = recorder_module(args.recorder)
+    others = recorder_module(os.path.join(os.path.dirname(os.path.abspath(__file__)), "record_encoder_trace.py"))
 
     import accelerate
 
@@ -67,7 +70,15 @@ def main():
     recorder = Recorder()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         with torch.device("cpu"):
-            model = base.build(args.folder, getattr(torch, args.dtype))
+            import transformers
+
+            config = transformers.AutoConfig.from_pretrained(args.folder)
+            crossed = config.is_encoder_decoder
+            if crossed:
+                model = others.model_class(config)._from_config(config, dtype=getattr(torch, args.dtype)).eval()
+                model.tie_weights()
+            else:
+                model = base.build(args.folder, getattr(torch, args.dtype))
         weights = sum(t.untyped_storage().nbytes() for t in {id(t): t for t in [*model.parameters(), *model.buffers()]}.values())
         if args.shares:
             budgets = {gpu: int(float(share) * weights) for gpu, share in enumerate(args.shares.split(","))} | {"cpu": 2 * weights}
@@ -94,16 +105,17 @@ def main():
             return torch.zeros((args.batch, count), dtype=torch.long, device="cuda:0")
 
         kwargs = {"use_cache": True}
-        if args.past:
+        if crossed:
+            output = others.run(recorder, model, others.Inputs(config, getattr(torch, args.dtype), args), args.past)
+        elif args.past:
             past = model(ids(args.past), **kwargs).past_key_values
             kwargs["past_key_values"] = past
             recorder.adopt([t for layer in past.layers for t in (layer.keys, layer.values)], "past")
-        with recorder:
-            output = model(ids(args.tokens), **kwargs)
+        if not crossed:
+            with recorder:
+                output = model(ids(args.tokens), **kwargs)
         kept = recorder.now
         del output
-    import transformers
-
     result = {
         "request": {k: v for k, v in vars(args).items() if k not in ("recorder", "folder", "device_map", "shares", "out")} | {"offload": "dispatch"},
         "device_map": device_map,

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Records what PyTorch allocates for the models that record_torch_trace.py does not run: T5 encoders, ViT, Whisper, and CLIP's text
+"""Records what PyTorch allocates for the models that record_torch_trace.py does not run: T5, ViT, Whisper, and CLIP's text
 model with its projection. The recorder itself, its stand-in for fused attention and its hooks are imported from there.
 
-    record_encoder_trace.py RECORDER CONFIG_DIR [--tokens 512] [--past 0] [the recorder's other options]
+    record_encoder_trace.py RECORDER CONFIG_DIR [--tokens 512] [--past 0] [--prompt N] [the recorder's other options]
 
-The class is the first of the config's architectures (of T5 and its kin the encoder). Inputs: T5, CLIP: ids [batch, tokens]. ViT: pixels of
-the config's size, --tokens is not asked. Whisper: mel features [batch, bins, 2 max_source_positions] and --tokens ids for the decoder;
-with --past one decoder step over the caches of self and cross attention, the encoder's output given.
+The class is the first of the config's architectures. Inputs: T5's encoder, CLIP: ids [batch, tokens]. ViT: pixels of the config's size,
+--tokens is not asked. T5 with its decoder: --tokens ids for the encoder, one for the decoder. Whisper: mel features [batch, bins,
+2 max_source_positions] and --tokens ids for the decoder. With --past one decoder step over the caches of self and cross attention, the
+encoder's output given: of T5 for a prompt of --prompt ids (--past, if it is not given).
 Output: as the recorder's.
 """
 import argparse
@@ -26,9 +27,10 @@ def load(path):
 def model_class(config):
     import transformers
 
-    if config.model_type in ("t5", "mt5", "umt5"):
-        return getattr(transformers, {"t5": "T5", "mt5": "MT5", "umt5": "UMT5"}[config.model_type] + "EncoderModel")
     return getattr(transformers, config.architectures[0])
+
+
+T5 = ("t5", "mt5", "umt5")
 
 
 class Inputs:
@@ -48,10 +50,31 @@ class Inputs:
         if config.model_type == "whisper":
             features = self.zeros(config.num_mel_bins, 2 * config.max_source_positions)
             return model(features, decoder_input_ids=self.ids(args.past or args.tokens), use_cache=True)
+        if config.model_type in T5 and not config.architectures[0].endswith("EncoderModel"):
+            return model(self.ids((args.prompt or args.past) if args.past else args.tokens), decoder_input_ids=self.ids(args.past or 1), use_cache=True)
         return model(self.ids(args.tokens))
 
     def step(self, model, encoder_outputs, past):
         return model(encoder_outputs=encoder_outputs, decoder_input_ids=self.ids(1), past_key_values=past, use_cache=True)
+
+
+def run(recorder, model, inputs, past):
+    """The recorded pass: the first one, or one decoder step over the caches that a first one of `past` decoder positions leaves."""
+    import transformers
+
+    if not past:
+        with recorder:
+            return inputs.run(model)
+    first = inputs.run(model)
+    past, encoded = first.past_key_values, transformers.modeling_outputs.BaseModelOutput(first.encoder_last_hidden_state)
+    del first
+    recorder.events.clear()  # marks of the first pass, whose encoder the step does not run
+    recorder.adopt([encoded.last_hidden_state], "past")
+    for own, cross in zip(past.self_attention_cache.layers, past.cross_attention_cache.layers):
+        recorder.adopt([own.keys, own.values, cross.keys, cross.values], "past")
+    recorder.held = past, encoded  # beyond the pass
+    with recorder:
+        return inputs.step(model, encoded, past)
 
 
 def main():
@@ -62,6 +85,7 @@ def main():
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--past", type=int, default=0)
+    parser.add_argument("--prompt", type=int, default=0)
     parser.add_argument("--offload", choices=["none", "sequential"], default="none")
     parser.add_argument("--modules", action="store_true")
     parser.add_argument("--out", default="-")
@@ -95,20 +119,7 @@ def main():
             for path, module in model.named_modules():
                 module.register_forward_pre_hook(lambda m, a, path=path: recorder.events.append([f"> {path}", 0]))
                 module.register_forward_hook(lambda m, a, o, path=path: recorder.events.append([f"< {path}", 0]))
-        inputs = Inputs(config, dtype, args)
-        if args.past:
-            first = inputs.run(model)
-            past, encoded = first.past_key_values, transformers.modeling_outputs.BaseModelOutput(first.encoder_last_hidden_state)
-            del first
-            recorder.events.clear()  # marks of the first pass, whose encoder the step does not run
-            recorder.adopt([encoded.last_hidden_state], "past")
-            for own, cross in zip(past.self_attention_cache.layers, past.cross_attention_cache.layers):
-                recorder.adopt([own.keys, own.values, cross.keys, cross.values], "past")
-            with recorder:
-                output = inputs.step(model, encoded, past)
-        else:
-            with recorder:
-                output = inputs.run(model)
+        output = run(recorder, model, Inputs(config, dtype, args), args.past)
         kept = recorder.now
         del output
     result = {

@@ -36,7 +36,7 @@ class DecoderOps {
   void FindBody() {
     body_ = 0;
     while (g_.FindAny(body_, {"layers", "h"}) == kNoId) {
-      if (head_ == kNoId) head_ = g_.FindAny(body_, {"lm_head", "embed_out"});
+      if (head_ == kNoId) head_ = g_.Find(body_, "lm_head");
       body_ = g_.FindAny(body_, {"language_model", "model", "transformer", "gpt_neox", "decoder"});
     }
   }

@@ -11,7 +11,7 @@ namespace stowage {
 Result<OpGraph> BuildDecoderOps(const Model& model, const Pass& pass, std::int64_t cache_positions);
 
 // Models of one pass without a cache: bert, t5 encoders, clip text, vit, whisper (encoder, then the decoder over
-// pass.tokens positions). The result is OpGraph::output.
+// pass.tokens positions). The result is OpGraph::output. kInvalidInput for T5 with its decoder.
 Result<OpGraph> BuildEncoderOps(const Model& model, const Pass& pass);
 
 }  // namespace stowage

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "planner/families/families.h"
 #include "planner/families/ops/attention.h"
 #include "planner/families/ops/decoder_ops.h"
 #include "planner/families/ops/graph_builder.h"
@@ -210,6 +211,11 @@ void Whisper(GraphBuilder& g) {
 }  // namespace
 
 Result<OpGraph> BuildEncoderOps(const Model& model, const Pass& pass) {
+  if (IsEncoderDecoder(model)) {
+    return Error{ErrorCode::kInvalidInput, fmt::format("model '{}': no op graph for a {}: the native runtime runs no "
+                                                       "encoder-decoders of family {} yet",
+                                                       model.name, model.class_name, model.family)};
+  }
   GraphBuilder g(model, pass, pass.tokens);
   if (model.family == "bert") {
     Bert(g);

@@ -94,6 +94,17 @@ std::string WriteDeviceMap(const DeviceMap& map, const PlacementTree& tree) {
   return text.empty() ? "{}\n" : "{\n" + text + "\n}\n";
 }
 
+void TakeOldNames(const PlacementTree& tree, DeviceMap& map) {
+  constexpr std::string_view kNow = "lm_head";
+  const auto has = [&](std::string_view name) {
+    return std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const Node& n) { return n.name == name; });
+  };
+  const auto old = map.find("embed_out");
+  if (old == map.end() || map.contains(kNow) || has(old->first) || !has(kNow)) return;
+  map.emplace(kNow, old->second);
+  map.erase(old);
+}
+
 DeviceMap CleanDeviceMap(DeviceMap map) {
   CleanBelow(map, "");
   return map;

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <mutex>
+#include <string>
+#include <utility>
 
 #include "planner/families/families.h"
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/proposal.h"
 
@@ -70,6 +73,9 @@ Result<NativeModel> Realize(const PlanningTask& task) {
   if (!MakesTokens(model) && task.request.DecodePasses() > 0) {
     return Error{ErrorCode::kInvalidInput, fmt::format("{} is a {}, which makes no tokens: ask for none (--new 0)",
                                                        model.name, model.class_name)};
+  }
+  if (std::string refusal = NativeRefusal(model); !refusal.empty()) {
+    return Error{ErrorCode::kInfeasible, std::move(refusal)};
   }
   STOWAGE_TRY(const OpGraph prefill, BuildOpGraph(model, PrefillOf(task.request), positions));
   STOWAGE_TRY(out.prefill, RealizeNative(model, prefill));

@@ -36,11 +36,14 @@ Result<TorchProgram> Spread(const Model& model, const TraceGolden& golden) {
   for (std::size_t t = 0; t < model.tensors.size(); ++t) {
     offloaded.push_back(!model.tensors[t].buffer && homes.weights[t] != WeightHome::kDevice);
   }
-  const std::int64_t past = golden.Number("past");
+  std::int64_t past = golden.Number("past");
+  const std::int64_t prompt = golden.facts.contains("prompt") ? golden.Number("prompt") : 0;
+  if (prompt > 0) past += prompt - model.shape.cross_positions;
   STOWAGE_TRY(TorchProgram program, RealizeTorch(model, {.kind = past > 0 ? Pass::Kind::kDecode : Pass::Kind::kPrefill,
                                                          .batch = golden.Number("batch"),
                                                          .tokens = golden.Number("tokens"),
-                                                         .past = past}));
+                                                         .past = past,
+                                                         .prompt = prompt}));
   program = AddDispatchHooks(std::move(program), model, offloaded);
   return SpreadOverGpus(std::move(program), model, TorchPlacement::Dispatched(std::move(homes)).devices);
 }

@@ -150,18 +150,33 @@ class Lowering {
     if (last) b_.Free(next_ids_);
   }
 
-  // Buffers for what a pass makes of the cache; a growing one gets its sizes of a body whose iteration i runs pass
-  // first + i * stride. Of a static one also the counts of positions.
-  std::vector<BufferId> CacheBuffers(const TorchProgram& program, const std::vector<StorageId>& storages,
-                                     std::int64_t first, std::int64_t stride, std::string_view prefix) {
+  // Of TorchProgram::cache.
+  std::string CacheName(const TorchProgram& program, std::size_t i) const {
     static constexpr std::array<std::string_view, 3> kParts = {"keys", "values", "positions"};
     const std::size_t parts = task_.request.kv == KvCache::kStatic ? 3 : 2;
+    if (!program.crossed) return fmt::format("layers.{}.{}", i / parts, kParts[i % parts]);
+    if (i == 0) return "encoded";
+    const std::size_t part = (i - 1) % 4;
+    return fmt::format("layers.{}.{}{}", (i - 1) / 4, part < 2 ? "" : "cross_", part % 2 ? "values" : "keys");
+  }
+
+  static bool IsHandedOn(const TorchProgram& program, std::size_t i) {
+    return i < program.past.size() && program.past[i] == program.cache[i];
+  }
+
+  // Buffers for what a pass makes of the cache; a growing one gets its sizes of a body whose iteration i runs pass
+  // first + i * stride. What it hands on keeps its buffer of cache_.
+  std::vector<BufferId> CacheBuffers(const TorchProgram& program, std::int64_t first, std::int64_t stride,
+                                     std::string_view prefix) {
     std::vector<BufferId> buffers;
-    for (std::size_t i = 0; i < storages.size(); ++i) {
-      const TorchStorage& storage = program.storages[storages[i]];
+    for (std::size_t i = 0; i < program.cache.size(); ++i) {
+      if (IsHandedOn(program, i)) {
+        buffers.push_back(cache_[i]);
+        continue;
+      }
+      const TorchStorage& storage = program.storages[program.cache[i]];
       const AffineBytes bytes = storage.bytes;
-      buffers.push_back(b_.AddBuffer(lanes_.gpus[storage.gpu].pool,
-                                     fmt::format("{}layers.{}.{}", prefix, i / parts, kParts[i % parts]),
+      buffers.push_back(b_.AddBuffer(lanes_.gpus[storage.gpu].pool, fmt::format("{}{}", prefix, CacheName(program, i)),
                                      BufferKind::kKv, {bytes.at(first).value(), bytes.step * stride}));
     }
     return buffers;
@@ -179,7 +194,7 @@ class Lowering {
       const bool some = bytes > Bytes(0);
       workspaces.push_back(some ? b_.AddBuffer(lanes_.gpus[g].pool, name, BufferKind::kWorkspace, bytes) : -1);
     }
-    cache_ = CacheBuffers(program, program.cache, 0, 0, "cache/prefill/");
+    cache_ = CacheBuffers(program, 0, 0, "cache/prefill/");
     const BufferId logits = pass.Emit({.prompt = prompt_, .new_cache = cache_, .workspaces = std::move(workspaces)});
     if (task_.request.new_tokens > 0) {
       ChooseNext(logits, task_.request.DecodePasses() == 0);
@@ -205,8 +220,7 @@ class Lowering {
     const bool in_place = program.past == program.cache;  // a static cache
     if (begin == 0 && task_.FirstPass() > 0 && !in_place) SkipTo(program);
     const auto buffers = [&](std::int64_t first, std::int64_t stride, std::string name) {
-      if (in_place) return cache_;
-      return CacheBuffers(program, program.cache, first, stride, fmt::format("{}cache/{}/", prefix, name));
+      return CacheBuffers(program, first, stride, fmt::format("{}cache/{}/", prefix, name));
     };
     std::vector<BufferId> even;
     if (iterations > 0) even = buffers(alone + 1, 2, "even");
@@ -249,8 +263,9 @@ class Lowering {
 
   // A schedule for ranking: the cache as the skipped passes would have left it, in place of the prefill's.
   void SkipTo(const TorchProgram& program) {
-    const std::vector<BufferId> grown = CacheBuffers(program, program.cache, -1, 0, "cache/skipped/");
+    const std::vector<BufferId> grown = CacheBuffers(program, -1, 0, "cache/skipped/");
     for (std::size_t i = 0; i < grown.size(); ++i) {
+      if (IsHandedOn(program, i)) continue;
       b_.Allocate(grown[i]);
       b_.Free(cache_[i]);
     }

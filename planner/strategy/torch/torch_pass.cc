@@ -54,6 +54,12 @@ std::vector<StepRef> TorchStreams::Arrive(std::int16_t gpu, std::vector<Slice>& 
   return std::move(arrived.copies);
 }
 
+void TorchStreams::Gone(BufferId buffer) {
+  for (Arriving& arriving : arriving_) {
+    std::erase_if(arriving.targets, [&](const Slice& target) { return target.buffer == buffer; });
+  }
+}
+
 void TorchStreams::EndBody() {
   for (const auto& [copy, to] : reach_back_) {
     if (last_[to] >= body_) b_.step(copy).after.push_back({last_[to], 1});
@@ -248,6 +254,7 @@ void TorchPassEmitter::EmitRelease(StorageId storage, const PassInput& input) {
   if (std::find(in_flight_.begin(), in_flight_.end(), storage) != in_flight_.end()) {
     late_.push_back(storage);
   } else {
+    streams_.Gone(BufferOf(storage, input));
     b_.Free(BufferOf(storage, input));
   }
 }

@@ -45,6 +45,7 @@ class TorchStreams {
   std::vector<StepRef> WaitsOf(std::int16_t gpu) const { return arriving_[gpu].copies; }
   // The same for a kernel, which also reads what has arrived: of all that is moved some is never looked at.
   std::vector<StepRef> Arrive(std::int16_t gpu, std::vector<Slice>& reads);
+  void Gone(BufferId buffer);  // freed before anything there looked at it: copied on, to a third GPU or back
   void Issued(std::int16_t gpu, StepId step) { last_[gpu] = step; }
   void Move(const Lane& lane, std::int16_t from, std::int16_t to, Slice source, Slice target);
 

@@ -24,7 +24,7 @@ Status CheckGenerates(const PlanningTask& task, const TorchPrograms& programs) {
   const TorchProgram& decode = programs.decode;
   const bool hands_on = decode.events.empty() || decode.past.size() == programs.prefill.cache.size();
   const bool cached = Recomputes(task) ? MakesTokens(programs.held) : !programs.prefill.cache.empty() && hands_on;
-  if (cached && !decode.own_text) return OkStatus();
+  if (cached) return OkStatus();
   return Error{ErrorCode::kInvalidInput,
                fmt::format("model '{}' of family {} has no passes that generate token by token; only its traces are "
                            "realized for torch (inspect trace)",
@@ -123,6 +123,12 @@ Result<TorchProgram> Hooked(TorchProgram program, const Model& model, const Torc
   if (placement.hooks == Hooks::kGroupOffload) {
     STOWAGE_TRY(const OffloadGroups groups, GroupsOf(model, placement.group));
     if (first == nullptr) return AddGroupOffloadHooks(std::move(program), model, groups, nullptr);
+    if (program.crossed && placement.group.stream) {
+      return Error{ErrorCode::kInvalidInput,
+                   fmt::format("model '{}': with a stream, groups come in the order of the first pass, in which the "
+                               "encoder runs; passes of the decoder alone are not realized (group-offload:leaf is)",
+                               model.name)};
+    }
     const std::vector<ModuleId> traced = TracedOrder(*first, groups);
     return AddGroupOffloadHooks(std::move(program), model, groups, &traced);
   }
