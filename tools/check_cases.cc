@@ -16,6 +16,7 @@
 #include "planner/schedule/check.h"
 #include "planner/strategy/registry.h"
 #include "sim/engine/engine.h"
+#include "sim/memory/caching_allocator.h"
 #include "sim/rank/rank.h"
 #include "tools/common/options.h"
 
@@ -75,6 +76,12 @@ void ReadLoading(JsonScanner& in, Loading& loading, Status (*read)(std::string_v
   if (in.ok() && !status) in.Fail(status.error().message);
 }
 
+void ReadAllocConf(JsonScanner& in, MachineSpec& machine) {
+  machine.torch_allocator = in.String();
+  const auto settings = CachingAllocatorSettings::Parse(*machine.torch_allocator);
+  if (!settings) in.Fail(settings.error().message);
+}
+
 void ReadBudget(JsonScanner& in, CaseLimits& limits) {
   in.BeginObject();
   for (std::string_view key; in.NextKey(key);) {
@@ -98,6 +105,7 @@ std::optional<Tolerance> ReadCase(JsonScanner& in, CheckCase& c) {
                {"gpu", kOptional, [&] { ReadGpus(in, m.gpus); }},
                {"cpu", kOptional, [&] { m.cpu = ReadText(in); }},
                {"disk", kOptional, [&] { m.disk = ReadText(in); }},
+               {"alloc_conf", kOptional, [&] { ReadAllocConf(in, m); }},
                {"strategy", kRequired, [&] { c.strategy = in.String(); }},
                {"dtype", kOptional, [&] { ReadFormat(in, r); }},
                {"kv", kOptional, [&] { ReadKv(in, r); }},
@@ -124,6 +132,7 @@ std::string WhatOf(const CheckCase& c) {
   if (!m.gpus.empty()) out += ", gpu " + Join(m.gpus, ",");
   if (m.cpu) out += ", cpu " + *m.cpu;
   if (m.disk) out += ", disk " + *m.disk;
+  if (m.torch_allocator) out += ", " + *m.torch_allocator;
   out += fmt::format(", batch {}, prompt {}, new {}", r.batch, r.prompt_tokens, r.new_tokens);
   if (r.dtype) out += fmt::format(", {}", Name(*r.dtype));
   if (!r.quantization.empty()) out += ", " + r.quantization;

@@ -12,6 +12,7 @@
 //                                     line, but not "auto": a baseline is of a named machine
 //   machine                           a machine file (docs/machine.md)
 //   disk                              "1TB" unless given
+//   alloc_conf                        of torch strategies: "expandable_segments:True"
 //   dtype, kv, batch, prompt, new     as on the command line; so are
 //   load, load_dtype, page_cache
 //   budget                            by pool: what its peak may not pass, whatever the baseline says

@@ -59,6 +59,8 @@ TEST(ReadCases, NamesThePlaceOfWhatIsWrong) {
   EXPECT_EQ(with(", \"stratgy\": 1"), "a case has no member 'stratgy'; did you mean 'strategy'?");
   EXPECT_EQ(with(", \"batch\": 0"), "0 is not in [1, 65536]");
   EXPECT_EQ(with(", \"dtype\": \"bf17\"").substr(0, 6), "'bf17'");
+  EXPECT_EQ(with(", \"alloc_conf\": \"max_split_size_mb:20\""),
+            "max_split_size_mb: '20' is not a whole number of MiB above 20");
   EXPECT_EQ(with(", \"kv\": \"some\""), "'some' is not a cache; dynamic, static and none are");
   EXPECT_EQ(with(", \"tolerance\": \"-1%\""), "tolerance '-1%' is not 0% to 1000%");
   EXPECT_EQ(with(", \"tolerance\": \"nan%\""), "tolerance 'nan%' is not 0% to 1000%");

@@ -4,8 +4,11 @@
 
 #include <algorithm>
 
+#include "planner/machine/build_machine.h"
 #include "planner/strategy/registry.h"
 #include "planner/strategy/testing/random_task.h"
+#include "planner/zoo/zoo.h"
+#include "sim/engine/engine.h"
 #include "sim/rank/rank.h"
 #include "tools/simulate_sweep.h"
 
@@ -44,6 +47,34 @@ TEST(SimulateReport, LowAndHighAreOnEitherSideAndAbsentWithoutIntervals) {
   for (Resource& r : task.machine.resources) r.flops_spread = r.rate_spread = Spread();
   task.machine.dispatch.spread = Spread();
   EXPECT_FALSE(Simulated(task, "ring")->low.has_value());
+}
+
+TorchMemory MemoryWith(const char* settings) {
+  const Model model = *ZooModel("llama-3.2-1b");
+  const Machine machine =
+      *BuildMachine({.gpus = {"24GB"}, .cpu = "30GB", .disk = "1TB", .torch_allocator = settings}, {});
+  const PlanningTask task{.model = &model, .machine = &machine, .request = {.new_tokens = 64}};
+  const std::vector<Strategy> all = AllStrategies();
+  const Result<Lowered> lowered = LowerBest(*FindStrategy(all, "torch-resident")->strategy, task, "");
+  EXPECT_TRUE(lowered.ok()) << lowered.error().message;
+  const Result<Timeline> timeline = Simulate(lowered->schedule, machine);
+  EXPECT_TRUE(timeline.ok()) << timeline.error().message;
+  return *timeline->torch;
+}
+
+// The rules are those of sim/memory/caching_allocator.h.
+TEST(SimulateReport, SettingsOfTorchsAllocatorChangeWhatAModelReserves) {
+  constexpr Bytes kPage(2 << 20);
+  const TorchMemory usual = MemoryWith("");
+  const TorchMemory expandable = MemoryWith("expandable_segments:True");
+  EXPECT_EQ(expandable.reserved_peak.value() % kPage.value(), 0);
+  EXPECT_LT(expandable.reserved_peak, usual.reserved_peak);  // no segment has a rest of its own
+  EXPECT_LT(expandable.reserved_peak - expandable.allocated_peak, Bytes(64 << 20));
+  // 525,336,576 B of embedding become the next of two steps between powers of two, 512 MiB.
+  const TorchMemory rounded = MemoryWith("roundup_power2_divisions:2");
+  EXPECT_GE(rounded.allocated_peak - usual.allocated_peak, Bytes(536'870'912 - 525'336'576));
+  EXPECT_GE(rounded.reserved_peak, rounded.allocated_peak);
+  EXPECT_EQ(MemoryWith("expandable_segments:False").reserved_peak, usual.reserved_peak);
 }
 
 TEST(SimulateReport, SaysWhatWouldHelpMemoryFirst) {

@@ -329,6 +329,14 @@ Result<Machine> WithProfile(Machine machine, const MachineSpec& spec, const std:
   return machine;
 }
 
+// A file of a whole machine may say it already.
+void SayTorchAllocator(Machine& machine) {
+  if (machine.torch_allocator.empty()) return;
+  std::string sentence = fmt::format("torch: PYTORCH_ALLOC_CONF is {}.", machine.torch_allocator);
+  std::vector<std::string>& said = machine.assumptions;
+  if (std::find(said.begin(), said.end(), sentence) == said.end()) said.push_back(std::move(sentence));
+}
+
 }  // namespace
 
 Result<Machine> BuildMachine(const MachineSpec& spec, const HostFacts& facts) {
@@ -350,6 +358,8 @@ Result<Machine> BuildMachine(const MachineSpec& spec, const HostFacts& facts) {
     if (gpus.empty()) machine.assumptions.clear();  // the profile is the whole machine and says its own
     STOWAGE_TRY(machine, WithProfile(std::move(machine), spec, gpus));
   }
+  if (spec.torch_allocator) machine.torch_allocator = *spec.torch_allocator;
+  SayTorchAllocator(machine);
   machine.name = NameOf(machine);
   return machine;
 }

@@ -34,8 +34,9 @@ struct MachineSpec {
   std::optional<std::string> cpu = std::nullopt;        // absent: HostFacts::available
   std::optional<std::string> disk = std::nullopt;       // absent: HostFacts::disk_free, or kAssumedDisk
   std::optional<std::string> disk_path = std::nullopt;  // the folder whose free space that is; absent: the current one
-  std::optional<std::string> profile_path = std::nullopt;  // --machine: a file in the form of machine_json.h
-  std::optional<std::string> profile = std::nullopt;       // its text, read over what the rest says; sizes above win
+  std::optional<std::string> torch_allocator = std::nullopt;  // --alloc-conf: Machine::torch_allocator
+  std::optional<std::string> profile_path = std::nullopt;     // --machine: a file in the form of machine_json.h
+  std::optional<std::string> profile = std::nullopt;          // its text, read over what the rest says; sizes above win
 };
 
 constexpr Bytes kAssumedDisk{1'000'000'000'000};

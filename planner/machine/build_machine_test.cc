@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -251,6 +252,20 @@ TEST(BuildMachine, RefusesAProfileOfOtherCardsOrOfTooLittleMemory) {
                 .error()
                 .message,
             "m.json: pool 'gpu0' has 15 B; the least that makes sense is 65536 B");
+}
+
+TEST(BuildMachine, TheSettingsOfTorchsAllocatorAreSaidOnce) {
+  const MachineSpec spec = {.gpus = {"t4"}, .cpu = "30GB", .torch_allocator = "expandable_segments:True"};
+  const Result<Machine> machine = BuildMachine(spec, {});
+  ASSERT_TRUE(machine) << machine.error().message;
+  EXPECT_EQ(machine->torch_allocator, "expandable_segments:True");
+  EXPECT_EQ(machine->assumptions.back(), "torch: PYTORCH_ALLOC_CONF is expandable_segments:True.");
+  const Result<Machine> again =
+      BuildMachine({.cpu = "20GB", .profile_path = "m.json", .profile = WriteMachineJson(*machine)}, {});
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->torch_allocator, machine->torch_allocator);
+  const auto said = std::count(again->assumptions.begin(), again->assumptions.end(), machine->assumptions.back());
+  EXPECT_EQ(said, 1);
 }
 
 }  // namespace

@@ -111,6 +111,7 @@ struct Machine {
   std::vector<Reservation> reservations;
   std::vector<Resource> resources;
   DispatchCost dispatch;
+  std::string torch_allocator;           // as PYTORCH_ALLOC_CONF (sim/memory has the keys); "": torch's default
   std::vector<std::string> assumptions;  // sentences for the user: what was not said and what stands for it
 
   std::int32_t FindPool(std::string_view name) const;      // -1 when absent

@@ -298,6 +298,7 @@ std::string WriteMachineJson(const Machine& machine) {
                      {"device_free_s", d.device_free.value()},     {"empty_cache_s", d.empty_cache.value()},
                      {"populate_gpu_s_per_byte", d.populate_gpu},  {"populate_host_s_per_byte", d.populate_host}};
   WriteSpread("interval", d.spread, out["dispatch"]);
+  if (!machine.torch_allocator.empty()) out["torch_allocator"] = machine.torch_allocator;
   out["assumptions"] = machine.assumptions;
   return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
@@ -314,6 +315,7 @@ void ReadMachine(JsonScanner& in, Machine& machine) {
        {"reservations", kOptional, [&] { ReadItems(in, [&] { ReadReservation(in, machine.reservations); }); }},
        {"resources", kOptional, [&] { ReadNamed(in, "resource", resource); }},
        {"dispatch", kOptional, [&] { ReadDispatch(in, machine.dispatch); }},
+       {"torch_allocator", kOptional, [&] { machine.torch_allocator = in.String(); }},
        {"assumptions", kOptional, [&] { ReadItems(in, [&] { machine.assumptions.emplace_back(in.String()); }); }}});
 }
 

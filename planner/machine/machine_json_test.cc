@@ -30,6 +30,7 @@ TEST(MachineJson, ReadsBackWhatItWrote) {
   m.dispatch.torch_hook = Seconds(1.0 / 3);
   m.dispatch.populate_host = 1e-10;
   m.resources[0].compute->smoothness = 2.1;
+  m.torch_allocator = "expandable_segments:True";
   const Result<Machine> back = ReadMachineFile("m.json", WriteMachineJson(m), Machine());
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(WriteMachineJson(*back), WriteMachineJson(m));
@@ -37,6 +38,7 @@ TEST(MachineJson, ReadsBackWhatItWrote) {
   EXPECT_EQ(back->dispatch.torch_hook, m.dispatch.torch_hook);
   EXPECT_EQ(back->dispatch.populate_host, m.dispatch.populate_host);
   EXPECT_EQ(back->pools[1].pinned_limit, Bytes(123));
+  EXPECT_EQ(back->torch_allocator, "expandable_segments:True");
 }
 
 TEST(MachineJson, EveryKnownCardMakesAMachineThatPassesTheCheck) {

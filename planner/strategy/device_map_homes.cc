@@ -102,6 +102,15 @@ class Homes {
 
   Result<DeviceMapHomes> Run() {
     STOWAGE_RETURN_IF_ERROR(FindMain());
+    std::size_t modules = 0;
+    for (const Module& m : model_.modules) {  // parents come first
+      const auto entry = map_.find(m.name);
+      modules += entry != map_.end() ? 1 : 0;
+      device_.push_back(entry != map_.end() ? std::optional(entry->second)
+                        : m.parent == kNoId ? std::nullopt
+                                            : device_[m.parent]);
+    }
+    names_tensors_ = modules < map_.size();
     for (const Tensor& t : model_.tensors) {
       const Tensor& owner = t.tied_to == kNoId ? t : model_.tensors[t.tied_to];
       STOWAGE_TRY(const Home home, HomeOf(owner));
@@ -138,8 +147,17 @@ class Homes {
     return OkStatus();
   }
 
+  // What accelerate::DeviceOf says, with its answers for modules at hand.
+  std::optional<accelerate::DeviceKey> DeviceOfTensor(const Tensor& tensor) const {
+    const std::string& module = model_.modules[tensor.module].name;
+    const std::size_t dot = tensor.name.rfind('.');
+    if (tensor.name.compare(0, dot == std::string::npos ? 0 : dot, module) != 0) return DeviceOf(map_, tensor.name);
+    const auto entry = names_tensors_ ? map_.find(tensor.name) : map_.end();
+    return entry != map_.end() ? std::optional(entry->second) : device_[tensor.module];
+  }
+
   Result<Home> HomeOf(const Tensor& tensor) const {
-    const std::optional<accelerate::DeviceKey> device = DeviceOf(map_, tensor.name);
+    const std::optional<accelerate::DeviceKey> device = DeviceOfTensor(tensor);
     if (!device && tensor.buffer) return Home{WeightHome::kDevice, out_.main};
     if (!device) return Bad(fmt::format("the device map gives no device for {} (ValueError)", tensor.name));
     const WeightHome weight = device->kind == DeviceKind::kCpu    ? WeightHome::kHost
@@ -171,6 +189,8 @@ class Homes {
   const PlanningTask& task_;
   const Model& model_;
   const DeviceMap& map_;
+  std::vector<std::optional<accelerate::DeviceKey>> device_;  // by ModuleId
+  bool names_tensors_ = true;                                 // may be
   DeviceMapHomes out_;
 };
 

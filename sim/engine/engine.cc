@@ -41,7 +41,8 @@ Result<Attempt> RunOnce(const Program& program, const Machine& machine, const Si
   Attempt attempt;
   Accounts accounts(&program, forward ? Accounts::Keep::kLatest : Accounts::Keep::kAll);
   Progress progress;
-  Memory memory(program.schedule, &machine, &progress, options.record_curves);
+  STOWAGE_TRY(const CachingAllocatorSettings torch, CachingAllocatorSettings::Parse(machine.torch_allocator));
+  Memory memory(program.schedule, &machine, torch, &progress, options.record_curves);
   Books books{&machine, &accounts, &memory, &progress, options.record_spans ? &attempt.timeline.spans : nullptr};
   if (options.record_acts != nullptr) {
     *options.record_acts = {.repeat = forward && !AsksWhenWorkWasDone(*program.schedule)};

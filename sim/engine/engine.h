@@ -66,7 +66,8 @@ struct SimulateOptions {
 };
 
 // Errors (kInvalidInput): a resource or queue that does not exist, a duration that is not finite, a buffer allocated
-// twice or freed when not allocated, a schedule that cannot go on (a Reduce whose partner is never issued).
+// twice or freed when not allocated, a schedule that cannot go on (a Reduce whose partner is never issued), settings of
+// torch's allocator that are not understood.
 Result<Timeline> Simulate(const Schedule& schedule, const Machine& machine, const SimulateOptions& options = {});
 
 // The same schedule on a machine that differs in rates, costs and reservations alone, in a fraction of the time. Only

@@ -30,7 +30,8 @@ Memory::Outcome Done(const PoolBlocks::Change& change) {
 
 }  // namespace
 
-Memory::Memory(const Schedule* schedule, const Machine* machine, const QueueProgress* queues, bool record_curves)
+Memory::Memory(const Schedule* schedule, const Machine* machine, const CachingAllocatorSettings& torch,
+               const QueueProgress* queues, bool record_curves)
     : schedule_(schedule), machine_(machine), record_curves_(record_curves), place_(schedule->buffers.size(), -1) {
   torch_ = std::any_of(schedule->pools.begin(), schedule->pools.end(),
                        [](const PoolUse& use) { return use.allocator == Allocator::kTorchCaching; });
@@ -39,7 +40,7 @@ Memory::Memory(const Schedule* schedule, const Machine* machine, const QueueProg
     pool.counted = !IsDisk(*machine, use.name);
     pool.limit = use.budget > Bytes(0) ? use.budget.value() : std::numeric_limits<std::int64_t>::max();
     pool.context = machine->Reserved(use.name).value();
-    pool.blocks = MakeBlocks(use, Bytes(pool.limit), queues);
+    pool.blocks = MakeBlocks(use, Bytes(pool.limit), torch, queues);
   }
   for (const Phase& phase : schedule->phases) {
     runs_passes_.push_back(phase.prologue.passes + phase.body.passes + phase.epilogue.passes > 0);
@@ -58,9 +59,10 @@ Memory::Memory(const Schedule* schedule, const Machine* machine, const QueueProg
   });
 }
 
-std::unique_ptr<PoolBlocks> Memory::MakeBlocks(const PoolUse& use, Bytes limit, const QueueProgress* queues) const {
+std::unique_ptr<PoolBlocks> Memory::MakeBlocks(const PoolUse& use, Bytes limit, const CachingAllocatorSettings& torch,
+                                               const QueueProgress* queues) const {
   const std::size_t buffers = schedule_->buffers.size();
-  if (use.allocator == Allocator::kTorchCaching) return MakeCachingBlocks(limit, buffers, queues);
+  if (use.allocator == Allocator::kTorchCaching) return MakeCachingBlocks(limit, torch, buffers, queues);
   if (!torch_ || use.allocator != Allocator::kPageable) return MakeExactBlocks(limit, buffers);
   const std::int32_t found = machine_->FindPool(use.name);
   const bool limited = found >= 0 && machine_->pools[static_cast<std::size_t>(found)].pinned_limit.has_value();

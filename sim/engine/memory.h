@@ -30,8 +30,9 @@ namespace stowage::sim {
 
 class Memory {
  public:
-  // All must outlive this.
-  Memory(const Schedule* schedule, const Machine* machine, const QueueProgress* queues, bool record_curves);
+  // All pointers must outlive this. `torch`: of the caching pools.
+  Memory(const Schedule* schedule, const Machine* machine, const CachingAllocatorSettings& torch,
+         const QueueProgress* queues, bool record_curves);
 
   // Initial buffers. False: a torch pool cannot hold them.
   bool Start();
@@ -89,7 +90,8 @@ class Memory {
   void NotePeaks(const PoolState& pool);
   bool OfPass(const Buffer& buffer) const;
   void FinishPhases(Timeline& timeline) const;
-  std::unique_ptr<PoolBlocks> MakeBlocks(const PoolUse& use, Bytes limit, const QueueProgress* queues) const;
+  std::unique_ptr<PoolBlocks> MakeBlocks(const PoolUse& use, Bytes limit, const CachingAllocatorSettings& torch,
+                                         const QueueProgress* queues) const;
   Outcome OutOfMemoryAt(std::string step, std::int32_t phase, std::int32_t pool, std::int64_t bytes);
   std::vector<PeakBuffer> Attribute(const PoolState& pool, const std::string& name) const;
   Bytes BudgetOf(std::size_t pool) const;

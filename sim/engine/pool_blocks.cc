@@ -3,7 +3,6 @@
 #include <utility>
 #include <vector>
 
-#include "sim/memory/caching_allocator.h"
 #include "sim/memory/pinned_allocator.h"
 
 namespace stowage::sim {
@@ -77,8 +76,8 @@ class TorchHostBlocks final : public PoolBlocks {
 
 class CachingBlocks final : public PoolBlocks {
  public:
-  CachingBlocks(Bytes limit, std::size_t buffers, const QueueProgress* queues)
-      : allocator_(limit), queues_(queues), blocks_(buffers, CachingAllocator::kNoBlock) {}
+  CachingBlocks(Bytes limit, const CachingAllocatorSettings& settings, std::size_t buffers, const QueueProgress* queues)
+      : allocator_(limit, settings), queues_(queues), blocks_(buffers, CachingAllocator::kNoBlock) {}
 
   Change Allocate(BufferId buffer, Bytes bytes, std::int32_t queue, double at) override {
     CompletePassed(at);
@@ -158,8 +157,9 @@ class CachingBlocks final : public PoolBlocks {
 
 }  // namespace
 
-std::unique_ptr<PoolBlocks> MakeCachingBlocks(Bytes limit, std::size_t buffers, const QueueProgress* queues) {
-  return std::make_unique<CachingBlocks>(limit, buffers, queues);
+std::unique_ptr<PoolBlocks> MakeCachingBlocks(Bytes limit, const CachingAllocatorSettings& settings,
+                                              std::size_t buffers, const QueueProgress* queues) {
+  return std::make_unique<CachingBlocks>(limit, settings, buffers, queues);
 }
 
 std::unique_ptr<PoolBlocks> MakeTorchHostBlocks(Bytes limit, Bytes pinned_limit, const Schedule* schedule) {

@@ -7,6 +7,7 @@
 
 #include "planner/base/units.h"
 #include "planner/schedule/schedule.h"
+#include "sim/memory/caching_allocator.h"
 
 namespace stowage::sim {
 
@@ -48,6 +49,7 @@ std::unique_ptr<PoolBlocks> MakeTorchHostBlocks(Bytes limit, Bytes pinned_limit,
 // PyTorch's caching allocator (sim/memory/caching_allocator.h); each queue is a stream. The memory of a buffer recorded
 // on other queues returns when the work issued to them before its Free is done. EmptyCache waits for the device if it
 // gives segments back (cudaFree does) or if such buffers are pending. *queues must outlive it.
-std::unique_ptr<PoolBlocks> MakeCachingBlocks(Bytes limit, std::size_t buffers, const QueueProgress* queues);
+std::unique_ptr<PoolBlocks> MakeCachingBlocks(Bytes limit, const CachingAllocatorSettings& settings,
+                                              std::size_t buffers, const QueueProgress* queues);
 
 }  // namespace stowage::sim

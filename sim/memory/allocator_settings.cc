@@ -1,12 +1,14 @@
-// CachingAllocator where PYTORCH_CUDA_ALLOC_CONF says something.
+// CachingAllocator where PYTORCH_ALLOC_CONF says something.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <utility>
 
 #include "planner/base/check.h"
+#include "planner/base/nearest.h"
 #include "sim/memory/caching_allocator.h"
 
 namespace stowage {
@@ -15,17 +17,17 @@ namespace {
 constexpr std::int64_t kMiB = 1 << 20;
 constexpr std::int64_t kMinBlock = 512;
 constexpr std::int64_t kLeastSplitLimit = 20 * kMiB;  // torch takes only more
-constexpr std::int64_t kOversizeLoss = 20 * kMiB;     // of what an oversize block may be larger than its request
+constexpr std::int64_t kMostMegabytes = std::int64_t{1} << 40;
+constexpr std::int64_t kOversizeLoss = 20 * kMiB;  // of what an oversize block may be larger than its request
 
 std::int64_t PageSize(std::int32_t pool) { return ((pool & 1) != 0 ? 2 : 20) * kMiB; }
 std::int64_t Up(std::int64_t bytes, std::int64_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-Error BadOption(std::string_view option, std::string_view why) {
-  return {ErrorCode::kInvalidInput,
-          fmt::format("allocator option '{}': {}; simulated are max_split_size_mb:N (more than 20), "
-                      "roundup_power2_divisions:N (a power of two), garbage_collection_threshold:0.N and "
-                      "expandable_segments:True or False",
-                      option, why)};
+constexpr std::array<std::string_view, 4> kKeys = {"expandable_segments", "garbage_collection_threshold",
+                                                   "max_split_size_mb", "roundup_power2_divisions"};
+
+Error Expected(std::string_view key, std::string_view value, std::string_view what) {
+  return {ErrorCode::kInvalidInput, fmt::format("{}: '{}' is not {}", key, value, what)};
 }
 
 template <class Number>
@@ -38,25 +40,32 @@ Status ParseOption(std::string_view option, CachingAllocatorSettings& out) {
   const std::size_t colon = option.find(':');
   const std::string_view key = option.substr(0, colon);
   const std::string_view value = colon == std::string_view::npos ? "" : option.substr(colon + 1);
+  if (std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end()) {
+    const std::string_view near = Nearest(key, kKeys);
+    return Error{ErrorCode::kInvalidInput,
+                 fmt::format("key '{}' (value '{}') is not simulated{}; these are: {}", key, value,
+                             near.empty() ? "" : fmt::format(", did you mean {}", near), fmt::join(kKeys, ", "))};
+  }
   if (key == "max_split_size_mb") {
     std::int64_t megabytes = 0;
-    if (!ParseAll(value, megabytes) || megabytes * kMiB <= kLeastSplitLimit || megabytes > (std::int64_t{1} << 40)) {
-      return BadOption(option, "not such a size");
+    if (!ParseAll(value, megabytes) || megabytes <= kLeastSplitLimit / kMiB || megabytes > kMostMegabytes) {
+      return Expected(key, value, "a whole number of MiB above 20");
     }
     out.max_split_size = Bytes(megabytes * kMiB);
   } else if (key == "roundup_power2_divisions") {
     if (!ParseAll(value, out.roundup_power2_divisions) || out.roundup_power2_divisions < 1 ||
         !std::has_single_bit(static_cast<std::uint64_t>(out.roundup_power2_divisions))) {
-      return BadOption(option, "not such a number");
+      return Expected(key, value, "a power of two (lists by size are not simulated)");
     }
   } else if (key == "garbage_collection_threshold") {
     double& threshold = out.garbage_collection_threshold;
-    if (!ParseAll(value, threshold) || !(threshold > 0 && threshold < 1))
-      return BadOption(option, "not between 0 and 1");
-  } else if (key == "expandable_segments" && (value == "True" || value == "False")) {
+    if (!ParseAll(value, threshold) || !(threshold > 0 && threshold < 1)) {
+      return Expected(key, value, "a number between 0 and 1");
+    }
+  } else if (value == "True" || value == "False") {
     out.expandable_segments = value == "True";
   } else {
-    return BadOption(option, "not understood");
+    return Expected(key, value, "True or False");
   }
   return OkStatus();
 }
@@ -153,7 +162,6 @@ CachingAllocator::BlockId CachingAllocator::MapBlock(BlockId id, std::int64_t by
   if (mapped < blocks_[id].size) blocks_[SplitOff(id, mapped)].unmapped = true;
   blocks_[id].unmapped = false;
   reserved_ += Bytes(mapped);
-  peak_reserved_ = std::max(peak_reserved_, reserved_);
   device_mallocs_ += mapped / PageSize(pool);
   const auto joins = [&](BlockId other) {
     return other != kNoBlock && !blocks_[other].used && !blocks_[other].unmapped;

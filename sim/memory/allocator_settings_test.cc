@@ -1,4 +1,4 @@
-// What PYTORCH_CUDA_ALLOC_CONF changes, rule by rule; and that blocks stay sound under random use whatever is set.
+// What PYTORCH_ALLOC_CONF changes, rule by rule; and that blocks stay sound under random use whatever is set.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,19 +31,38 @@ BlockId Take(CachingAllocator& allocator, Bytes size, std::int32_t stream = 0) {
   return block.ok() ? *block : CachingAllocator::kNoBlock;
 }
 
-TEST(AllocatorSettings, ParsesTheVariableAndNamesWhatItDoesNotKnow) {
+TEST(AllocatorSettings, ParsesTheVariable) {
   const CachingAllocatorSettings all = *CachingAllocatorSettings::Parse(
       "max_split_size_mb:128,roundup_power2_divisions:4,garbage_collection_threshold:0.8,expandable_segments:True");
   EXPECT_EQ(all.max_split_size, MiB(128));
   EXPECT_EQ(all.roundup_power2_divisions, 4);
   EXPECT_EQ(all.garbage_collection_threshold, 0.8);
   EXPECT_TRUE(all.expandable_segments);
-  for (const char* bad : {"max_split_size_mb:20", "max_split_size_mb:x", "roundup_power2_divisions:3",
-                          "garbage_collection_threshold:1", "expandable_segments:yes", "backend:native", "nothing"}) {
-    const auto parsed = CachingAllocatorSettings::Parse(bad);
-    ASSERT_FALSE(parsed.ok()) << bad;
-    EXPECT_THAT(parsed.error().message, HasSubstr(std::string("allocator option '") + bad + "'"));
+}
+
+TEST(AllocatorSettings, NamesTheKeyTheValueAndWhatIsExpected) {
+  const auto refusal = [](const char* text) {
+    const auto parsed = CachingAllocatorSettings::Parse(text);
+    return parsed ? "" : parsed.error().message;
+  };
+  constexpr const char* kSize = "' is not a whole number of MiB above 20";
+  for (const char* bad : {"20", "x", "", "-1", "99999999999999", "9223372036854775807"}) {
+    EXPECT_EQ(refusal((std::string("max_split_size_mb:") + bad).c_str()),
+              std::string("max_split_size_mb: '") + bad + kSize);
   }
+  EXPECT_EQ(refusal("expandable_segments:True,roundup_power2_divisions:3"),
+            "roundup_power2_divisions: '3' is not a power of two (lists by size are not simulated)");
+  EXPECT_EQ(refusal("roundup_power2_divisions:[256:1,512:2]"),
+            "roundup_power2_divisions: '[256:1' is not a power of two (lists by size are not simulated)");
+  EXPECT_EQ(refusal("garbage_collection_threshold:1"),
+            "garbage_collection_threshold: '1' is not a number between 0 and 1");
+  EXPECT_EQ(refusal("expandable_segments:yes"), "expandable_segments: 'yes' is not True or False");
+  constexpr const char* kKnown =
+      "; these are: expandable_segments, garbage_collection_threshold, max_split_size_mb, roundup_power2_divisions";
+  EXPECT_EQ(refusal("expandable_segment:True"),
+            std::string("key 'expandable_segment' (value 'True') is not simulated, did you mean expandable_segments") +
+                kKnown);
+  EXPECT_EQ(refusal("backend:native"), std::string("key 'backend' (value 'native') is not simulated") + kKnown);
 }
 
 TEST(AllocatorSettings, DivisionsRoundUpToStepsBetweenPowersOfTwo) {

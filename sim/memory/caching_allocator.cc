@@ -19,8 +19,6 @@ constexpr std::int64_t kLargeSegment = 20 * kMiB;  // for requests below kMinOwn
 constexpr std::int64_t kMinOwnSegment = 10 * kMiB;
 constexpr std::int64_t kSegmentRounding = 2 * kMiB;
 
-std::int64_t Rounded(std::int64_t size) { return std::max(kMinBlock, (size + kMinBlock - 1) / kMinBlock * kMinBlock); }
-
 std::int64_t SegmentSize(std::int64_t rounded) {
   if (rounded <= kSmallSize) return kSmallSegment;
   if (rounded < kMinOwnSegment) return kLargeSegment;
@@ -30,13 +28,6 @@ std::int64_t SegmentSize(std::int64_t rounded) {
 bool IsSmall(std::int32_t pool) { return (pool & 1) != 0; }
 
 int RunOf(std::int64_t size) { return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size))) - 1; }
-
-}  // namespace
-
-Bytes TorchRoundedSize(Bytes size) { return size.value() == 0 ? size : Bytes(Rounded(size.value())); }
-Bytes TorchSegmentSize(Bytes rounded) { return Bytes(SegmentSize(rounded.value())); }
-
-namespace {
 
 template <class Entry>
 bool Before(const Entry& entry, std::int64_t size, std::int64_t address) {
@@ -126,7 +117,6 @@ CachingAllocator::BlockId CachingAllocator::NewSegment(std::int64_t rounded, std
   blocks_[id].pool = pool;
   next_address_ += size;
   reserved_ += Bytes(size);
-  peak_reserved_ = std::max(peak_reserved_, reserved_);
   ++device_mallocs_;
   return id;
 }
@@ -155,7 +145,6 @@ Result<CachingAllocator::BlockId> CachingAllocator::Allocate(Bytes size, std::in
   block.requested = size.value();
   allocated_ += Bytes(block.size);
   requested_ += size;
-  peak_allocated_ = std::max(peak_allocated_, allocated_);
   return id;
 }
 

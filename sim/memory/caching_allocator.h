@@ -13,7 +13,7 @@
 //
 //   segment 20 MiB   [ 7 MiB used | 13 MiB free ]   a request of 12.5 MiB takes all 13 (rest 0.5 MiB <= 1 MiB)
 //
-// What PYTORCH_CUDA_ALLOC_CONF changes is in CachingAllocatorSettings.
+// What PYTORCH_ALLOC_CONF (PYTORCH_CUDA_ALLOC_CONF) changes is in CachingAllocatorSettings.
 //
 // Not modelled: graph pools, and the driver's choice of addresses: segments get increasing ones here and never an old one
 // again, so ties between equal blocks of different segments go to the older segment.
@@ -35,11 +35,6 @@
 
 namespace stowage {
 
-// Bytes that a request of this size takes from its pool before splitting is considered.
-Bytes TorchRoundedSize(Bytes size);
-// Bytes of the segment that a rounded size gets from the device.
-Bytes TorchSegmentSize(Bytes rounded);
-
 //   max_split_size          blocks of this size and more are neither split nor given to smaller requests, and given to
 //                           larger ones only if less than 20 MiB are lost; a full device gives those back first
 //   roundup_power2_divisions   requests are rounded up to the next of so many steps between powers of two
@@ -54,7 +49,8 @@ struct CachingAllocatorSettings {
   double garbage_collection_threshold = 0;    // 0: off
   bool expandable_segments = false;
 
-  // "" is the default. "expandable_segments:True,max_split_size_mb:128", as in PYTORCH_CUDA_ALLOC_CONF. kInvalidInput names the option.
+  // "" is the default. "expandable_segments:True,max_split_size_mb:128", as in PYTORCH_ALLOC_CONF, formerly
+  // PYTORCH_CUDA_ALLOC_CONF. kInvalidInput names the key, the value and what is expected.
   static Result<CachingAllocatorSettings> Parse(std::string_view text);
 };
 
@@ -86,9 +82,6 @@ class CachingAllocator {
   Bytes allocated() const { return allocated_; }  // torch.cuda.memory_allocated(): whole blocks in use
   Bytes requested() const { return requested_; }  // what the blocks in use were asked for
   Bytes reserved() const { return reserved_; }    // torch.cuda.memory_reserved(): segments
-  Bytes peak_allocated() const { return peak_allocated_; }
-  Bytes peak_reserved() const { return peak_reserved_; }
-  void ResetPeaks() { peak_allocated_ = allocated_, peak_reserved_ = reserved_; }
   Bytes BlockSize(BlockId block) const { return block == kNoBlock ? Bytes(0) : Bytes(blocks_[block].size); }
 
   // Calls to the driver so far; both take time, cudaFree also synchronises.
@@ -180,7 +173,7 @@ class CachingAllocator {
   CachingAllocatorSettings settings_;
   std::vector<std::int64_t> searches_;                       // by Block::pool
   std::map<std::int32_t, std::vector<BlockId>> expandable_;  // by Block::pool: the first block of each range
-  Bytes allocated_, requested_, reserved_, peak_allocated_, peak_reserved_;
+  Bytes allocated_, requested_, reserved_;
   std::int64_t next_address_ = 0;
   std::int64_t device_mallocs_ = 0, device_frees_ = 0;
   Ticket last_ticket_ = 0;

@@ -113,6 +113,8 @@ TEST(CommandLine, RefusesAbsurdNumbersAndNamesThem) {
             "--prompt: must be a whole number from 1 to 16777216, not '99999999999999999999'");
   EXPECT_EQ(refusal("--new", "-1"), "--new: must be a whole number from 0 to 16777216, not '-1'");
   EXPECT_EQ(refusal("--new", "12 "), "--new: must be a whole number from 0 to 16777216, not '12 '");
+  EXPECT_EQ(refusal("--alloc-conf", "expandable_segments:true"),
+            "--alloc-conf: expandable_segments: 'true' is not True or False");
   EXPECT_EQ(refusal("--dtype", "bf17"), "--dtype: 'bf17' is not known; known are " + KnownFormats());
 }
 
@@ -137,6 +139,9 @@ TEST(CommandLine, HelpShowsOptionsAndExamples) {
       "  --cpu TEXT          host memory to use, such as 30GB; without it what is available here\n"
       "  --disk TEXT         disk space to use, such as 500GB; without it what is free at --disk-path\n"
       "  --disk-path TEXT    the folder whose disk is meant (the current one)\n"
+      "  --alloc-conf TEXT   PYTORCH_ALLOC_CONF of torch strategies: expandable_segments:True,max_split_size_mb:128 "
+      "and "
+      "the like\n"
       "  --machine TEXT      a file with rates and budgets that replace those of the table; sizes given here win\n"
       "  --dtype TEXT        bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m and more; auto, or without it, as the "
       "checkpoint holds it\n"

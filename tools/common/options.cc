@@ -8,6 +8,7 @@
 
 #include "planner/base/text.h"
 #include "planner/quant/scheme.h"
+#include "sim/memory/caching_allocator.h"
 #include "tools/common/read_number.h"
 
 namespace stowage {
@@ -33,6 +34,15 @@ void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required) 
   line.Option("--cpu", &spec->cpu, "host memory to use, such as 30GB; without it what is available here");
   line.Option("--disk", &spec->disk, "disk space to use, such as 500GB; without it what is free at --disk-path");
   line.Option("--disk-path", &spec->disk_path, "the folder whose disk is meant (the current one)");
+  line.Option(
+      "--alloc-conf",
+      [spec](const std::string& text) -> Status {
+        const Result<CachingAllocatorSettings> settings = CachingAllocatorSettings::Parse(text);
+        if (!settings) return settings.error();
+        spec->torch_allocator = text;
+        return OkStatus();
+      },
+      "PYTORCH_ALLOC_CONF of torch strategies: expandable_segments:True,max_split_size_mb:128 and the like");
   line.Option("--machine", &spec->profile_path,
               "a file with rates and budgets that replace those of the table; sizes given here win");
   line.Replaces("--machine", {}, {"--gpu"});

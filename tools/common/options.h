@@ -14,7 +14,7 @@ constexpr std::int64_t kMostBatch = 65'536;
 constexpr std::int64_t kMostTokens = 16'777'216;
 
 void AddModelOption(CommandLine& line, std::string* model);  // --model, required
-// --gpu (may be repeated), --cpu, --disk, --disk-path, --machine
+// --gpu (may be repeated), --cpu, --disk, --disk-path, --alloc-conf, --machine
 void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required = true);
 // --dtype alone: sets Request::dtype or Request::quantization.
 void AddFormatOption(CommandLine& line, Request* request);

@@ -85,8 +85,8 @@ void AddPlanArgument(CommandLine& line, std::optional<std::string>* plan) {
 
 void PlanReplacesTask(CommandLine& line) {
   line.Replaces("PLAN",
-                {"--gpu", "--cpu", "--disk", "--disk-path", "--machine", "--dtype", "--kv", "--batch", "--prompt",
-                 "--new", "--load", "--load-dtype", "--page-cache", "--strategy"},
+                {"--gpu", "--cpu", "--disk", "--disk-path", "--alloc-conf", "--machine", "--dtype", "--kv", "--batch",
+                 "--prompt", "--new", "--load", "--load-dtype", "--page-cache", "--strategy"},
                 {"--model"});
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "planner/solve/placement/homes.h"
+#include "planner/solve/placement/stages.h"
 
 namespace stowage::placement {
 namespace {
@@ -12,7 +13,9 @@ namespace {
 class Bottleneck {
  public:
   Bottleneck(const PlacementProblem& problem, Homes homes, std::int64_t* nodes_left)
-      : problem_(problem), homes_(std::move(homes)), nodes_left_(nodes_left) {}
+      : problem_(problem), homes_(std::move(homes)), nodes_left_(nodes_left), relaxed_(MakeTables(problem, {}, true)) {
+    relaxed_.by_host = relaxed_.host_binds;
+  }
 
   SearchResult Solve(Time upper_bound) {
     const Time most = std::min(upper_bound, kInfinite / 2) - 1;
@@ -34,23 +37,39 @@ class Bottleneck {
 
   // By the bounds.
   bool MayTake(Time time) {
-    if (problem_.ties.empty()) return RootBound(PlainAt(time)) <= time;
-    homes_.Start(time);
+    if (relaxed_.by_host && !Keeps(relaxed_, time, false)) return false;
+    if (problem_.ties.empty()) return Keeps(Plain(), time, Plain().host_binds);
+    homes_.Start(time, relaxed_.by_host);
     std::vector<Home> some;
     Time bound = 0;
-    return homes_.Next(time + 1, some, bound);
+    return homes_.Next(Below(relaxed_, time, relaxed_.by_host), some, bound);
   }
+
+  // By the bounds, in the time of the CPU or in the bytes of the host.
+  static bool Keeps(Tables& t, Time time, bool by_host) {
+    const bool before = std::exchange(t.by_host, by_host);
+    t.limit = time;
+    const bool keeps = RootBound(t) < Below(t, time, by_host);
+    t.limit = kInfinite;
+    t.by_host = before;
+    return keeps;
+  }
+  static Time Below(const Tables& t, Time time, bool by_host) { return (by_host ? t.host_room : time) + 1; }
 
   // By a placement, which is then the best one known.
   bool Takes(Time time) {
-    homes_.Start(time);
+    homes_.Start(time, relaxed_.by_host);
     std::vector<Home> some;
     Time bound = 0;
-    while (homes_.Next(time + 1, some, bound)) {
-      Tables tables;
-      if (!some.empty()) tables = MakeTables(problem_, some, false);
-      tables.limit = time;
-      SearchResult r = Search(some.empty() ? PlainAt(time) : tables, time + 1, nodes_left_);
+    while (homes_.Next(Below(relaxed_, time, relaxed_.by_host), some, bound)) {
+      Tables tied;
+      if (!some.empty()) tied = MakeTables(problem_, some, false);
+      Tables& t = some.empty() ? Plain() : tied;
+      t.limit = time;
+      t.by_host = t.host_binds;
+      SearchResult r = Search(t, Below(t, time, t.by_host), nodes_left_);
+      t.limit = kInfinite;
+      t.by_host = false;
       if (!r.found) {
         if (r.lower_bound < kInfinite) undecided_ = std::min(undecided_, lower_);
         continue;
@@ -62,20 +81,20 @@ class Bottleneck {
     return false;
   }
 
-  Tables& PlainAt(Time time) {
+  Tables& Plain() {
     if (plain_.n == 0) plain_ = MakeTables(problem_, {}, false);
-    plain_.limit = time;
     return plain_;
   }
 
   // The least time that the bounds allow, to a grain; nothing is below lower_.
   Time Least(Time most) {
-    Tables relaxed = MakeTables(problem_, {}, true);
-    lower_ = std::min(most, std::max<Time>(1, RootBound(relaxed)));
+    Tables unlimited = relaxed_;
+    unlimited.by_host = false;
+    lower_ = std::min(most, RootBound(unlimited));
     Time time = lower_;
     while (!MayTake(time)) {
       lower_ = time + 1;
-      time = std::min(most, 2 * time);
+      time = std::min(most, 2 * time + 1);
     }
     while (time - lower_ > time / kGrain) {
       const Time middle = lower_ + (time - lower_) / 2;
@@ -108,13 +127,30 @@ class Bottleneck {
   const PlacementProblem& problem_;
   Homes homes_;
   std::int64_t* nodes_left_;
+  Tables relaxed_;
   Tables plain_;
-  Time lower_ = 1;
+  Time lower_ = 0;
   Time undecided_ = kInfinite;  // a search that ended for want of steps leaves this as the bound
   SearchResult best_;
 };
 
 }  // namespace
+
+bool IsBottleneck(const PlacementProblem& problem) {
+  if (problem.objective == PlacementObjective::kLatency) return false;
+  const Tables t = MakeTables(problem, {}, true);
+  bool computes = false;
+  for (int u = 0; u < t.n; ++u) computes = computes || (t.kind_of[u] >= 0 && t.compute[t.devices][u] < kNever);
+  if (computes && !t.memory()) return true;
+  std::int64_t tied = 0;
+  for (const ChainTie& tie : problem.ties) {
+    for (const std::int32_t u : tie.units) tied += (problem.units[u].weights + problem.units[u].state).value();
+  }
+  const bool host = std::any_of(t.kinds.begin(), t.kinds.end(), [](const Kind& k) {
+    return std::any_of(k.host.begin(), k.host.end(), [](Time h) { return h < kNever; });
+  });
+  return t.host_binds || ((host || computes) && tied > 0 && t.host_after[0] + tied > t.host_room);
+}
 
 Result<SearchResult> SolveBottleneck(const PlacementProblem& problem, Time upper_bound, std::int64_t* nodes_left) {
   STOWAGE_TRY(Homes homes, Homes::Of(problem));

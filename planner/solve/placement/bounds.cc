@@ -3,19 +3,96 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
-#include <set>
 #include <utility>
-
-#include "planner/solve/placement/row.h"
 
 namespace stowage::placement {
 namespace {
 
-std::vector<std::vector<Time>> Grid(int rows, int n) {
-  return std::vector<std::vector<Time>>(rows, std::vector<Time>(n + 1, kInfinite));
+void Lower(Time& least, Time value) { least = std::min(least, value); }
+
+// `tail`: [end]: what a run that ends there adds wherever it began, and the rest.
+Time EnterRest(const Tables& t, int q, int i, const RunRow& row, const std::vector<Time>& tail, const States& rest) {
+  Time best = kInfinite;
+  if (t.limited()) {
+    const int last = LastEnd(t, row, q, i);
+    for (int e = i + 1; e <= last; ++e) {
+      if (*rest.Gpu(q, e) < best) Lower(best, Join(t, Count(t, row, q, i, e), *rest.Gpu(q, e)));
+    }
+  } else if (t.latency()) {
+    const Time* streamed = row.Streamed();
+    const Time* ended = &tail[i];
+    for (int length = 1; length <= row.last() - i; ++length) Lower(best, streamed[length] + ended[length]);
+    if (best < kInfinite) best += row.Base();
+  } else {
+    const Time hop = t.memory() ? 0 : t.least_hop[q][i];
+    for (int e = i + 1; e <= row.last(); ++e) Lower(best, std::max(row.At(e) + hop, *rest.Gpu(q, e)));
+  }
+  return std::min(best, kInfinite);
 }
 
-// A row of run bounds for each class of devices.
+// Unit i's other states, once those of all devices that start with it are known.
+void Leave(const Tables& t, int i, States& rest) {
+  const int cpu = t.devices;
+  const Time on_cpu = OnCpu(t, i);
+  Time any = kInfinite;  // into the devices after p, from the CPU
+  for (int p = cpu - 1; p >= -1; --p) {
+    if (p + 1 < cpu) Lower(any, Join(t, HopInto(t, cpu, p + 1, i), *rest.Enter(p + 1, i)));
+    Time from_cpu = any, from_gpu = any;
+    if (p >= 0 && !HopsAlikeFrom(t, p, i)) {
+      from_gpu = kInfinite;
+      for (int q = p + 1; q < cpu; ++q) Lower(from_gpu, Join(t, HopInto(t, p, q, i), *rest.Enter(q, i)));
+    }
+    if (on_cpu < kInfinite) {
+      const Time more = Join(t, on_cpu, *rest.Cpu(p, i + 1));
+      Lower(from_cpu, Join(t, HopInto(t, cpu, cpu, i), more));
+      if (p >= 0) Lower(from_gpu, Join(t, HopInto(t, p, cpu, i), more));
+    }
+    *rest.Cpu(p, i) = from_cpu;
+    if (p >= 0) *rest.Gpu(p, i) = from_gpu;
+  }
+}
+
+// The devices about to start with unit i, given the states up to there.
+void Arrive(const Tables& t, int i, States& progress) {
+  const int cpu = t.devices;
+  Time any = *progress.Cpu(-1, i);  // after the devices before q
+  for (int q = 0; q < cpu; ++q) {
+    Time& enter = *progress.Enter(q, i);
+    const bool alike = HopsAlikeInto(t, q, i);
+    if (alike) enter = Join(t, HopInto(t, cpu, q, i), any);
+    for (int p = -1; p < q && !alike; ++p) {
+      Lower(enter, Join(t, HopInto(t, cpu, q, i), *progress.Cpu(p, i)));
+      if (p >= 0) Lower(enter, Join(t, HopInto(t, p, q, i), *progress.Gpu(p, i)));
+    }
+    any = std::min({any, *progress.Cpu(q, i), *progress.Gpu(q, i)});
+  }
+}
+
+void RunOn(const Tables& t, int q, int i, const RunRow& row, States& progress) {
+  const Time enter = *progress.Enter(q, i);
+  if (enter >= kInfinite) return;
+  const int last = LastEnd(t, row, q, i);
+  for (int e = i + 1; e <= last; ++e) {
+    if (enter < *progress.Gpu(q, e) || !t.sums()) Lower(*progress.Gpu(q, e), Join(t, enter, Count(t, row, q, i, e)));
+  }
+}
+
+}  // namespace
+
+bool HopsAlikeFrom(const Tables& t, int p, int i) {
+  for (int q = p + 1; q < t.devices; ++q) {
+    if (HopInto(t, p, q, i) != HopInto(t, t.devices, q, i)) return false;
+  }
+  return true;
+}
+
+bool HopsAlikeInto(const Tables& t, int q, int i) {
+  for (int p = 0; p < q; ++p) {
+    if (HopInto(t, p, q, i) != HopInto(t, t.devices, q, i)) return false;
+  }
+  return true;
+}
+
 std::vector<RunRow> RowsOf(const Tables& t) {
   std::vector<RunRow> rows;
   rows.reserve(t.devices);
@@ -25,210 +102,58 @@ std::vector<RunRow> RowsOf(const Tables& t) {
   return rows;
 }
 
-Time OnCpu(const Tables& t, int i) {
-  const Time time = t.compute[t.devices][i];
-  return time >= kNever ? kInfinite : time + t.CpuPrice(i);
-}
-
-// What remains at least when device q starts with the unit at which `row` is.
-Time Enter(const Tables& t, int q, int i, const RunRow& row, const std::vector<Time>& runs,
-           const std::vector<Time>& rest) {
-  Time best = kInfinite;
-  if (t.limited()) {
-    const int last = row.EndWithin(t.limit - t.least_hop[q][i]);
-    for (int e = i + 1; e <= last; ++e) best = std::min(best, rest[e]);
-  } else if (t.latency()) {
-    for (int e = i + 1; e <= row.last(); ++e) best = std::min(best, runs[e] + rest[e]);
-  } else {
-    const Time hop = t.memory() ? 0 : t.least_hop[q][i];
-    for (int e = i + 1; e <= row.last(); ++e) best = std::min(best, std::max(runs[e] + hop, rest[e]));
+std::vector<Time> TailsOf(const Tables& t, int q, const States& rest) {
+  std::vector<Time> tails;
+  for (int e = 0; e <= t.n; ++e) {
+    tails.push_back(std::min(kInfinite, t.before[q][e] + t.inner[q][e] + *rest.Gpu(q, e)));
   }
-  return std::min(best, kInfinite);
+  return tails;
 }
 
-Rest NothingYet(const Tables& t) {
-  Rest rest{Grid(t.devices, t.n), Grid(t.devices + 1, t.n), Grid(t.devices, t.n)};
-  for (auto& row : rest.gpu) row[t.n] = 0;
-  for (auto& row : rest.cpu) row[t.n] = 0;
+States MakeRest(const Tables& t) {
+  const int d = t.devices, n = t.n;
+  States rest(d, n, 1, kInfinite);
+  std::vector<std::vector<Time>> tail(d, std::vector<Time>(n + 1, kInfinite));
+  for (int p = -1; p < d; ++p) {
+    *rest.Cpu(p, n) = 0;
+    if (p >= 0) *rest.Gpu(p, n) = 0;
+  }
+  std::vector<RunRow> rows = RowsOf(t);
+  for (int i = n - 1; i >= 0; --i) {
+    for (RunRow& row : rows) {
+      row.MoveTo(i);
+      for (int q = row.device(); q < d; ++q) {
+        if (t.device_class[q] != row.device()) continue;
+        tail[q][i + 1] = std::min(kInfinite, row.Tail(i + 1) + *rest.Gpu(q, i + 1));
+        *rest.Enter(q, i) = EnterRest(t, q, i, row, tail[q], rest);
+      }
+    }
+    Leave(t, i, rest);
+  }
   return rest;
 }
 
-// Unit i's places of `rest`, once those of all devices that start with it are known. `computed`: the layer after the
-// CPU computed it; nullptr: it cannot.
-void Leave(const Tables& t, int i, const Rest* computed, Rest& rest) {
-  const int cpu = t.devices;
-  const Time on_cpu = computed == nullptr ? kInfinite : OnCpu(t, i);
-  Time any = kInfinite;  // of the devices after p
-  for (int p = cpu - 1; p >= -1; --p) {
-    if (p + 1 < cpu) any = std::min(any, rest.enter[p + 1][i]);
-    Time from_cpu = any, from_gpu = any;
-    if (t.latency()) {
-      from_cpu = from_gpu = kInfinite;
-      for (int q = p + 1; q < cpu; ++q) {
-        from_cpu = std::min(from_cpu, Join(t, HopInto(t, cpu, q, i), rest.enter[q][i]));
-        if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, q, i), rest.enter[q][i]));
-      }
-    }
-    if (on_cpu < kInfinite) {
-      const Time more = Join(t, on_cpu, computed->cpu[p + 1][i + 1]);
-      from_cpu = std::min(from_cpu, Join(t, HopInto(t, cpu, cpu, i), more));
-      if (p >= 0) from_gpu = std::min(from_gpu, Join(t, HopInto(t, p, cpu, i), more));
-    }
-    rest.cpu[p + 1][i] = from_cpu;
-    if (p >= 0) rest.gpu[p][i] = from_gpu;
-  }
-}
-
-// Bytes of a level: the commonest unit's that the CPU may compute. 0: layers are of no use, or there would be too many.
-std::int64_t LevelOf(const Tables& t) {
-  constexpr std::int64_t kMostLayers = 40;
-  if (!t.latency() || !t.host_binds) return 0;
-  std::map<std::int64_t, int> counts;
-  for (int u = 0; u < t.n; ++u) {
-    if (t.compute[t.devices][u] < kNever && t.weights[u] + t.state[u] > 0) ++counts[t.weights[u] + t.state[u]];
-  }
-  if (counts.empty()) return 0;
-  const auto commonest =
-      std::max_element(counts.begin(), counts.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return t.host_room / commonest->first < kMostLayers ? commonest->first : 0;
-}
-
-struct Prices {
-  std::vector<Time> host, cpu;
-};
-
-Prices AtRate(const Tables& t, double rate) {
-  Prices p;
-  for (const Kind& k : t.kinds) p.host.push_back(static_cast<Time>(rate * static_cast<double>(k.weights)));
-  for (int u = 0; u < t.n; ++u) {
-    p.cpu.push_back(static_cast<Time>(rate * static_cast<double>(t.weights[u] + t.state[u])));
-  }
-  return p;
-}
-
-// Rates at which a unit is indifferent, at most four of them.
-std::vector<double> SomeRates(const Tables& t) {
-  std::set<double> rates;
-  const auto add = [&](Time gain, std::int64_t bytes) {
-    if (gain > 0 && bytes > 0) rates.insert(static_cast<double>(gain) / static_cast<double>(bytes));
-  };
-  for (const Kind& k : t.kinds) {
-    for (int d = 0; d < t.devices; ++d) {
-      if (k.disk[d] < kNever && k.host[d] < kNever) add(k.disk[d] - k.host[d], k.weights);
-    }
-  }
-  for (int u = 0; u < t.n; ++u) {
-    const Time cpu = t.compute[t.devices][u];
-    if (cpu >= kNever || t.kind_of[u] < 0 || (u > 0 && t.kind_of[u] == t.kind_of[u - 1])) continue;
-    for (int d = 0; d < t.devices; ++d) {
-      const Time disk = t.kinds[t.kind_of[u]].disk[d];
-      if (disk < kNever && t.compute[d][u] < kNever) add(disk + t.compute[d][u] - cpu, t.weights[u] + t.state[u]);
-    }
-  }
-  std::vector<double> some;
-  const std::size_t step = (rates.size() + 3) / 4;
-  std::size_t i = 0;
-  for (const double rate : rates) {
-    if (i++ % step == 0) some.push_back(rate);
-  }
-  return some;
-}
-
-// What a unit gains by being in host memory instead of on the disk, on the device where that is least.
-Prices Gains(const Tables& t) {
-  Prices p;
-  p.host.assign(t.kinds.size(), 0);
-  p.cpu.assign(t.n, 0);
-  for (std::size_t k = 0; k < t.kinds.size(); ++k) {
-    const Kind& kind = t.kinds[k];
-    Time least = kNever;
-    for (int d = 0; d < t.devices; ++d) {
-      if (kind.host[d] < kNever && kind.disk[d] < kNever) least = std::min(least, kind.disk[d] - kind.host[d]);
-    }
-    if (least < kNever && kind.weights > 0) p.host[k] = std::max<Time>(0, least);
-  }
-  for (int u = 0; u < t.n; ++u) {
-    Time least = kNever;
-    for (int d = 0; d < t.devices && t.kind_of[u] >= 0; ++d) {
-      const Time disk = t.kinds[t.kind_of[u]].disk[d];
-      if (disk < kNever && t.compute[d][u] < kNever) least = std::min(least, disk + t.compute[d][u]);
-    }
-    const Time cpu = t.compute[t.devices][u];
-    if (least < kNever && cpu < least && t.weights[u] + t.state[u] > 0) p.cpu[u] = least - cpu;
-  }
-  return p;
-}
-
-}  // namespace
-
-Bounds MakeBounds(const Tables& t, bool layered) {
-  const int d = t.devices, n = t.n;
-  Bounds b;
-  b.level = layered ? LevelOf(t) : 0;
-  b.layers.assign(b.level > 0 ? t.host_room / b.level + 1 : 1, NothingYet(t));
+States MakeProgress(const Tables& t) {
+  const int d = t.devices;
+  States progress(d, t.n, 1, kInfinite);
+  *progress.Cpu(-1, 0) = 0;
   std::vector<RunRow> rows = RowsOf(t);
-  std::vector<Time> runs(n + 1);
-  for (int i = n - 1; i >= 0; --i) {
-    std::size_t row = 0;
-    for (int c = 0; c < d; ++c) {
-      if (t.device_class[c] != c) continue;
-      RunRow& r = rows[row++];
-      r.MoveTo(i);
-      for (int e = i + 1; e <= r.last() && !t.limited(); ++e) runs[e] = r.At(e);
-      for (int q = c; q < d; ++q) {
-        if (t.device_class[q] != c) continue;
-        for (Rest& layer : b.layers) layer.enter[q][i] = Enter(t, q, i, r, runs, layer.gpu[q]);
-      }
-    }
-    const std::size_t levels = b.level > 0 ? (t.weights[i] + t.state[i]) / b.level : 0;
-    for (std::size_t k = 0; k < b.layers.size(); ++k) {
-      Leave(t, i, levels <= k ? &b.layers[k - levels] : nullptr, b.layers[k]);
-    }
-  }
-  return b;
-}
-
-Progress MakeProgress(const Tables& t) {
-  const int d = t.devices, n = t.n;
-  Progress f{Grid(d, n), Grid(d + 1, n), Grid(d, n)};
-  f.cpu[0][0] = 0;
-  std::vector<RunRow> rows = RowsOf(t);
-  for (int i = 0; i < n; ++i) {
-    std::vector<Time> enter(d, kInfinite);
-    Time any = f.cpu[0][i];  // after the devices before q
-    for (int q = 0; q < d; ++q) {
-      enter[q] = any;
-      any = std::min({any, f.cpu[q + 1][i], f.gpu[q][i]});
-      if (!t.latency()) continue;
-      enter[q] = kInfinite;
-      for (int p = -1; p < q; ++p) {
-        enter[q] = std::min(enter[q], Join(t, HopInto(t, d, q, i), f.cpu[p + 1][i]));
-        if (p >= 0) enter[q] = std::min(enter[q], Join(t, HopInto(t, p, q, i), f.gpu[p][i]));
-      }
-    }
-    std::size_t row = 0;
-    for (int c = 0; c < d; ++c) {
-      if (t.device_class[c] != c) continue;
-      RunRow& r = rows[row++];
-      r.MoveTo(i);
-      for (int q = c; q < d; ++q) {
-        if (t.device_class[q] != c) continue;
-        f.enter[q][i] = enter[q];
-        if (enter[q] >= kInfinite) continue;
-        const int last = t.limited() ? r.EndWithin(t.limit - t.least_hop[q][i]) : r.last();
-        for (int e = i + 1; e <= last; ++e) {
-          f.gpu[q][e] = std::min(f.gpu[q][e], Join(t, enter[q], t.limited() ? 0 : Count(t, q, i, r.At(e))));
-        }
+  for (int i = 0; i < t.n; ++i) {
+    Arrive(t, i, progress);
+    for (RunRow& row : rows) {
+      row.MoveTo(i);
+      for (int q = row.device(); q < d; ++q) {
+        if (t.device_class[q] == row.device()) RunOn(t, q, i, row, progress);
       }
     }
     const Time on_cpu = OnCpu(t, i);
     for (int p = -1; p < d && on_cpu < kInfinite; ++p) {
-      Time before = Join(t, HopInto(t, d, d, i), f.cpu[p + 1][i]);
-      if (p >= 0) before = std::min(before, Join(t, HopInto(t, p, d, i), f.gpu[p][i]));
-      f.cpu[p + 1][i + 1] = Join(t, before, on_cpu);
+      Time before = Join(t, HopInto(t, d, d, i), *progress.Cpu(p, i));
+      if (p >= 0) Lower(before, Join(t, HopInto(t, p, d, i), *progress.Gpu(p, i)));
+      *progress.Cpu(p, i + 1) = Join(t, before, on_cpu);
     }
   }
-  return f;
+  return progress;
 }
 
 HostWorth::HostWorth(const Tables& t) {
@@ -269,33 +194,6 @@ Time HostWorth::Most(std::int64_t room) const {
   const auto after = std::upper_bound(points_.begin(), points_.end(), room,
                                       [](std::int64_t bytes, const Point& p) { return bytes < p.bytes; });
   return std::prev(after)->worth;
-}
-
-Bounds BestBounds(Tables& t) {
-  t.SetPrices({}, {});
-  Bounds best = MakeBounds(t, false);
-  if (!t.host_binds || !t.latency()) return best;
-  Prices chosen;
-  Time value = best.Root();
-  std::vector<Prices> tries;
-  for (const double rate : SomeRates(t)) tries.push_back(AtRate(t, rate));
-  tries.push_back(Gains(t));
-  for (Prices& p : tries) {
-    t.SetPrices(p.host, p.cpu);
-    Bounds b = MakeBounds(t, false);
-    b.worth = HostWorth(t);
-    const Time worth = b.worth.Most(t.host_room);
-    if (b.Root() >= kInfinite || b.Root() - worth <= value) continue;
-    value = b.Root() - worth;
-    chosen = std::move(p);
-    best = std::move(b);
-  }
-  const bool priced = !chosen.cpu.empty();
-  t.SetPrices(std::move(chosen.host), std::move(chosen.cpu));
-  if (!priced || LevelOf(t) == 0) return best;
-  Bounds layered = MakeBounds(t, true);
-  layered.worth = std::move(best.worth);
-  return layered;
 }
 
 }  // namespace stowage::placement

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "planner/solve/placement/row.h"
 #include "planner/solve/placement/tables.h"
 
 namespace stowage::placement {
@@ -15,24 +16,70 @@ inline Time Join(const Tables& t, Time a, Time b) {
   return a + b < kInfinite ? a + b : kInfinite;
 }
 
-// What a run that takes at least `run` counts for, entered before unit i.
-inline Time Count(const Tables& t, int device, int i, Time run) {
-  if (t.latency() || t.memory() || run >= kInfinite) return run;
-  const Time all = run + t.least_hop[device][i];
-  return t.limited() ? (all <= t.limit ? 0 : kInfinite) : all;
+// What the run [i, end) on a device counts for at least. `row` is of its class, and at i. Within the limit, if there is
+// one.
+inline Time Count(const Tables& t, const RunRow& row, int device, int i, int end) {
+  if (t.limited()) return t.by_host ? row.HostAt(end, t.least_hop[device][i]) : 0;
+  const Time run = row.At(end);
+  return t.latency() || t.memory() || run >= kInfinite ? run : run + t.least_hop[device][i];
+}
+
+// The last end worth looking at of such a run.
+inline int LastEnd(const Tables& t, const RunRow& row, int device, int i) {
+  return t.limited() ? row.EndWithin(t.limit - t.least_hop[device][i]) : row.last();
 }
 
 // A hop that leads from one run into another; those into a device's run are in Count but for kLatency.
 inline Time HopInto(const Tables& t, int from, int to, int i) {
-  return t.latency() || (t.limited() && to == t.devices) ? t.hop[from][to][i] : 0;
+  return t.latency() || (t.limited() && !t.by_host && to == t.devices) ? t.hop[from][to][i] : 0;
 }
 
-// What remains at least. Values with their host prices.
-struct Rest {
-  std::vector<std::vector<Time>> gpu;    // [p][i]: units before i are done, the last run was on device p
-  std::vector<std::vector<Time>> cpu;    // [p + 1][i]: the same, but the CPU computed last, after device p
-  std::vector<std::vector<Time>> enter;  // [q][i]: device q is about to start with unit i
+// A value for each state of the search: of what remains after it, or of what came before. `layers` of them each.
+template <typename Value>
+class StatesOf {
+ public:
+  StatesOf() = default;
+  StatesOf(int devices, int n, int layers, Value fill)
+      : devices_(devices),
+        n_(n),
+        layers_(layers),
+        values_(static_cast<std::size_t>(3 * devices + 1) * (n + 1) * layers, fill) {}
+
+  int layers() const { return layers_; }
+  // Units before i are done, the last run was on device p.
+  Value* Gpu(int p, int i) { return &values_[At(p, i)]; }
+  const Value* Gpu(int p, int i) const { return &values_[At(p, i)]; }
+  // The same, but the CPU computed last, after device p. -1: after none.
+  Value* Cpu(int p, int i) { return &values_[At(devices_ + 1 + p, i)]; }
+  const Value* Cpu(int p, int i) const { return &values_[At(devices_ + 1 + p, i)]; }
+  // Device q is about to start with unit i.
+  Value* Enter(int q, int i) { return &values_[At(2 * devices_ + 1 + q, i)]; }
+  const Value* Enter(int q, int i) const { return &values_[At(2 * devices_ + 1 + q, i)]; }
+
+ private:
+  std::size_t At(int row, int i) const {
+    return (static_cast<std::size_t>(row) * (n_ + 1) + i) * static_cast<std::size_t>(layers_);
+  }
+
+  int devices_ = 0, n_ = 0, layers_ = 1;
+  std::vector<Value> values_;
 };
+
+using States = StatesOf<Time>;  // one layer
+
+// The hops from device p into those after it, before unit i, are those from the CPU; the same of those into device q.
+bool HopsAlikeFrom(const Tables& t, int p, int i);
+bool HopsAlikeInto(const Tables& t, int q, int i);
+
+// A row of run bounds for each class of devices; devices that are the first of theirs, in order.
+std::vector<RunRow> RowsOf(const Tables& t);
+
+// What unit i counts for on the CPU, with its price.
+inline Time OnCpu(const Tables& t, int i) {
+  const Time time = t.compute[t.devices][i];
+  if (time >= kNever) return kInfinite;
+  return t.by_host ? t.weights[i] + t.state[i] : time + t.CpuPrice(i);
+}
 
 // The most that units in so many bytes of host memory can be worth under the prices of some tables: by what a bound
 // with prices exceeds one without. Exact for few kinds of units, else rounded up.
@@ -53,36 +100,13 @@ class HostWorth {
   double rate_ = 0;            // > 0: too many points; a byte is worth this at most
 };
 
-struct Bounds {
-  // kLatency when the CPU computes and host memory binds: layer k is the rest when the CPU may still compute units of
-  // k levels of bytes in all; a level is the commonest unit's bytes, other units count for as many as they surely
-  // fill. Without that constraint a CPU as cheap as streaming, at the prices of the day, computes all that does not
-  // fit, and no device pays for its staging. Else one layer.
-  std::vector<Rest> layers;
-  std::int64_t level = 0;  // bytes; 0: one layer
-  HostWorth worth;
+// [end] of runs on device q: RunRow::Tail and what remains after it; kInfinite if that cannot be.
+std::vector<Time> TailsOf(const Tables& t, int q, const States& rest);
 
-  const Rest& With(std::int64_t host_room) const {
-    return level == 0 ? layers[0] : layers[std::min<std::int64_t>(host_room / level, layers.size() - 1)];
-  }
-  const Rest& All() const { return layers.back(); }
-  Time Root() const { return All().cpu[0][0]; }
-};
+// What remains at least from each state.
+States MakeRest(const Tables& t);
 
-// `layered`: with as many layers as the problem has use for.
-Bounds MakeBounds(const Tables& t, bool layered);
-
-// The bounds under the host prices that make the root's bound best, which are then those of `t`: of some rates per byte
-// at which a unit is indifferent between host and disk, or CPU and disk, and of what a unit gains there as it is.
-Bounds BestBounds(Tables& t);
-
-// What came before, at least.
-struct Progress {
-  std::vector<std::vector<Time>> gpu;    // [p][i]: up to unit i, the last run was on device p
-  std::vector<std::vector<Time>> cpu;    // [p + 1][i]: the same, but the CPU computed last, after device p
-  std::vector<std::vector<Time>> enter;  // [q][i]: and the next run, on device q, is to start with unit i
-};
-
-Progress MakeProgress(const Tables& t);
+// What came before each state, at least.
+States MakeProgress(const Tables& t);
 
 }  // namespace stowage::placement

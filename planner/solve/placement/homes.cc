@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "planner/solve/placement/row.h"
@@ -85,7 +86,7 @@ Result<Homes> Homes::Of(const PlacementProblem& problem) {
     }
     all = std::move(longer);
   }
-  homes.Start(kInfinite);
+  homes.Start(kInfinite, false);
   return homes;
 }
 
@@ -95,21 +96,48 @@ Homes::Homes(const PlacementProblem& problem) : problem_(&problem) {
   homes_ = HomesOf(problem);
 }
 
-void Homes::Start(Time limit) {
+void Homes::Start(Time limit, bool by_host) {
   heap_.clear();
   if (problem_->ties.empty()) {
     heap_.emplace_back();
     return;
   }
   tables_.limit = limit;
-  bounds_ = BestBounds(tables_);
-  progress_ = MakeProgress(tables_);
-  FindSkips();
+  tables_.by_host = by_host;
+  sharpened_ = false;
+  prices_ = {};
+  levels_ = {};
+  heap_ = all_;
+  Refresh();
+}
+
+void Homes::Sharpen(Time below) {
+  sharpened_ = true;
+  heap_.push_back(last_);
+  levels_ = LevelsOf(tables_, false, below);
+  prices_ = levels_ ? LevelGains(tables_) : BestPrices(tables_);
+  Refresh();
+  if (!levels_) return;
+  FindProgress();
+  Time pinned = kInfinite;
+  for (const Choice& c : heap_) pinned = std::min(pinned, Pinned(c));
+  below_ = below - pinned + bounds_.worth.Most(tables_.host_room);
+  const Band band{progress_, bounds_.rest, below_};
+  layered_rest_ = LayeredRest(tables_, levels_, band);
+  layered_progress_ = LayeredProgress(tables_, levels_, band);
+}
+
+// The bounds of the choices in the heap, under the prices there are.
+void Homes::Refresh() {
+  bounds_ = BoundsAt(tables_, prices_);
+  has_progress_ = false;
   rest_.assign(problem_->ties.size(), std::vector<Time>(homes_.size(), -1));
-  for (Choice c : all_) {
-    c.bound = Bounded(c, bounds_.Root());
-    if (c.bound < kInfinite) heap_.push_back(std::move(c));
+  for (Choice& c : heap_) {
+    c.refined = false;
+    c.bound = std::max(c.bound, Bounded(c, *bounds_.rest.Cpu(-1, 0)));
   }
+  heap_.erase(std::remove_if(heap_.begin(), heap_.end(), [](const Choice& c) { return c.bound >= kInfinite; }),
+              heap_.end());
   std::make_heap(heap_.begin(), heap_.end(), Later);
 }
 
@@ -118,7 +146,9 @@ bool Homes::Next(Time below, std::vector<Home>& homes, Time& bound) {
     std::pop_heap(heap_.begin(), heap_.end(), Later);
     Choice c = std::move(heap_.back());
     heap_.pop_back();
-    if (!c.refined && !c.homes.empty()) {
+    // The first one of all, before any placement is known, is only to be looked at.
+    const bool first = below >= kInfinite && CanSharpen();
+    if (!c.refined && !first && !c.homes.empty()) {
       Time rest = 0;
       for (std::size_t i = 0; i < c.homes.size(); ++i) rest = std::max(rest, Rest(i, c.homes[i]));
       c.refined = true;
@@ -131,6 +161,7 @@ bool Homes::Next(Time below, std::vector<Home>& homes, Time& bound) {
     bound = c.bound;
     homes.clear();
     for (const int h : c.homes) homes.push_back(homes_[h]);
+    last_ = std::move(c);
     return true;
   }
   return false;
@@ -150,6 +181,7 @@ Time Homes::Pinned(const Choice& c) const {
     all += t;
     most = std::max(most, t);
   }
+  if (tables_.by_host) return most <= tables_.limit ? HostBytes(c) : kInfinite;
   if (tables_.limited()) return most <= tables_.limit ? time.back() : kInfinite;
   return tables_.latency() ? all : most;
 }
@@ -163,14 +195,14 @@ Time Homes::Bounded(const Choice& c, Time rest) const {
   return pinned + rest - bounds_.worth.Most(room);
 }
 
+std::int64_t Homes::HostBytes(const ChainTie& tie, const Home& home) const {
+  if (home.weights != KeptOn::kHost) return 0;
+  return WeightsOf(*problem_, tie) + (home.device == tables_.devices ? StateOf(*problem_, tie) : 0);
+}
+
 std::int64_t Homes::HostBytes(const Choice& c) const {
   std::int64_t bytes = 0;
-  for (std::size_t i = 0; i < c.homes.size(); ++i) {
-    const Home& home = homes_[c.homes[i]];
-    if (home.weights != KeptOn::kHost) continue;
-    bytes += WeightsOf(*problem_, problem_->ties[i]);
-    if (home.device == tables_.devices) bytes += StateOf(*problem_, problem_->ties[i]);
-  }
+  for (std::size_t i = 0; i < c.homes.size(); ++i) bytes += HostBytes(problem_->ties[i], homes_[c.homes[i]]);
   return bytes;
 }
 
@@ -185,8 +217,11 @@ Burden Homes::BurdenOf(const ChainTie& tie, const Home& home) const {
   return b;
 }
 
-void Homes::FindSkips() {
+void Homes::FindProgress() {
+  if (has_progress_) return;
+  has_progress_ = true;
   const Tables& t = tables_;
+  progress_ = MakeProgress(t);
   const int all = t.devices;
   skip_.assign(all, kInfinite);
   const auto from = [&](int p, int place, int i, Time so_far) {  // the last device was p; `place` computed last
@@ -194,20 +229,20 @@ void Homes::FindSkips() {
     Time rest = i == t.n ? 0 : kInfinite;  // with devices after d alone
     for (int d = all - 1; d > p; --d) {
       skip_[d] = std::min(skip_[d], Join(t, so_far, rest));
-      if (i < t.n) rest = std::min(rest, Join(t, HopInto(t, place, d, i), bounds_.All().enter[d][i]));
+      if (i < t.n) rest = std::min(rest, Join(t, HopInto(t, place, d, i), *bounds_.rest.Enter(d, i)));
     }
   };
   std::vector<Time> rest(all + 1);  // with devices from d on alone, when hops do not count
   for (int i = 0; i <= t.n; ++i) {
     rest[all] = i == t.n ? 0 : kInfinite;
-    for (int d = all - 1; d >= 0; --d) rest[d] = std::min(rest[d + 1], bounds_.All().enter[d][i]);
+    for (int d = all - 1; d >= 0; --d) rest[d] = std::min(rest[d + 1], *bounds_.rest.Enter(d, i));
     Time before = kInfinite;  // with devices up to p
     for (int p = -1; p < all; ++p) {
       if (t.latency()) {
-        from(p, all, i, progress_.cpu[p + 1][i]);
-        if (p >= 0) from(p, p, i, progress_.gpu[p][i]);
+        from(p, all, i, *progress_.Cpu(p, i));
+        if (p >= 0) from(p, p, i, *progress_.Gpu(p, i));
       } else {
-        before = std::min({before, progress_.cpu[p + 1][i], p >= 0 ? progress_.gpu[p][i] : kInfinite});
+        before = std::min({before, *progress_.Cpu(p, i), p >= 0 ? *progress_.Gpu(p, i) : kInfinite});
         if (p + 1 < all) skip_[p + 1] = std::min(skip_[p + 1], Join(t, before, rest[p + 2]));
       }
     }
@@ -241,14 +276,32 @@ void Homes::FindHops(const ChainTie& tie, int device, std::vector<Time>& before,
 
 Time Homes::Rest(std::size_t tie, int home) {
   Time& rest = rest_[tie][home];
-  if (rest < 0) rest = RestBeside(problem_->ties[tie], homes_[home]);
+  if (rest >= 0) return rest;
+  FindProgress();
+  rest = RestBeside(problem_->ties[tie], homes_[home]);
   return rest;
+}
+
+// What comes before device `device` runs [begin, end), the run and what remains, with so many layers for all.
+Time Homes::LayeredWay(int device, int begin, int end, Time run, int layers) const {
+  const double* before = layered_progress_.Enter(device, begin);
+  const double* after = layered_rest_.Gpu(device, end);
+  double least = std::numeric_limits<double>::infinity();
+  for (int k = 0; k < layers; ++k) least = std::min(least, before[k] + after[layers - 1 - k]);
+  const Time rest = levels_.TimeOf(least);
+  return rest >= kInfinite ? kInfinite : rest + run;
 }
 
 Time Homes::RestBeside(const ChainTie& tie, const Home& home) const {
   const Tables& t = tables_;
   const int d = home.device;
-  if (d == t.devices) return bounds_.Root();
+  int layers = 0;
+  if (levels_) {
+    const std::int64_t room = t.host_room - HostBytes(tie, home);
+    if (room < 0) return kInfinite;
+    layers = levels_.Of(room) + 1;
+  }
+  if (d == t.devices) return levels_ ? levels_.TimeOf(layered_rest_.Cpu(-1, 0)[layers - 1]) : *bounds_.rest.Cpu(-1, 0);
   const Burden burden = BurdenOf(tie, home);
   const std::int64_t alone = t.fixed[d] + burden.bytes + burden.transient + burden.staging;
   if (alone > t.budget[d]) return kInfinite;
@@ -260,16 +313,19 @@ Time Homes::RestBeside(const ChainTie& tie, const Home& home) const {
     after.assign(t.n + 1, 0);
   }
   Time best = skip_[d] >= kInfinite ? kInfinite : skip_[d] + before[t.n];
-  if (t.memory()) best = std::max(best, alone);
+  if (t.by_host && t.memory() && alone > t.limit) return kInfinite;
+  if (t.memory() && !t.by_host) best = std::max(best, alone);
   RunRow row(t, d, burden);
-  const std::vector<Time>& rest = bounds_.All().gpu[d];
   for (int b = 0; b < t.n; ++b) {
-    const Time enter = progress_.enter[d][b];
+    const Time enter = *progress_.Enter(d, b);
     if (enter >= kInfinite) continue;
     row.MoveTo(b);
-    const int last = t.limited() ? row.EndWithin(t.limit - t.least_hop[d][b]) : row.last();
+    const int last = LastEnd(t, row, d, b);
     for (int e = b + 1; e <= last; ++e) {
-      const Time all = Join(t, Join(t, enter, Count(t, d, b, row.At(e))), rest[e]);
+      const Time run = Count(t, row, d, b, e);
+      Time all = Join(t, Join(t, enter, run), *bounds_.rest.Gpu(d, e));
+      if (all >= kInfinite || all + before[b] + after[e] >= best) continue;
+      if (layers > 0 && all < below_) all = LayeredWay(d, b, e, run, layers);
       if (all < kInfinite) best = std::min(best, all + before[b] + after[e]);
     }
   }

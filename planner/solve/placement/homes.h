@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "planner/base/result.h"
-#include "planner/solve/placement/bounds.h"
+#include "planner/solve/placement/prices.h"
 #include "planner/solve/placement/row.h"
 #include "planner/solve/placement/tables.h"
 
@@ -23,11 +23,19 @@ class Homes {
   // kInvalidInput for too many ties. `problem` must outlive this.
   static Result<Homes> Of(const PlacementProblem& problem);
 
-  // From the first choice again, under this limit of Tables. Without: no limit.
-  void Start(Time limit);
+  // From the first choice again, under this limit of Tables, by host or not. kInfinite: no limit.
+  void Start(Time limit, bool by_host);
+
+  std::int64_t host_room() const { return tables_.host_room; }
 
   // The next choice whose bound is below `below`; false when there is none.
   bool Next(Time below, std::vector<Home>& homes, Time& bound);
+
+  // At first the bounds look at no prices of host memory (prices.h), which is all there is to it where it has room.
+  bool CanSharpen() const { return HasPrices(tables_) && !sharpened_; }
+  const Prices& prices() const { return prices_; }
+  // The last choice comes up again, and all that are left under bounds with prices, and layers (layers.h).
+  void Sharpen(Time below);
 
  private:
   struct Choice {
@@ -42,22 +50,32 @@ class Homes {
   explicit Homes(const PlacementProblem& problem);
   Time Pinned(const Choice& c) const;
   Time Bounded(const Choice& c, Time rest) const;
+  std::int64_t HostBytes(const ChainTie& tie, const Home& home) const;
   std::int64_t HostBytes(const Choice& c) const;
   Burden BurdenOf(const ChainTie& tie, const Home& home) const;
-  void FindSkips();
+  void Refresh();
+  void FindProgress();
   void FindHops(const ChainTie& tie, int device, std::vector<Time>& before, std::vector<Time>& after) const;
   Time Rest(std::size_t tie, int home);
   Time RestBeside(const ChainTie& tie, const Home& home) const;
+  Time LayeredWay(int device, int begin, int end, Time run, int layers) const;
 
   const PlacementProblem* problem_;
   Tables tables_;  // relaxed: tied units take and cost nothing
+  bool sharpened_ = false;
+  Prices prices_;
   Bounds bounds_;
-  Progress progress_;
+  bool has_progress_ = false;  // and skip_
+  States progress_;
+  Levels levels_;
+  LayeredStates layered_rest_, layered_progress_;
+  Time below_ = kInfinite;  // ways of the layers: what came before and what remains together
   std::vector<Time> skip_;  // [device]: the rest when the device computes nothing of it
   std::vector<Home> homes_;
   std::vector<Choice> all_;
   std::vector<std::vector<Time>> rest_;  // [tie][home]; -1: not known yet
   std::vector<Choice> heap_;
+  Choice last_;
 };
 
 }  // namespace stowage::placement

@@ -11,6 +11,7 @@
 #include "planner/solve/placement/homes.h"
 #include "planner/solve/placement/orders.h"
 #include "planner/solve/placement/search.h"
+#include "planner/solve/placement/stages.h"
 #include "planner/solve/placement/tables.h"
 
 namespace stowage {
@@ -90,9 +91,7 @@ void Improve(Best& best, placement::SearchResult r, const std::vector<std::int32
 
 // Improves *best with the given order of the devices.
 Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& order, Best& best, std::int64_t* nodes) {
-  const bool cpu =
-      std::any_of(p.units.begin(), p.units.end(), [](const ChainUnit& u) { return u.cpu_seconds < kNeverSeconds; });
-  if (cpu && p.objective == PlacementObjective::kThroughput) {
+  if (placement::IsBottleneck(p)) {
     STOWAGE_TRY(placement::SearchResult r, placement::SolveBottleneck(p, best.value, nodes));
     best.lower_bound = std::min(best.lower_bound, r.lower_bound);
     if (r.found) Improve(best, std::move(r), order);
@@ -101,17 +100,31 @@ Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& or
   STOWAGE_TRY(Homes all, Homes::Of(p));
   std::vector<Home> homes;
   Time bound = 0;
+  const auto take = [&](placement::SearchResult r) {
+    placement::PlaceTies(p, homes, r.units);
+    Improve(best, std::move(r), order);
+  };
   while (all.Next(best.value, homes, bound)) {
     Tables tables = placement::MakeTables(p, homes, false);
     if (*nodes <= 0 && best.value < kInfinite) {
       best.lower_bound = std::min(best.lower_bound, std::max(bound, placement::RootBound(tables)));
       continue;
     }
-    placement::SearchResult r = placement::Search(tables, best.value, nodes);
+    const bool tied = !homes.empty();
+    placement::SearchResult r;
+    if (tied && all.CanSharpen()) {
+      r = placement::Glance(tables, all.prices(), best.value, nodes);
+      if (r.lower_bound < r.value && r.lower_bound < best.value) {
+        if (r.found) take(std::move(r));
+        all.Sharpen(best.value);
+        continue;
+      }
+    } else {
+      r = tied ? placement::SearchAt(tables, all.prices(), best.value, nodes)
+               : placement::Search(tables, best.value, nodes);
+    }
     best.lower_bound = std::min(best.lower_bound, r.lower_bound);
-    if (!r.found) continue;
-    placement::PlaceTies(p, homes, r.units);
-    Improve(best, std::move(r), order);
+    if (r.found) take(std::move(r));
   }
   return OkStatus();
 }

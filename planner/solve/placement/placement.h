@@ -32,20 +32,14 @@
 // cap ended the search (many unequal kinds whose times are proportional to their bytes are a subset-sum problem), or,
 // with any_order, when not all orders were tried; then lower_bound < value is what was proven. A tie's places are
 // bounded one by one, the run on that device between bounds of what comes before and after it; few remain to be
-// searched (homes.h). With a CPU that computes, kThroughput asks of one time after the other whether all can keep
-// within it (bottleneck.h).
+// searched (homes.h). When the CPU computes and host memory binds, what it may still compute is part of the bounds'
+// states (layers.h), for the ways alone that the simpler bounds leave below a first placement. With a CPU that computes
+// kThroughput, and where host memory binds kThroughput and kMemory, ask of one value after the other whether all can
+// keep within it (bottleneck.h).
 //
 // Work: O(devices * units^2) for a bound, a few of them, then the search. A run's bound is exact while it has few
-// kinds of units, so the search then hardly leaves the optimal path. CPU time for 200 units in 4 kinds on 16 devices,
-// all proven (placement_bench.cc, on one busy core at 2.6 GHz; in brackets: with the embedding and the head tied):
-//
-//                                        latency             throughput           memory
-//                                        0.6 to 1.4 ms       0.6 to 1.3 ms        2 to 2.5 ms
-//                                        (2.7 to 4.3 ms)     (1.8 to 4.8 ms)      (3.8 to 5 ms)
-//   host memory binds too                2 to 9 ms (5 to 10 ms)
-//   the CPU may compute                  0.6 to 1.3 ms       1.3 to 4.2 ms        0.6 to 1.1 ms
-//                                        (2.8 to 4.3 ms)     (3 to 11 ms)         (3.8 to 5 ms)
-//   the CPU may compute, host binds      19 to 52 ms (0.2 to 0.3 s) when the devices are too small, else as above
+// kinds of units, so the search then hardly leaves the optimal path. All of placement_bench.cc's problems (200 units in
+// 4 kinds on 16 devices) are proven; docs/performance.md has their times.
 #pragma once
 
 #include <cstdint>

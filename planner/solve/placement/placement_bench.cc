@@ -51,7 +51,7 @@ void BM_Solve(benchmark::State& state) {
 BENCHMARK(BM_Solve)
     ->ArgNames({"equal", "percent", "tied", "host_binds", "cpu", "objective"})
     ->ArgsProduct({{1, 0}, {60, 120}, {0, 1}, {0, 1}, {0, 1}, {0}})
-    ->ArgsProduct({{1, 0}, {60, 120}, {0, 1}, {0}, {0, 1}, {1, 2}})
+    ->ArgsProduct({{1, 0}, {60, 120}, {0, 1}, {0, 1}, {0, 1}, {1, 2}})
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

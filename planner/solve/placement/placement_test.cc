@@ -255,6 +255,28 @@ TEST(Placement, TwoHundredUnitsOnSixteenUnequalDevicesTakeFewSteps) {
   }
 }
 
+TEST(Placement, HostMemoryThatBindsLeavesNoObjectiveUnproven) {
+  std::vector<Bytes> units(100, Bytes(855'654'400));
+  units.front() = units.back() = Bytes(2'101'346'304);
+  Bytes total;
+  for (const Bytes b : units) total += b;
+  for (const bool cpu : {false, true}) {
+    PlacementProblem p = PlainChain(units, std::vector<Bytes>(8, total * 6 / 80), total / 8, total * 2);
+    for (ChainUnit& u : p.units) {
+      u.state = Bytes(10'000'000);
+      if (cpu) u.cpu_seconds = u.weights / BytesPerSecond(30e9);
+    }
+    for (const PlacementObjective objective :
+         {PlacementObjective::kLatency, PlacementObjective::kThroughput, PlacementObjective::kMemory}) {
+      p.objective = objective;
+      const ChainPlacement got = Solve(p);
+      EXPECT_EQ(got.lower_bound, got.value);
+      EXPECT_LT(got.nodes, 100'000);
+      EXPECT_TRUE(PricePlacement(p, got.units, got.order).ok());
+    }
+  }
+}
+
 TEST(Placement, ManyUnequalUnitsGetABoundAndAGapWhenTheStepsRunOut) {
   std::vector<Bytes> units;
   std::mt19937 random(1);

@@ -26,14 +26,24 @@ class RunRow {
 
   void MoveTo(int begin);
 
+  int device() const { return device_; }
+
   int last() const { return begin_ + valid_; }             // the largest end that is worth looking at
   int resident_end() const { return begin_ + resident_; }  // up to here the bound is the value, with nothing streamed
 
   // With the host prices of `t`, the bound holds for the run's value and prices together. begin < end <= last().
   Time At(int end) const {
-    const Time streamed = at_[end - begin_].streamed;
+    const Time streamed = streamed_[end - begin_];
     return streamed >= kInfinite ? kInfinite : base_ + before_[end] + inner_[end] + streamed;
   }
+
+  // The parts of At(end): Base() + Tail(end) + Streamed()[end - begin], the last being kInfinite or what it is.
+  Time Base() const { return base_; }
+  Time Tail(int end) const { return before_[end] + inner_[end]; }
+  const Time* Streamed() const { return streamed_.data(); }
+
+  // By host: what a run that keeps the limit streams from the host, at least, after a hop that takes so long.
+  std::int64_t HostAt(int end, Time hop) const;
 
   // The largest end whose bound is at most `most`; the bounds grow with the end. begin if there is none.
   int EndWithin(Time most) const;
@@ -41,10 +51,20 @@ class RunRow {
  private:
   struct Length {  // of a run of this length that starts at begin_
     std::int64_t state = 0, transient = 0, weights = 0, stuck = 0;
-    Time streamed = 0;
     bool resident = true;
   };
 
+  struct FromDisk {  // by host: of a run whose streamed units all come from the disk where they can
+    Time time = 0;
+    double rate = 0;         // less time a byte of the host, at most
+    std::int64_t unit = 0;   // the bytes of each unit that can be streamed; 1: they differ
+    std::int64_t least = 0;  // of the host, whatever the time
+  };
+  class Cover;
+
+  FromDisk Extended(const FromDisk& shorter, int kind, std::int64_t need, Cover& cover) const;
+  void FindLevels();
+  std::int64_t LeastKept(int kind);
   bool TooLong() const { return valid_ > 0 && t_.limited() && At(last()) > t_.limit; }
   void Extend();
 
@@ -61,6 +81,12 @@ class RunRow {
   bool ended_ = false;  // one unit more cannot be
   Time base_ = 0;
   std::vector<Length> at_;
+  // kMemory: how much staging there may be, and [length][level] the weights that are resident then. Empty: there are
+  // too many levels, and streamed units are taken to need none.
+  std::vector<std::int64_t> levels_;
+  std::vector<std::int64_t> kept_;
+  std::vector<Time> streamed_;       // [length]
+  std::vector<FromDisk> from_disk_;  // [length]
 };
 
 }  // namespace stowage::placement

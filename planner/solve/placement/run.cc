@@ -23,7 +23,7 @@ class Knapsack {
     free_ = t.budget[d_] - used_;
     base_ = (t.latency() ? 0 : t.pinned_time[d_]) + t.before[d_][end] - t.before[d_][begin] + t.inner[d_][end] -
             t.inner[d_][begin + 1];
-    single_ = !t.host_binds && !t.disk_binds;
+    single_ = (!t.host_binds || t.disk_first) && !t.disk_binds;
     steps_left_ = limits.nodes;
   }
 

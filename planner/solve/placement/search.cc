@@ -14,44 +14,32 @@ namespace {
 // One run's knapsack gets this many steps: greedy's answer and, for a few kinds, the proof, come within thousands.
 constexpr std::int64_t kRunSteps = 20'000;
 
-Time StartValue(const Tables& t, Time* cpu) {
-  *cpu = 0;
-  if (t.memory()) {
-    std::int64_t most = 0;
-    for (const int d : t.home_of) {
-      if (d < 0 || d == t.devices) continue;
-      most = std::max(most, t.fixed[d] + t.pinned_transient[d] + t.pinned_staging[d]);
-    }
+// The most that a device takes for its pinned units (needs, for kMemory).
+Time MostPinned(const Tables& t) {
+  Time most = 0;
+  if (!t.memory()) {
+    for (int d = 0; d < t.devices; ++d) most = std::max(most, t.pinned_time[d]);
     return most;
   }
-  Time value = 0, most = 0;
-  for (int d = 0; d < t.devices; ++d) {
-    value = Join(t, value, t.pinned_time[d]);
-    most = std::max(most, t.pinned_time[d]);
+  for (const int d : t.home_of) {
+    if (d < 0 || d == t.devices) continue;
+    most = std::max(most, t.fixed[d] + t.pinned_transient[d] + t.pinned_staging[d]);
   }
-  if (t.limited()) return most <= t.limit ? t.pinned_time[t.devices] : kInfinite;
-  if (t.latency()) return value + t.pinned_time[t.devices];
-  *cpu = t.pinned_time[t.devices];
-  return value;
+  return most;
 }
 
 class Searcher {
  public:
-  Searcher(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left)
-      : t_(t), b_(bounds), upper_(upper_bound), nodes_left_(nodes_left) {
+  // `more`: steps to complete what is furthest when *nodes_left are spent.
+  Searcher(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left, std::int64_t more)
+      : t_(t), b_(bounds), upper_(upper_bound), nodes_left_(nodes_left), more_(more) {
     closed_.resize(static_cast<std::size_t>(2 * t.devices + 1) * (t.n + 1));
     entered_.resize(static_cast<std::size_t>(t.devices) * (t.n + 1));
     rows_.resize(t.devices);
   }
 
   SearchResult Run() {
-    Label start;
-    start.value = StartValue(t_, &start.cpu);
-    start.on_cpu = true;
-    for (int d = 0; d < t_.devices; ++d) start.most = std::max(start.most, t_.pinned_time[d]);
-    SearchResult r;
-    if (start.value >= kInfinite) return r;
-    Add(start, 0);
+    if (!Start()) return {};
     while (!queue_.empty()) {
       if (*nodes_left_ <= 0) {
         if (deep_) break;
@@ -62,23 +50,47 @@ class Searcher {
         if (deep_) continue;
         break;  // all that are left are no better
       }
-      --*nodes_left_;
-      if (node.device < 0) {
-        Expand(node.label, node.f);
-      } else if (node.end < 0) {
-        Enter(node);
-      } else {
-        Stream(node);
-      }
+      Step(node);
     }
+    return Found();
+  }
+
+  // From the start to the end by the best step each time, with no way back; instead of Run.
+  SearchResult Dive() {
+    if (!Start()) return {};
+    cut_bound_ = queue_.empty() ? kInfinite : queue_.front().f;
+    while (!queue_.empty() && goal_ < 0) {
+      const Node node = Pop();
+      if (node.device < 0) queue_.clear();
+      Step(node);
+    }
+    return Found();
+  }
+
+ private:
+  bool Start() {
+    Label start;
+    start.value = StartValue(t_, &start.cpu);
+    start.on_cpu = true;
+    start.most = MostPinned(t_);
+    if (start.value >= kInfinite) return false;
+    Add(start, 0);
+    return true;
+  }
+
+  SearchResult Found() const {
+    SearchResult r;
     r.found = goal_ >= 0;
-    r.value = t_.limited() && r.found ? std::max(upper_, labels_[goal_].most) : upper_;
+    r.value = upper_;
+    if (t_.limited() && r.found) {
+      const Label& l = labels_[goal_];
+      r.value = std::max(l.most, t_.by_host ? l.cpu : l.value);
+    }
     r.lower_bound = r.found ? std::min(upper_, cut_bound_) : cut_bound_;
     if (r.found) r.units = Trace();
     return r;
   }
 
- private:
   struct Label {
     Time value = 0;
     Time cpu = 0;   // kThroughput: of the CPU's runs
@@ -129,11 +141,28 @@ class Searcher {
     std::push_heap(queue_.begin(), queue_.end(), later_);
   }
 
-  Time Final(const Label& l) const { return std::max(l.value, l.cpu); }
+  void Step(const Node& node) {
+    --*nodes_left_;
+    if (node.device < 0) {
+      Expand(node.label, node.f);
+    } else if (node.end < 0) {
+      Enter(node);
+    } else {
+      Stream(node);
+    }
+  }
+
+  Time Final(const Label& l) const { return t_.by_host ? l.value : std::max(l.value, l.cpu); }
+  const std::vector<Time>& Worths(const Label& l) {
+    if (worths_of_ != t_.host_room - l.host) {
+      worths_of_ = t_.host_room - l.host;
+      b_.Worths(worths_of_, worths_);
+    }
+    return worths_;
+  }
   Time Estimate(const Label& l, Time more, Time rest) const {
     if (rest >= kInfinite) return kInfinite;
-    if (!t_.sums()) return std::max({l.value, l.cpu, more, rest});
-    return l.value + more + rest - b_.worth.Most(t_.host_room - l.host);
+    return t_.sums() ? l.value + more + rest : std::max({l.value, l.cpu, more, rest});
   }
 
   void Add(const Label& l, Time at_least) {
@@ -141,8 +170,7 @@ class Searcher {
     const int id = static_cast<int>(labels_.size());
     Time f = Final(l);
     if (l.done < t_.n) {
-      const Rest& after = b_.With(t_.host_room - l.host);
-      const Time rest = l.on_cpu ? after.cpu[l.last + 1][l.done] : after.gpu[l.last][l.done];
+      const Time rest = l.on_cpu ? b_.Cpu(l.last, l.done, Worths(l)) : b_.Gpu(l.last, l.done, Worths(l));
       f = std::max(at_least, Estimate(l, 0, rest));
     }
     if (f >= upper_) return;
@@ -162,7 +190,7 @@ class Searcher {
 
   // Someone not later in the devices is at least as far, at no larger value than what is looked at now.
   bool Behind(int device, int done, bool on_cpu, Time cpu, Time f) const {
-    if (done < t_.further_from) return false;
+    if (done < t_.FurtherFrom()) return false;
     return std::any_of(front_[on_cpu ? 1 : 0].begin(), front_[on_cpu ? 1 : 0].end(), [&](const int id) {
       const Label& o = labels_[id];
       return o.last <= device && o.done >= done && o.cpu <= cpu && o.value <= f;
@@ -179,17 +207,19 @@ class Searcher {
     }
     if (Behind(l.last, l.done, l.on_cpu, l.cpu, std::max(l.value, floor))) return;
     seen.push_back(id);
-    if (l.done >= t_.further_from) front_[l.on_cpu ? 1 : 0].push_back(id);
+    if (l.done >= t_.FurtherFrom()) front_[l.on_cpu ? 1 : 0].push_back(id);
     const int from = l.on_cpu ? t_.devices : l.last;
     for (int q = l.last + 1; q < t_.devices; ++q) {
-      Push(Estimate(l, HopInto(t_, from, q, l.done), b_.With(t_.host_room - l.host).enter[q][l.done]), l.done, id, q,
-           -1);
+      Push(Estimate(l, HopInto(t_, from, q, l.done), b_.Enter(q, l.done, Worths(l))), l.done, id, q, -1);
     }
     const Time compute = t_.compute[t_.devices][l.done];
     if (compute >= kNever) return;
     Label next = l;
-    (t_.sums() ? next.value : next.cpu) += t_.hop[from][t_.devices][l.done] + compute;
-    next.host += t_.weights[l.done] + t_.state[l.done];
+    const std::int64_t bytes = t_.weights[l.done] + t_.state[l.done];
+    (t_.sums() && !t_.by_host ? next.value : next.cpu) += t_.hop[from][t_.devices][l.done] + compute;
+    if (t_.by_host) next.value += bytes;
+    if (t_.by_host && next.cpu > t_.limit) return;
+    next.host += bytes;
     next.done = l.done + 1;
     next.on_cpu = true;
     next.parent = id;
@@ -219,9 +249,10 @@ class Searcher {
       if (end <= row->resident_end()) {
         AddRun(node, hop, end, {run, 0, 0, 0, l.disk_kinds, {}});
       } else {
-        const Time more = t_.limited() ? 0 : run + hop;
-        Push(std::max(node.f, Estimate(l, more, b_.With(t_.host_room - l.host).gpu[node.device][end])), end, node.label,
-             node.device, end);
+        const Time more = t_.by_host ? row->HostAt(end, hop) : t_.limited() ? 0 : run + hop;
+        if (more >= kInfinite) continue;
+        Push(std::max(node.f, Estimate(l, more, b_.Gpu(node.device, end, Worths(l)))), end, node.label, node.device,
+             end);
       }
     }
   }
@@ -231,14 +262,23 @@ class Searcher {
     if (Behind(node.device, node.end, false, l.cpu, t_.limited() ? l.value : node.f)) return;
     const Time hop = HopOf(l, node.device);
     RunLimits limits{t_.host_room - l.host, t_.disk_room - l.disk, l.disk_kinds, kInfinite, kRunSteps};
-    if (t_.latency()) limits.cap = upper_ - Estimate(l, hop, b_.With(t_.host_room - l.host).gpu[node.device][node.end]);
+    if (t_.latency()) limits.cap = upper_ - Estimate(l, hop, b_.Gpu(node.device, node.end, Worths(l)));
     if (t_.limited()) limits.cap = t_.limit - hop + 1;
     std::vector<RunOption> options;
     std::int64_t steps = 0;
     if (!SolveRun(t_, node.device, l.done, node.end, limits, options, &steps))
       cut_bound_ = std::min(cut_bound_, node.f);
     *nodes_left_ -= steps / 64;
+    if (t_.by_host && !t_.disk_binds) KeepLeastOfHost(hop, options);
     for (const RunOption& o : options) AddRun(node, hop, node.end, o);
+  }
+
+  // Within the limit, less of the host is all that counts.
+  void KeepLeastOfHost(Time hop, std::vector<RunOption>& options) const {
+    std::erase_if(options, [&](const RunOption& o) { return hop + o.value > t_.limit; });
+    const auto least = std::min_element(options.begin(), options.end(),
+                                        [](const RunOption& a, const RunOption& b) { return a.host < b.host; });
+    if (least != options.end()) options = {*least};
   }
 
   void AddRun(const Node& node, Time hop, int end, const RunOption& o) {
@@ -246,6 +286,7 @@ class Searcher {
     if (t_.limited()) {
       if (hop + o.value > t_.limit) return;
       next.most = std::max(next.most, hop + o.value);
+      if (t_.by_host) next.value += o.host;
     } else if (t_.latency()) {
       next.value += hop + o.value;
     } else {
@@ -270,7 +311,7 @@ class Searcher {
   void Capped() {
     cut_bound_ = std::min(cut_bound_, queue_.front().f);
     deep_ = true;
-    *nodes_left_ += 20'000;
+    *nodes_left_ += more_;
     later_.grain = std::max<Time>(1, cut_bound_ / 50);
     std::make_heap(queue_.begin(), queue_.end(), later_);
   }
@@ -305,10 +346,13 @@ class Searcher {
   const Bounds& b_;
   Time upper_;
   std::int64_t* nodes_left_;
+  std::int64_t more_;
   Time cut_bound_ = kInfinite;
   bool deep_ = false;
   int goal_ = -1;
   int serial_ = 0;
+  std::int64_t worths_of_ = -1;  // room of the host
+  std::vector<Time> worths_;
   std::vector<Label> labels_;
   std::deque<std::vector<Pick>> picks_;
   std::vector<Node> queue_;  // a heap
@@ -321,19 +365,26 @@ class Searcher {
 
 }  // namespace
 
-Time RootBound(Tables& t) {
-  if (!t.fits) return kInfinite;
-  Time cpu = 0;
-  const Time start = StartValue(t, &cpu);
-  const Bounds b = BestBounds(t);
-  if (start >= kInfinite || b.Root() >= kInfinite) return kInfinite;
-  return std::max(Join(t, start, b.Root() - b.worth.Most(t.host_room)), cpu);
+Time StartValue(const Tables& t, Time* cpu) {
+  const Time on_cpu = t.memory() ? 0 : t.pinned_time[t.devices];
+  *cpu = t.latency() || (t.limited() && !t.by_host) ? 0 : on_cpu;
+  if (t.limited()) {
+    if (MostPinned(t) > t.limit || *cpu > t.limit) return kInfinite;
+    return t.by_host ? 0 : on_cpu;
+  }
+  if (!t.latency()) return MostPinned(t);
+  Time value = on_cpu;
+  for (int d = 0; d < t.devices; ++d) value = Join(t, value, t.pinned_time[d]);
+  return value;
 }
 
-SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
-  if (!t.fits) return {};
-  const Bounds bounds = BestBounds(t);
-  return Searcher(t, bounds, upper_bound, nodes_left).Run();
+SearchResult RunSearch(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left,
+                       std::int64_t last_steps) {
+  return Searcher(t, bounds, upper_bound, nodes_left, last_steps).Run();
+}
+
+SearchResult Dive(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left) {
+  return Searcher(t, bounds, upper_bound, nodes_left, 0).Dive();
 }
 
 }  // namespace stowage::placement

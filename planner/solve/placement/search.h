@@ -1,10 +1,11 @@
-// The best-first search of placement.h for one order of the devices and one home per tie. Private to this folder.
+// The best-first search of placement.h for one order of the devices, one home per tie and given bounds. Private to this
+// folder.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "planner/solve/placement/bounds.h"
+#include "planner/solve/placement/prices.h"
 #include "planner/solve/placement/tables.h"
 
 namespace stowage::placement {
@@ -16,11 +17,17 @@ struct SearchResult {
   std::vector<UnitPlacement> units;  // of pinned units only the device is set
 };
 
-// Bound alone: no placement of `t` is better than this; kInfinite if there is none. Sets the host prices of `t`.
-Time RootBound(Tables& t);
+// What the pinned units take by themselves: the value of a search's start. *cpu: of the CPU, where that counts apart.
+// kInfinite when they break the limit.
+Time StartValue(const Tables& t, Time* cpu);
 
 // Looks for a placement below `upper_bound`; under a limit, for one whose devices keep it and whose CPU takes less than
-// that. Sets the host prices of `t`. Spends at most about *nodes_left steps, which it subtracts.
-SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left);
+// that (by host: that needs less of it). Spends at most about *nodes_left steps, which it subtracts, and `last_steps`
+// more to complete what is furthest then.
+SearchResult RunSearch(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left,
+                       std::int64_t last_steps);
+
+// From the start to the end by the best step each time, with no way back: perhaps a placement.
+SearchResult Dive(const Tables& t, const Bounds& bounds, Time upper_bound, std::int64_t* nodes_left);
 
 }  // namespace stowage::placement

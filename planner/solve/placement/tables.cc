@@ -163,8 +163,8 @@ class Maker {
     for (int d = 0; d < all; ++d) {
       for (int i = 0; i < t_.n; ++i) t_.inner[d][i + 1] = t_.inner[d][i] + t_.hop[d][d][i];
     }
-    if (problem_.objective != PlacementObjective::kThroughput) return;
-    t_.least_hop.assign(t_.devices, std::vector<Time>(t_.n + 1, kInfinite));
+    if (t_.latency()) return;
+    t_.least_hop.assign(t_.devices, std::vector<Time>(t_.n + 1, t_.memory() ? 0 : kInfinite));
     for (int to = 0; to < t_.devices; ++to) {
       for (int from = 0; from < all; ++from) {  // one before it, or the CPU
         if (from >= to && from != t_.devices) continue;
@@ -184,6 +184,25 @@ class Maker {
     }
     t_.host_binds = host > t_.host_room;
     t_.disk_binds = disk > t_.disk_room;
+    if (t_.memory() && !t_.disk_binds) DiskFirst();
+  }
+
+  // Times do not count and there is room on the disk: what can be read from it leaves the host alone.
+  void DiskFirst() {
+    bool all = true;
+    for (Kind& k : t_.kinds) {
+      for (int d = 0; d < t_.devices; ++d) {
+        if (k.disk[d] < kNever) k.host[d] = kNever;
+        all = all && (k.disk[d] < kNever || k.weights == 0);
+      }
+      k.host_first = false;
+    }
+    bool computes = false;
+    for (int u = 0; u < t_.n; ++u) {
+      computes = computes || (t_.compute[t_.devices][u] < kNever && t_.weights[u] + t_.state[u] > 0);
+    }
+    t_.disk_first = all;
+    t_.host_binds = t_.host_binds && (!all || computes);
   }
 
   // The hop into `to` before unit i is the same from everywhere.
@@ -196,7 +215,7 @@ class Maker {
   }
   void Further() {
     t_.further_from = t_.n + 1;
-    if (t_.latency() || t_.host_binds || t_.disk_binds) return;
+    if (t_.latency() || t_.disk_binds) return;
     for (int i = t_.n; i >= 0; --i) {
       for (int to = 0; to <= t_.devices; ++to) {
         const int some = to == 0 ? 1 : 0;
@@ -240,9 +259,11 @@ void Tables::SetPrices(std::vector<Time> host, std::vector<Time> cpu) {
   host_price = std::move(host);
   cpu_price = std::move(cpu);
   stream.assign(devices, {});
+  disk_stream.assign(devices, {});
   for (int d = 0; d < devices; ++d) {
     for (std::size_t k = 0; k < kinds.size(); ++k) {
       stream[d].push_back(std::min(kinds[k].host[d] + HostPrice(static_cast<int>(k)), kinds[k].disk[d]));
+      disk_stream[d].push_back(kinds[k].disk[d] < kNever ? kinds[k].disk[d] : kinds[k].host[d]);
     }
   }
 }

@@ -35,9 +35,11 @@ struct Tables {
   PlacementObjective objective = PlacementObjective::kLatency;
   bool latency() const { return objective == PlacementObjective::kLatency; }
   bool memory() const { return objective == PlacementObjective::kMemory; }
-  // kThroughput with a CPU: no device may take longer than this, and what is minimised is the time of the CPU.
+  // No device may take longer than this (need more, for kMemory), and what is minimised is the time of the CPU.
   Time limit = kInfinite;
   bool limited() const { return limit < kInfinite; }
+  // kThroughput and kMemory when host memory binds: beside the limit, what is minimised is the host's bytes.
+  bool by_host = false;
   bool sums() const { return latency() || limited(); }  // times of runs add up; else the largest counts
 
   std::vector<std::int64_t> weights, state, transient;  // one a unit; 0 for a pinned one
@@ -50,24 +52,29 @@ struct Tables {
   std::vector<std::vector<Time>> inner;             // prefix sums of hops within a run on the device, [device][i]
   std::vector<std::vector<std::vector<Time>>> hop;  // [from][to][i]: from unit i - 1 to unit i, pinned ones included
 
-  std::vector<std::vector<Time>> least_hop;  // kThroughput: [to][i], from wherever
+  std::vector<std::vector<Time>> least_hop;  // not kLatency: [to][i], from wherever
 
   std::vector<std::int64_t> budget, fixed;  // a device: budget; workspace and pinned bytes
   std::vector<std::int64_t> pinned_transient, pinned_staging;
   std::vector<Time> pinned_time;                // a device, last: the CPU
   std::int64_t host_room = 0, disk_room = 0;    // what is left for the units that are not pinned
   bool host_binds = false, disk_binds = false;  // could they run out at all?
+  bool disk_first = false;                      // kMemory: everything can be on the disk, which does not bind
   bool fits = true;                             // the pinned units alone
 
   // Lagrange prices of what is in host memory, beside the units' own: a unit of a kind that is streamed from there, a
   // unit that the CPU computes. No prices: empty.
   std::vector<Time> host_price, cpu_price;  // [kind], [unit]
   std::vector<std::vector<Time>> stream;    // [device][kind]: the cheaper of host (with its price) and disk
-  std::vector<int> device_class;            // devices alike in all that a bound looks at
-  std::vector<std::int64_t> host_after;     // [i]: the most host bytes that units from i on could take
-  // From this unit on, whoever is further along at no larger value is no worse: the largest time counts, neither host
-  // nor disk bind, and a hop costs the same wherever it comes from and never more further along. n + 1: nowhere.
+  // By host: from the disk where it can be, else from the host.
+  std::vector<std::vector<Time>> disk_stream;
+  std::vector<int> device_class;         // devices alike in all that a bound looks at
+  std::vector<std::int64_t> host_after;  // [i]: the most host bytes that units from i on could take
+  // From this unit on, whoever is further along at no larger value is no worse: the largest time counts, the disk does
+  // not bind, nor does the host unless its bytes are the value, and a hop costs the same wherever it comes from and
+  // never more further along. n + 1: nowhere.
   int further_from = 0;
+  int FurtherFrom() const { return host_binds && !by_host ? n + 1 : further_from; }
 
   int Count(int kind, int begin, int end) const {
     return counts[kind * (n + 1) + end] - counts[kind * (n + 1) + begin];

@@ -56,7 +56,7 @@ class ChainLowering {
     std::int64_t first = 0, stride = 0;
   };
   void EmitLoadPhase() {
-    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.rows, c_.whole);
+    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.rows, c_.whole);
     const Bytes budget = b_.so_far().pools[buffers_.host].budget;
     const StagingSize size = StagingFor(c_.model(), items, budget - c_.whole.masters - c_.layout.host_buffers);
     BufferId staging = -1;
@@ -247,7 +247,7 @@ Status CheckBudgets(const ChainCase& c) {
     STOWAGE_RETURN_IF_ERROR(
         check(fmt::format("gpu{}", g), l.weights[g] + l.kv[g] + l.activations[g] + l.tokens[g] + l.rings[g]));
   }
-  const std::vector<LoadItem> items = LoadItemsOf(c.native, c.model(), c.rows, c.whole);
+  const std::vector<LoadItem> items = LoadItemsOf(c.native, c.rows, c.whole);
   return check("host", c.whole.masters + c.layout.host_buffers + StagingFor(c.model(), items, Bytes(0)).total());
 }
 

@@ -41,7 +41,7 @@ Streams Follow(const NativeModel& native, const Model& model, const std::vector<
     }
     proposal.resident_rows[t] = 0;
     if (homes[t] == WeightHome::kDisk) {
-      proposal.on_disk[t] = CanBeOnDisk(native, model, t);
+      proposal.on_disk[t] = CanBeOnDisk(native, t);
       if (!proposal.on_disk[t]) lifted += tensor.bytes();
     }
     if (!native.multiplied[t]) continue;

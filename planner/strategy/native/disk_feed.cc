@@ -16,10 +16,11 @@ namespace {
 constexpr std::int32_t kMostSlots = 8;
 
 // Bytes of a tensor's rows that are not resident, and whether they are on the disk.
-Bytes Streamed(const Model& model, const NativeProposal& proposal, TensorId t) {
-  const Tensor& tensor = model.tensors[t];
-  return RowBytes(tensor) * (RowsOf(tensor) - proposal.resident_rows[t]);
+Bytes Streamed(const NativeModel& native, const NativeProposal& proposal, TensorId t) {
+  return native.row_bytes[t] * (native.rows[t] - proposal.resident_rows[t]);
 }
+
+bool StoredAsUsed(const NativeModel& native, TensorId t) { return native.load[t].file == native.load[t].memory; }
 
 bool Gathered(const NativeModel& native, TensorId t) {
   return native.expert[t] && (native.prefill_gathers || native.decode_gathers);
@@ -45,10 +46,9 @@ std::vector<std::vector<TensorId>> GroupsOf(const NativeModel& native, const Mod
     const auto next = groups.size();
     const std::size_t group = kernel_of[t] < 0 ? next : group_of.try_emplace(kernel_of[t], next).first->second;
     if (group == next) groups.emplace_back();
-    if (readers.host[t] ||
-        !(CanBeOnDisk(native, model, t) || (kernel_of[t] >= 0 && !ConvertsOnLoad(model.tensors[t])))) {
+    if (readers.host[t] || !(CanBeOnDisk(native, t) || (kernel_of[t] >= 0 && StoredAsUsed(native, t)))) {
       refused.insert(group);
-    } else if (Streamed(model, proposal, t) > Bytes(0)) {
+    } else if (Streamed(native, proposal, t) > Bytes(0)) {
       groups[group].push_back(t);
     }
   }
@@ -66,10 +66,10 @@ bool ReadsFromDisk(const NativeKernel& kernel, const NativeProposal& proposal) {
   return false;
 }
 
-HostRing HostRingFor(const NativeModel& native, const Model& model, const NativeProposal& proposal, Bytes limit) {
+HostRing HostRingFor(const NativeModel& native, const NativeProposal& proposal, Bytes limit) {
   Bytes largest;
   for (const TensorId t : native.used) {
-    if (proposal.OnDisk(t)) largest = std::max(largest, std::min(Streamed(model, proposal, t), proposal.tile));
+    if (proposal.OnDisk(t)) largest = std::max(largest, std::min(Streamed(native, proposal, t), proposal.tile));
   }
   if (largest == Bytes(0)) return {};
   for (Bytes chunk = kStagingChunk;; chunk = chunk / 2) {
@@ -81,9 +81,13 @@ HostRing HostRingFor(const NativeModel& native, const Model& model, const Native
   }
 }
 
-bool CanBeOnDisk(const NativeModel& native, const Model& model, TensorId tensor) {
-  const Tensor& t = model.tensors[tensor];
-  return native.multiplied[tensor] && !native.gathered[tensor] && !Gathered(native, tensor) && !ConvertsOnLoad(t);
+bool CanBeOnDisk(const NativeModel& native, TensorId tensor) {
+  return native.multiplied[tensor] && !native.gathered[tensor] && !Gathered(native, tensor) &&
+         StoredAsUsed(native, tensor);
+}
+
+bool MayLeaveForDisk(const NativeModel& native, TensorId tensor) {
+  return CanBeOnDisk(native, tensor) || (Gathered(native, tensor) && StoredAsUsed(native, tensor));
 }
 
 void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativeProposal& proposal) {
@@ -95,7 +99,7 @@ void MoveToDisk(const NativeModel& native, const PlanningTask& task, NativePropo
   if (movable.empty()) return;
   const auto size_of = [&](const std::vector<TensorId>& group) {
     Bytes size;
-    for (const TensorId t : group) size += RoundUp(Streamed(model, proposal, t), kAlignment);
+    for (const TensorId t : group) size += RoundUp(Streamed(native, proposal, t), kAlignment);
     return size;
   };
   Bytes all;

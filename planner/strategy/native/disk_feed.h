@@ -23,13 +23,16 @@ struct HostRing {
 };
 // As many slots, of as much, as `limit` allows; at least two of 1 MiB (or of the largest matrix, if that is less), which
 // is what Bytes(0) gives.
-HostRing HostRingFor(const NativeModel& native, const Model& model, const NativeProposal& proposal, Bytes limit);
+HostRing HostRingFor(const NativeModel& native, const NativeProposal& proposal, Bytes limit);
 
 // Whether a kernel has matrices on the disk: then it does not gather its experts but streams all of them.
 bool ReadsFromDisk(const NativeKernel& kernel, const NativeProposal& proposal);
 
 // Whether a matrix alone can be read from its file at each use: as it is stored, and never gathered by rows or experts.
-bool CanBeOnDisk(const NativeModel& native, const Model& model, TensorId tensor);
+bool CanBeOnDisk(const NativeModel& native, TensorId tensor);
+
+// Whether MoveToDisk can ever mark a tensor, alone or with others.
+bool MayLeaveForDisk(const NativeModel& native, TensorId tensor);
 
 // Marks as few of the proposal's streamed bytes `on_disk` as the budget of host memory demands, evenly spread over the
 // pass, so that the disk reads all the time; all that can be, when that is not enough. Experts of a kernel that gathers

@@ -125,17 +125,7 @@ class Pace {
   std::vector<Sides> prefill_, decode_;
 };
 
-bool Fits(const NativeModel& native, const PlanningTask& task, const LayersParameters& p) {
-  return CheckFits(native, task, ProposeLayers(native, task, p)).ok();
-}
-
 bool Small(const NativeModel& native) { return native.prefill.kernels.size() <= kFewKernels; }
-
-Bytes DeviceNeed(const NativeModel& native, const PlanningTask& task, const LayersParameters& p) {
-  const NativeProposal proposal = ProposeLayers(native, task, p);
-  const NativeLayout l = LayOut(native, task, proposal);
-  return l.weights + l.kv + l.activations + l.device_tokens + task.machine->Reserved("gpu0");
-}
 
 // The largest count in [0, most] that `fits`, which larger ones do not once one does not; -1: none.
 template <class F>
@@ -176,11 +166,12 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   Status last = OkStatus();
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
   for (std::int64_t n = 0; n <= blocks + 1; ++n) {
-    const Bytes need = DeviceNeed(*native, task, {n});
-    if (smallest && need >= *smallest) continue;
-    probe.pool("gpu0").budget = need;
-    last = CheckFits(*native, probe.task(), ProposeLayers(*native, probe.task(), {n}));
-    if (last) smallest = need;
+    const NativeProposal proposal = ProposeLayers(*native, task, {n});
+    STOWAGE_TRY(const Needs needs, NeedsOf(*native, task, proposal));
+    if (smallest && needs.gpu >= *smallest) continue;
+    probe.pool("gpu0").budget = needs.gpu;
+    last = CheckNeeds(needs, probe.machine(), proposal.strategy);
+    if (last) smallest = needs.gpu;
     if (smallest == probe.machine().Reserved("gpu0")) break;  // there is no less
   }
   if (smallest) return *smallest;
@@ -196,11 +187,11 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
   for (std::int64_t n = 0; n <= blocks + 1; ++n) {
     const NativeProposal proposal = ProposeLayers(*native, task, {n});
-    const Bytes need = HostBudgetFor(*native, task, proposal);
-    if (smallest && need >= *smallest) continue;
-    host.budget = need;
-    last = CheckFits(*native, probe.task(), proposal);  // gpu0 may be too small
-    if (last) smallest = need;
+    STOWAGE_TRY(const Needs needs, NeedsOf(*native, task, proposal));
+    if (smallest && needs.host >= *smallest) continue;
+    host.budget = needs.host;
+    last = CheckNeeds(needs, probe.machine(), proposal.strategy);  // gpu0 may be too small
+    if (last) smallest = needs.host;
   }
   if (smallest) return *smallest;
   return last.error();
@@ -230,7 +221,7 @@ void FollowKernels(const NativeModel& native, const Model& model, NativeProposal
   proposal.resident_rows.clear();
   for (std::size_t t = 0; t < model.tensors.size(); ++t) {
     const bool stays = readers.device[t] && (native.multiplied[t] || !native.gathered[t]);
-    proposal.resident_rows.push_back(stays ? RowsOf(model.tensors[t]) : 0);
+    proposal.resident_rows.push_back(stays ? native.rows[t] : 0);
   }
   proposal.cache_on_host.assign(native.prefill.caches.size(), false);
   const auto follow = [&](const NativeProgram& program, const std::vector<bool>& on_host) {
@@ -256,16 +247,26 @@ NativeProposal ProposeLayers(const NativeModel& native, const PlanningTask& task
   return out;
 }
 
-std::vector<LayersParameters> LayersCandidates(const NativeModel& native, const PlanningTask& task) {
+const Result<Needs>& LayersNeeds::Of(const LayersParameters& p) {
+  const std::pair<std::int64_t, std::int64_t> key{p.on_device, p.expert_layers};
+  const auto known = known_.find(key);
+  if (known != known_.end()) return known->second;
+  return known_.emplace(key, NeedsOf(native_, task_, ProposeLayers(native_, task_, p))).first->second;
+}
+
+std::vector<LayersParameters> FittingLayers(const NativeModel& native, const PlanningTask& task, LayersNeeds& needs) {
   const std::int64_t most = BlocksOf(native.prefill, *task.model).blocks + 1;
   const bool sparse = std::find(native.expert.begin(), native.expert.end(), true) != native.expert.end();
   const Bytes budget = task.machine->pools[task.machine->FindPool("gpu0")].budget;
   const auto on_device = [&](std::int64_t n, std::int64_t experts) {
-    return DeviceNeed(native, task, {n, experts}) <= budget;
+    const Result<Needs>& need = needs.Of({n, experts});
+    return need && need->gpu <= budget;
   };
   std::vector<LayersParameters> out;
   const auto add = [&](const LayersParameters& p) {
-    if (std::find(out.begin(), out.end(), p) == out.end() && Fits(native, task, p)) out.push_back(p);
+    if (std::find(out.begin(), out.end(), p) != out.end()) return;
+    const Result<Needs>& need = needs.Of(p);
+    if (need && CheckNeeds(*need, *task.machine, kName)) out.push_back(p);
   };
   const std::int64_t n = Largest(most, [&](std::int64_t count) { return on_device(count, 0); });
   if (sparse && n < most) {
@@ -282,11 +283,16 @@ std::vector<LayersParameters> LayersCandidates(const NativeModel& native, const 
   add({0});
   add({1});
   for (std::int64_t count = 2; Small(native) && count <= n; ++count) add({count});  // launches may bend the line
+  return out;
+}
+
+std::vector<LayersParameters> LayersCandidates(const NativeModel& native, const PlanningTask& task) {
+  LayersNeeds needs(native, task);
   const Pace pace(native, task);
   std::vector<std::pair<double, LayersParameters>> paced;
-  for (const LayersParameters& p : out) paced.emplace_back(pace.Request(p), p);
+  for (const LayersParameters& p : FittingLayers(native, task, needs)) paced.emplace_back(pace.Request(p), p);
   std::stable_sort(paced.begin(), paced.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  out.clear();
+  std::vector<LayersParameters> out;
   for (const auto& [seconds, p] : paced) {
     if (seconds <= paced.front().first * kClose || Small(native)) out.push_back(p);
   }

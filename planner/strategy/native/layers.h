@@ -11,6 +11,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "planner/strategy/native/proposal.h"
@@ -37,6 +39,23 @@ BlockOrder BlocksOf(const NativeProgram& program, const Model& model);
 void FollowKernels(const NativeModel& native, const Model& model, NativeProposal& proposal);
 
 NativeProposal ProposeLayers(const NativeModel& native, const PlanningTask& task, const LayersParameters& parameters);
+
+// What proposals of layers need, each worked out once: it depends on no budget.
+class LayersNeeds {
+ public:
+  LayersNeeds(const NativeModel& native, const PlanningTask& task)
+      : native_(native), task_(task) {}  // which outlive it
+
+  const Result<Needs>& Of(const LayersParameters& parameters);
+
+ private:
+  const NativeModel& native_;
+  const PlanningTask& task_;
+  std::map<std::pair<std::int64_t, std::int64_t>, Result<Needs>> known_;
+};
+
+// The N (and M, for models with experts) that are worth looking at for the budgets of `machine`, and fit.
+std::vector<LayersParameters> FittingLayers(const NativeModel& native, const PlanningTask& task, LayersNeeds& needs);
 
 // The N (and M, for models with experts) that are worth simulating and fit, by the sum of the kernels' durations: best
 // guess first.

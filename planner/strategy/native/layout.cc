@@ -114,7 +114,7 @@ void LayOutWeights(const NativeModel& native, const Model& model, const NativePr
     // An embedding gathers from one place and the host's cores compute from one, so a table that is not wholly resident
     // and what the host reads are whole in host memory. (Computed tables are there anyway.)
     const bool whole = native.gathered[t] || on_host[t];
-    const bool none = model.tensors[t].buffer || proposal.OnDisk(t) || (resident == rows && !on_host[t]);
+    const bool none = native.load[t].computed || proposal.OnDisk(t) || (resident == rows && !on_host[t]);
     out.master_begin[t] = none ? rows : whole ? 0 : resident;
     out.master_offset[t] = out.masters;
     out.masters += RoundUp(row * (rows - out.master_begin[t]), kAlignment);
@@ -200,7 +200,7 @@ NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const N
   } else if (task.request.all_logits)
     out.host_buffers += native.prefill.activations[native.prefill.logits].bytes;
   for (const TensorId t : native.used) {
-    if (model.tensors[t].buffer) out.host_buffers += model.tensors[t].bytes();
+    if (native.load[t].computed) out.host_buffers += model.tensors[t].bytes();
   }
   return out;
 }

@@ -14,7 +14,6 @@ bool Quantized(const Tensor& t) { return IsPacked(t.dtype) || t.scales > Bytes(0
 DType FileDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.source ? t.source->dtype : t.dtype; }
 DType MemoryDType(const Tensor& t) { return Quantized(t) ? DType::kU8 : t.dtype; }
 bool Converts(const Tensor& t) { return ConvertsOnLoad(t); }
-std::int64_t Units(const Tensor& t) { return Quantized(t) ? StoredBytes(t).value() : Elements(t.shape); }
 bool Staged(const Tensor& t, const LoadItem& item) { return Converts(t) || !item.to_host; }
 
 std::int64_t ChunkElements(const Tensor& t, const LoadItem& item, const StagingSize& size) {
@@ -85,7 +84,7 @@ class Loader {
     const auto [it, fresh] = on_disk_.try_emplace(id, -1);
     if (!fresh) return it->second;
     const Tensor& t = model_.tensors[id];
-    const Bytes bytes = SizeOf(FileDType(t), Units(t));
+    const Bytes bytes = SizeOf(FileDType(t), LoadFactsOf(t).units);
     const FileSlice nowhere{.file = 0, .offset = unwritten_};  // a model without a checkpoint: one imagined file
     if (!t.source) unwritten_ += bytes.value();
     const FileSlice& at = t.source ? *t.source : nowhere;
@@ -159,15 +158,19 @@ class Loader {
 
 }  // namespace
 
+LoadFacts LoadFactsOf(const Tensor& tensor) {
+  const std::int64_t units = Quantized(tensor) ? StoredBytes(tensor).value() : Elements(tensor.shape);
+  return {units, FileDType(tensor), MemoryDType(tensor), tensor.buffer};
+}
+
 bool ConvertsOnLoad(const Tensor& tensor) { return FileDType(tensor) != MemoryDType(tensor); }
 
-std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model, const NativeProposal& proposal,
+std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const NativeProposal& proposal,
                                   const NativeLayout& layout) {
   std::vector<LoadItem> items;
   for (const TensorId t : native.used) {
-    const Tensor& tensor = model.tensors[t];
-    if (tensor.buffer) continue;  // computed, in no file
-    const std::int64_t rows = RowsOf(tensor), row_elements = Units(tensor) / rows;
+    if (native.load[t].computed) continue;
+    const std::int64_t rows = native.rows[t], row_elements = native.load[t].units / rows;
     const std::int64_t resident = proposal.resident_rows[t], begin = layout.master_begin[t];
     if (resident > 0) items.push_back({t, false, 0, resident * row_elements});
     if (begin < rows) items.push_back({t, true, begin * row_elements, (rows - begin) * row_elements});
@@ -175,14 +178,9 @@ std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model,
   return items;
 }
 
-StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, Bytes limit) {
-  Bytes largest_raw, largest_converted;
-  for (const LoadItem& item : items) {
-    const Tensor& t = model.tensors[item.tensor];
-    if (!Staged(t, item)) continue;
-    largest_raw = std::max(largest_raw, SizeOf(FileDType(t), item.elements));
-    if (Converts(t) && !item.to_host) largest_converted = std::max(largest_converted, SizeOf(t.dtype, item.elements));
-  }
+namespace {
+
+StagingSize StagingOf(Bytes largest_raw, Bytes largest_converted, Bytes limit) {
   if (largest_raw == Bytes(0)) return {};
   StagingSize size;
   for (Bytes chunk = kStagingChunk;; chunk = chunk / 2) {
@@ -192,6 +190,35 @@ StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, B
     size.slots = static_cast<std::int32_t>(std::clamp<std::int64_t>(slots, 2, 8));
     if (slots >= 2 || chunk == kLeastStagingChunk) return size;
   }
+}
+
+}  // namespace
+
+StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, Bytes limit) {
+  Bytes largest_raw, largest_converted;
+  for (const LoadItem& item : items) {
+    const Tensor& t = model.tensors[item.tensor];
+    if (!Staged(t, item)) continue;
+    largest_raw = std::max(largest_raw, SizeOf(FileDType(t), item.elements));
+    if (Converts(t) && !item.to_host) largest_converted = std::max(largest_converted, SizeOf(t.dtype, item.elements));
+  }
+  return StagingOf(largest_raw, largest_converted, limit);
+}
+
+Bytes LeastStaging(const NativeModel& native, const NativeProposal& proposal, const NativeLayout& layout) {
+  Bytes largest_raw, largest_converted;
+  for (const TensorId t : native.used) {
+    const LoadFacts& facts = native.load[t];
+    if (facts.computed) continue;
+    const std::int64_t rows = native.rows[t], row_units = facts.units / rows;
+    const std::int64_t to_device = proposal.resident_rows[t] * row_units;
+    const bool converts = facts.file != facts.memory;
+    if (to_device > 0) largest_raw = std::max(largest_raw, SizeOf(facts.file, to_device));
+    if (!converts) continue;
+    largest_raw = std::max(largest_raw, SizeOf(facts.file, (rows - layout.master_begin[t]) * row_units));
+    largest_converted = std::max(largest_converted, SizeOf(facts.memory, to_device));
+  }
+  return StagingOf(largest_raw, largest_converted, Bytes(0)).total();
 }
 
 void EmitLoad(ScheduleBuilder& b, const Model& model, const std::vector<LoadItem>& items, const LoadTargets& targets,

@@ -30,8 +30,10 @@ struct LoadItem {
 // Whether the file has a tensor in another dtype than memory will.
 bool ConvertsOnLoad(const Tensor& tensor);
 
+LoadFacts LoadFactsOf(const Tensor& tensor);
+
 // Everything that comes from files, in the order of the model's use.
-std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const Model& model, const NativeProposal& proposal,
+std::vector<LoadItem> LoadItemsOf(const NativeModel& native, const NativeProposal& proposal,
                                   const NativeLayout& layout);
 
 // Where items go, by TensorId: parts of "weights" on the device and of "host_weights".
@@ -57,6 +59,9 @@ struct StagingSize {
 // The largest that `limit` and kStagingRing allow, but at least two slots of kLeastStagingChunk (or of the largest
 // item, if that is less): what StagingFor(…, Bytes(0)) gives.
 StagingSize StagingFor(const Model& model, const std::vector<LoadItem>& items, Bytes limit);
+
+// StagingFor(model, LoadItemsOf(native, proposal, layout), Bytes(0)).total(), without the items.
+Bytes LeastStaging(const NativeModel& native, const NativeProposal& proposal, const NativeLayout& layout);
 
 // Emits the steps into the builder's open section: allocations are the caller's. Ends with the issuer waiting for all
 // of it.

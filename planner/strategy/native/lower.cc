@@ -65,10 +65,10 @@ class Lowering {
 
   // The host ring takes what the arenas and the least staging leave; staging then what it leaves.
   std::optional<DiskFeed> AddDiskFeed(NativeBuffers& buffers) {
-    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.proposal, c_.layout);
+    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.proposal, c_.layout);
     const Bytes left =
         b_.so_far().pools[pools_.host].budget - HostArenas(c_.layout) - StagingFor(c_.model(), items, Bytes(0)).total();
-    const HostRing size = HostRingFor(c_.native, c_.model(), c_.proposal, left);
+    const HostRing size = HostRingFor(c_.native, c_.proposal, left);
     if (size.slots == 0) return std::nullopt;
     const BufferId ring = b_.AddBuffer(pools_.host, "host_ring", BufferKind::kStaging, size.total());
     b_.buffer(ring).pinned = true;
@@ -84,7 +84,7 @@ class Lowering {
   RingOffsets Offsets() const { return PlaceInRing(prefill_units_.items, decode_units_.items, c_.proposal.ring); }
 
   void EmitLoadPhase(const NativeBuffers& buffers) {
-    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.model(), c_.proposal, c_.layout);
+    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.proposal, c_.layout);
     const Bytes used = HostArenas(c_.layout) + host_ring_;
     const StagingSize size = StagingFor(c_.model(), items, b_.so_far().pools[pools_.host].budget - used);
     BufferId staging = -1;
@@ -136,36 +136,42 @@ Status CheckRows(const NativeCase& c) {
 }
 
 Bytes HostNeed(const NativeCase& c) {
-  const std::vector<LoadItem> items = LoadItemsOf(c.native, c.model(), c.proposal, c.layout);
-  return HostArenas(c.layout) + HostRingFor(c.native, c.model(), c.proposal, Bytes(0)).total() +
-         StagingFor(c.model(), items, Bytes(0)).total() + c.task.machine->Reserved("host");
+  return HostArenas(c.layout) + HostRingFor(c.native, c.proposal, Bytes(0)).total() +
+         LeastStaging(c.native, c.proposal, c.layout) + c.task.machine->Reserved("host");
 }
 
-Status CheckCase(const NativeCase& c) {
+Result<Needs> NeedsOf(const NativeCase& c) {
   STOWAGE_RETURN_IF_ERROR(CheckRows(c));
-  const Machine& m = *c.task.machine;
   const NativeLayout& l = c.layout;
-  const Pool& gpu = m.pools[m.FindPool("gpu0")];
-  const Pool& host = m.pools[m.FindPool("host")];
-  const Bytes gpu_need = l.weights + l.kv + l.activations + l.device_tokens + c.proposal.ring + m.Reserved("gpu0");
-  if (gpu_need > gpu.budget) {
-    return Error{ErrorCode::kInfeasible, fmt::format("{} needs {} of gpu0, whose budget is {}", c.proposal.strategy,
-                                                     FormatBytes(gpu_need), FormatBytes(gpu.budget))};
-  }
-  const Bytes host_need = HostNeed(c);
-  const Bytes limit = std::min(host.budget, host.pinned_limit.value_or(host.budget));
-  if (host_need <= limit) return OkStatus();
-  return Error{ErrorCode::kInfeasible,
-               fmt::format("{} needs {} of host ({} for weights), whose {} is {}", c.proposal.strategy,
-                           FormatBytes(host_need), FormatBytes(l.masters),
-                           limit < host.budget ? "limit of pinned memory" : "budget", FormatBytes(limit))};
+  const Bytes gpu = l.weights + l.kv + l.activations + l.device_tokens + c.proposal.ring;
+  return Needs{gpu + c.task.machine->Reserved("gpu0"), HostNeed(c), l.masters};
 }
 
 }  // namespace
 
-Status CheckFits(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
+Result<Needs> NeedsOf(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
   const NativeLayout layout = LayOut(native, task, proposal);
-  return CheckCase({native, task, proposal, layout});
+  return NeedsOf({native, task, proposal, layout});
+}
+
+Status CheckNeeds(const Needs& needs, const Machine& machine, std::string_view strategy) {
+  const Pool& gpu = machine.pools[machine.FindPool("gpu0")];
+  const Pool& host = machine.pools[machine.FindPool("host")];
+  if (needs.gpu > gpu.budget) {
+    return Error{ErrorCode::kInfeasible, fmt::format("{} needs {} of gpu0, whose budget is {}", strategy,
+                                                     FormatBytes(needs.gpu), FormatBytes(gpu.budget))};
+  }
+  const Bytes limit = std::min(host.budget, host.pinned_limit.value_or(host.budget));
+  if (needs.host <= limit) return OkStatus();
+  return Error{ErrorCode::kInfeasible,
+               fmt::format("{} needs {} of host ({} for weights), whose {} is {}", strategy, FormatBytes(needs.host),
+                           FormatBytes(needs.host_weights), limit < host.budget ? "limit of pinned memory" : "budget",
+                           FormatBytes(limit))};
+}
+
+Status CheckFits(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
+  STOWAGE_TRY(const Needs needs, NeedsOf(native, task, proposal));
+  return CheckNeeds(needs, *task.machine, proposal.strategy);
 }
 
 Bytes HostBudgetFor(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
@@ -176,7 +182,8 @@ Bytes HostBudgetFor(const NativeModel& native, const PlanningTask& task, const N
 Result<Lowered> LowerNative(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
   const NativeLayout layout = LayOut(native, task, proposal);
   const NativeCase c{native, task, proposal, layout};
-  STOWAGE_RETURN_IF_ERROR(CheckCase(c));
+  STOWAGE_TRY(const Needs needs, NeedsOf(c));
+  STOWAGE_RETURN_IF_ERROR(CheckNeeds(needs, *task.machine, proposal.strategy));
   STOWAGE_TRY(Schedule schedule, Lowering(c).Run());
   return Lowered{DescribePlan(native, task, proposal, layout, schedule), std::move(schedule)};
 }

@@ -8,6 +8,7 @@
 #include "planner/families/families.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/load.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -54,6 +55,18 @@ Packing PackActivations(const NativeProgram& program) {
   return Pack(items, kAlignment);
 }
 
+WeightReads WeightsRead(const NativeProgram& program) {
+  WeightReads out;
+  out.begin.push_back(0);
+  for (const NativeKernel& k : program.kernels) {
+    for (const Operand& o : k.reads) {
+      if (o.source == Operand::Source::kWeight) out.tensors.push_back(o.id);
+    }
+    out.begin.push_back(out.tensors.size());
+  }
+  return out;
+}
+
 Result<NativeModel> Realize(const PlanningTask& task) {
   const Model& model = *task.model;
   const std::int64_t positions = task.request.CachePositions();
@@ -68,6 +81,7 @@ Result<NativeModel> Realize(const PlanningTask& task) {
   for (const Tensor& t : model.tensors) {
     out.rows.push_back(RowsOf(t));
     out.row_bytes.push_back(RowBytes(t));
+    out.load.push_back(LoadFactsOf(t));
   }
   std::vector<bool> other(model.tensors.size());
   if (!MakesTokens(model) && task.request.DecodePasses() > 0) {
@@ -91,6 +105,8 @@ Result<NativeModel> Realize(const PlanningTask& task) {
     out.decode_packing = PackActivations(out.decode);
     Note(out.decode, model, out, other, false);
   }
+  out.prefill_weights = WeightsRead(out.prefill);
+  out.decode_weights = WeightsRead(out.decode);
   out.prefill_gathers = AnyGathers(out.prefill);
   out.decode_gathers = AnyGathers(out.decode);
   for (std::size_t t = 0; t < other.size(); ++t) {

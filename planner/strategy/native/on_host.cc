@@ -138,24 +138,20 @@ Readers ReadersOf(const NativeProgram& program, const std::vector<bool>& on_host
 
 Readers ReadersOf(const NativeModel& native, const NativeProposal& proposal, std::size_t tensors) {
   Readers out{std::vector<bool>(tensors), std::vector<bool>(tensors)};
-  NoteReaders(native.prefill, proposal.prefill_on_host, out);
-  NoteReaders(native.decode, proposal.decode_on_host, out);
+  const auto note = [&](const WeightReads& reads, const std::vector<bool>& on_host) {
+    for (std::size_t k = 0; k + 1 < reads.begin.size(); ++k) {
+      std::vector<bool>& side = OnHost(on_host, k) ? out.host : out.device;
+      for (std::size_t i = reads.begin[k]; i < reads.begin[k + 1]; ++i) side[reads.tensors[i]] = true;
+    }
+  };
+  note(native.prefill_weights, proposal.prefill_on_host);
+  note(native.decode_weights, proposal.decode_on_host);
   return out;
 }
 
 std::vector<bool> HostReaders(const NativeModel& native, const NativeProposal& proposal, std::size_t tensors) {
-  std::vector<bool> out(tensors);
-  const auto note = [&](const NativeProgram& program, const std::vector<bool>& on_host) {
-    for (std::size_t k = 0; k < on_host.size(); ++k) {
-      if (!on_host[k]) continue;
-      for (const Operand& o : program.kernels[k].reads) {
-        if (o.source == Operand::Source::kWeight) out[o.id] = true;
-      }
-    }
-  };
-  note(native.prefill, proposal.prefill_on_host);
-  note(native.decode, proposal.decode_on_host);
-  return out;
+  if (proposal.prefill_on_host.empty() && proposal.decode_on_host.empty()) return std::vector<bool>(tensors);
+  return ReadersOf(native, proposal, tensors).host;
 }
 
 bool TouchesTokens(bool host, const NativeModel& native, const NativeProposal& proposal) {

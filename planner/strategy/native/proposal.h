@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "planner/base/result.h"
@@ -14,10 +15,24 @@
 
 namespace stowage {
 
+// How a tensor is loaded, by units: elements, of a quantized tensor its bytes.
+struct LoadFacts {
+  std::int64_t units = 0;
+  DType file = DType::kU8, memory = DType::kU8;
+  bool computed = false;  // in no file
+};
+
+// The weights that a program's kernels read: those of kernel k are tensors[begin[k], begin[k + 1]).
+struct WeightReads {
+  std::vector<TensorId> tensors;
+  std::vector<std::size_t> begin;
+};
+
 // A model's passes as the native runtime runs them; made once per task and shared by all candidates.
 struct NativeModel {
   NativeProgram prefill;
-  NativeProgram decode;     // at past = prompt tokens, growing by one; empty without decode passes
+  NativeProgram decode;  // at past = prompt tokens, growing by one; empty without decode passes
+  WeightReads prefill_weights, decode_weights;
   Packing prefill_packing;  // of the activations, by index
   Packing decode_packing;
   std::vector<TensorId> used;    // tensors that some kernel reads (owners), in order of first use
@@ -29,6 +44,7 @@ struct NativeModel {
   std::vector<std::int32_t> uses;  // by TensorId: kernels of one pass that read it
   std::vector<std::int64_t> rows;  // by TensorId, as the next: RowsOf and RowBytes, asked for again and again
   std::vector<Bytes> row_bytes;
+  std::vector<LoadFacts> load;  // by TensorId
   // By TensorId, of matrices: they are cut between groups of this many rows. 8, so that every tile is one that a matrix
   // library takes (16-byte aligned columns of the output), 1 where rows are no multiple of it, one expert of stacked
   // ones, all rows where a row is no column of the output (Conv1D).
@@ -78,6 +94,17 @@ struct FixedBytes {
 FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task);
 // The same with the proposal's kernels and caches on the host.
 FixedBytes FixedBytesOf(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);
+
+// What the proposal needs of gpu0 and of the host, reservations included, whatever their budgets. kInternal when it is
+// none that can be lowered.
+struct Needs {
+  Bytes gpu, host;
+  Bytes host_weights;  // of host
+};
+Result<Needs> NeedsOf(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);
+
+// kInfeasible beyond the machine's budgets or its limit of pinned memory; `strategy` is who needs it.
+Status CheckNeeds(const Needs& needs, const Machine& machine, std::string_view strategy);
 
 // kInfeasible when gpu0 or the host cannot hold it; names the pool, the need and the budget.
 Status CheckFits(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);

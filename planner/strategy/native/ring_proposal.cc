@@ -115,7 +115,7 @@ Result<NativeProposal> Ring::Feasible(const RingParameters& p) const {
 Result<NativeProposal> Ring::OnDevice(const RingParameters& p) const {
   NativeProposal out{.ring = p.ring};
   out.tile = Bytes(p.ring.value() / 2 / kAlignment.value() * kAlignment.value());
-  for (const Tensor& t : task_.model->tensors) out.resident_rows.push_back(RowsOf(t));
+  out.resident_rows = native_->rows;
   if (NothingStreams()) {
     out.ring = Bytes(0);
     return out;
@@ -162,8 +162,7 @@ Bytes Ring::PlaceTables(Bytes left, Bytes wanted, NativeProposal& out) const {
 void Ring::Spread(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const {
   std::vector<SpreadItem> items;
   for (const TensorId t : matrices) {
-    const Tensor& tensor = task_.model->tensors[t];
-    items.push_back({RowBytes(tensor) * native_->row_step[t], RowsOf(tensor) / native_->row_step[t]});
+    items.push_back({native_->row_bytes[t] * native_->row_step[t], native_->rows[t] / native_->row_step[t]});
   }
   const std::vector<std::int64_t> rows = SpreadResident(items, budget, grain, kAlignment);
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -176,7 +175,7 @@ std::vector<bool> Ring::Chosen(int percent) const {
   std::vector<bool> out(task_.model->tensors.size());
   double owed = 0;
   for (const TensorId t : movable_.matrices) {
-    const auto size = static_cast<double>(StoredBytes(task_.model->tensors[t]).value());
+    const auto size = static_cast<double>((native_->row_bytes[t] * native_->rows[t]).value());
     owed += size * percent / 100;
     if (percent == 0 || owed * 2 < size) continue;
     owed -= size;
@@ -190,14 +189,14 @@ std::vector<bool> Ring::ExpertsOnHost(Bytes room) const {
   const Model& model = *task_.model;
   std::vector<bool> out(model.tensors.size());
   Bytes kept;
-  for (const TensorId t : movable_.experts) kept += RoundUp(StoredBytes(model.tensors[t]), kAlignment);
+  for (const TensorId t : movable_.experts) kept += RoundUp(native_->row_bytes[t] * native_->rows[t], kAlignment);
   std::set<ModuleId> leaving;
   for (const TensorId t : movable_.experts) {
     const ModuleId block = model.BlockOf(model.tensors[t].module);
     if (kept > room) leaving.insert(block);
     if (!leaving.contains(block)) break;
     out[t] = true;
-    kept -= RoundUp(StoredBytes(model.tensors[t]), kAlignment);
+    kept -= RoundUp(native_->row_bytes[t] * native_->rows[t], kAlignment);
   }
   return out;
 }
@@ -235,14 +234,14 @@ Result<NativeProposal> Ring::Shared(const RingParameters& p) const {
   out.resident_rows.assign(model.tensors.size(), 0);
   for (const TensorId t : native_->used) {
     if (!readers.device[t]) continue;
-    const Bytes size = RoundUp(StoredBytes(model.tensors[t]), kAlignment);
+    const Bytes size = RoundUp(native_->row_bytes[t] * native_->rows[t], kAlignment);
     if (of_host[t]) {
       streams = true;
     } else if (native_->multiplied[t]) {
       (native_->expert[t] ? experts : matrices).push_back(t);
       (native_->expert[t] ? wanted : dense) += size;
     } else {
-      out.resident_rows[t] = RowsOf(model.tensors[t]);
+      out.resident_rows[t] = native_->rows[t];
       if (!native_->gathered[t]) stay += size;
     }
   }

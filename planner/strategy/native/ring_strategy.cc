@@ -13,6 +13,7 @@
 #include "planner/strategy/budget_probe.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/device_map_ring.h"
+#include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
@@ -178,12 +179,30 @@ std::vector<Choice> Candidates(const Ring& ring, const PlanningTask& task) {
   return out;
 }
 
-bool AnyFits(const Ring& ring, const PlanningTask& task) {
-  if (CheckFits(ring.native(), task, ProposeLayers(ring.native(), task, {}))) return true;  // all on the host
-  if (!DeviceRings(ring).empty()) return true;
-  const std::vector<RingParameters> shares = ring.HostShares();
-  return std::any_of(shares.begin(), shares.end(), [&](const RingParameters& p) { return ring.Feasible(p).ok(); }) ||
-         !LayersCandidates(ring.native(), task).empty();
+// Whatever the ring does: what cannot be on the disk is in one memory or the other.
+Bytes LeastOfBoth(const NativeModel& native, const PlanningTask& task) {
+  Bytes least;
+  for (const TensorId t : native.used) {
+    if (native.load[t].computed || MayLeaveForDisk(native, t)) continue;
+    least += native.row_bytes[t] * native.rows[t];
+  }
+  return least + task.machine->Reserved("gpu0") + task.machine->Reserved("host");
+}
+
+Bytes BudgetsOfBoth(const Machine& m) {
+  const Pool& host = m.pools[m.FindPool("host")];
+  return m.pools[m.FindPool("gpu0")].budget + std::min(host.budget, host.pinned_limit.value_or(host.budget));
+}
+
+bool AnyFits(const Ring& ring, const PlanningTask& task, LayersNeeds& layers) {
+  const auto feasible = [&](const RingParameters& p) { return ring.Feasible(p).ok(); };
+  const Result<Needs>& none = layers.Of({});  // all on the host
+  if (none && CheckNeeds(*none, *task.machine, kLayers)) return true;
+  if (LeastOfBoth(ring.native(), task) > BudgetsOfBoth(*task.machine)) return false;
+  for (const auto& some : {ring.Sizes(), Least(ring), ring.HostShares()}) {
+    if (std::any_of(some.begin(), some.end(), feasible)) return true;
+  }
+  return !FittingLayers(ring.native(), task, layers).empty();
 }
 
 Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
@@ -214,9 +233,10 @@ std::vector<std::string> CandidateStrings(const PlanningTask& task) {
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
   BudgetProbe probe(task);
   STOWAGE_TRY(const Ring ring, Ring::Of(probe.task()));
+  LayersNeeds layers(ring.native(), probe.task());
   const auto fits = [&](Bytes budget) {
     probe.pool("gpu0").budget = budget;
-    return AnyFits(ring, probe.task());
+    return AnyFits(ring, probe.task(), layers);
   };
   Bytes too_small = task.machine->Reserved("gpu0"), enough = std::max(ring.SmallestBudget(), ring.ResidentBudget());
   if (fits(too_small)) return too_small;  // the host computes everything
@@ -241,9 +261,10 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
     host.budget = Bytes(0);
     const Result<NativeProposal> proposal = ring.Propose(p);
     if (!proposal) continue;
-    host.budget = HostBudgetFor(ring.native(), probe.task(), *proposal);
-    if (smallest && host.budget >= *smallest) continue;
-    if (CheckFits(ring.native(), probe.task(), *proposal)) smallest = host.budget;  // gpu0 may be too small
+    const Result<Needs> needs = NeedsOf(ring.native(), probe.task(), *proposal);
+    if (!needs || (smallest && needs->host >= *smallest)) continue;
+    host.budget = needs->host;
+    if (CheckNeeds(*needs, probe.machine(), proposal->strategy)) smallest = host.budget;  // gpu0 may be too small
   }
   const Result<Bytes> layers = LayersStrategy().smallest_host_budget(task);
   if (layers) smallest = std::min(smallest.value_or(*layers), *layers);
