@@ -20,11 +20,13 @@ std::string ModelText(const ModelLine& model) {
 }  // namespace
 
 std::string RequestText(const Request& request) {
-  return fmt::format("batch {}, prompt {}, {} new tokens{}{}", request.batch, request.prompt_tokens, request.new_tokens,
+  return fmt::format("batch {}, prompt {}, {} new tokens{}{}{}", request.batch, request.prompt_tokens,
+                     request.new_tokens,
                      request.dtype                  ? fmt::format(", {}", Name(*request.dtype))
                      : request.quantization.empty() ? ""
                                                     : ", " + request.quantization,
-                     request.kv ? fmt::format(", cache {}", Name(*request.kv)) : "");
+                     request.kv ? fmt::format(", cache {}", Name(*request.kv)) : "",
+                     request.loading.Default() ? "" : ", " + Describe(request.loading));
 }
 
 std::string HeadingText(const ModelLine& model, const Request& request, const std::string& machine,

@@ -14,6 +14,7 @@
 #include "planner/base/text.h"
 #include "reports/activity.h"
 #include "reports/heading.h"
+#include "reports/loading_notes.h"
 #include "reports/page/page_assets.h"
 #include "reports/style.h"
 
@@ -263,7 +264,8 @@ Json ResourceRow(const Resource& r) {
   return {r.name, Name(r.origin), rate, interval.empty() ? "exact" : interval};
 }
 
-Json MachineJson(const Machine& machine) {
+Json MachineJson(const SimulationReport& report) {
+  const Machine& machine = report.machine;
   Json resources = Json::array(), sentences = Json::array();
   for (const Resource& r : machine.resources) resources.push_back(ResourceRow(r));
   for (const Reservation& r : machine.reservations) {
@@ -271,6 +273,7 @@ Json MachineJson(const Machine& machine) {
                                     Name(r.origin), r.source));
   }
   for (const std::string& sentence : machine.assumptions) sentences.push_back(sentence);
+  for (const std::string& sentence : LoadingNotes(report)) sentences.push_back(sentence);
   return {{"resources", std::move(resources)}, {"sentences", std::move(sentences)}};
 }
 
@@ -294,7 +297,7 @@ Json DataOf(const SimulationReport& report) {
           {"arrivals", ArrivalsJson(report)},
           {"help", report.would_help},
           {"strategies", StrategiesJson(report)},
-          {"machine", MachineJson(report.machine)}};
+          {"machine", MachineJson(report)}};
 }
 
 std::string Fact(const std::string& value, const std::string& what) {

@@ -66,7 +66,12 @@ Json RequestMembers(const Request& request) {
           {"dtype", request.dtype                  ? Json(Name(*request.dtype))
                     : request.quantization.empty() ? Json()
                                                    : Json(request.quantization)},
-          {"kv", request.kv ? Json(Name(*request.kv)) : Json()}};
+          {"kv", request.kv ? Json(Name(*request.kv)) : Json()},
+          {"load", request.loading.mode ? Json(Name(*request.loading.mode)) : Json()},
+          {"load_dtype", request.loading.dtype       ? Json(Name(*request.loading.dtype))
+                         : request.loading.as_stored ? Json("auto")
+                                                     : Json()},
+          {"page_cache", request.loading.warm ? "warm" : "cold"}};
 }
 
 namespace {

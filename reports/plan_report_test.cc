@@ -306,6 +306,9 @@ TEST(PlanJson, DescribesTheRequestAndEachStrategy) {
   "new_tokens": 128,
   "dtype": null,
   "kv": null,
+  "load": null,
+  "load_dtype": null,
+  "page_cache": "cold",
   "basis": "simulated"
 })");
   EXPECT_EQ(Member(r, "strategies"), R"([

@@ -114,7 +114,7 @@ std::string ContentsTable(const std::vector<PoolContents>& contents) {
       rows.push_back({"  " + name, FormatBytes(part.bytes), part.what});
       name.clear();
     }
-    rows.push_back({"  " + name, FormatBytes(pool.budget), "budget"});
+    if (pool.budget > Bytes(0)) rows.push_back({"  " + name, FormatBytes(pool.budget), "budget"});
   }
   // AlignTable takes the first row for a heading, which decides no alignment; an empty one keeps sizes right-aligned.
   rows.insert(rows.begin(), Row{});

@@ -91,6 +91,7 @@ gpu0.sm    42.9 % |                      .#################|
 what would help
 - gpu0.h2d twice as fast: 3 s in place of 4 s after loading (25 % less).
 
+- loading reads files from the disk: the page cache is cold (--page-cache warm: it is not).
 - low and high: all assumed rates at an end of their intervals, which `inspect machine` and the page
   of --html list.
 )");

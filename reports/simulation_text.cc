@@ -1,6 +1,10 @@
 #include "reports/simulation_text.h"
 
+#include <string>
+#include <vector>
+
 #include "reports/heading.h"
+#include "reports/loading_notes.h"
 #include "reports/style.h"
 #include "reports/timeline_text.h"
 
@@ -24,12 +28,14 @@ std::string SimulationText(const SimulationReport& report, const PlotOptions& pl
   }
   if (!report.would_help.empty()) out += "\n" + style.Strong("what would help") + "\n";
   for (const std::string& sentence : report.would_help) out += Wrap("- ", sentence, kWidth);
+  std::vector<std::string> notes = LoadingNotes(report);
   if (interval) {
-    out += "\n" + Wrap("- ",
-                       "low and high: all assumed rates at an end of their intervals, which `inspect machine` and the "
-                       "page of --html list.",
-                       kWidth);
+    notes.emplace_back(
+        "low and high: all assumed rates at an end of their intervals, which `inspect machine` and the page of --html "
+        "list.");
   }
+  if (!notes.empty()) out += "\n";
+  for (const std::string& note : notes) out += Wrap("- ", note, kWidth);
   return out;
 }
 

@@ -46,7 +46,8 @@ std::string PoolTable(const Timeline& timeline) {
   std::vector<Row> rows = {{"pool", "peak", "budget", "used", "reached in"}};
   for (const PoolTimeline& p : timeline.pools) {
     const std::string where = p.peak.step.empty() ? std::string() : p.peak.phase + ", " + p.peak.step;
-    rows.push_back({p.pool, FormatBytes(p.peak.bytes), FormatBytes(p.budget), Share(p.peak.bytes, p.budget), where});
+    const std::string budget = p.budget > Bytes(0) ? FormatBytes(p.budget) : "none";
+    rows.push_back({p.pool, FormatBytes(p.peak.bytes), budget, Share(p.peak.bytes, p.budget), where});
   }
   return AlignTable(rows);
 }

@@ -71,6 +71,11 @@ void ReadKv(JsonScanner& in, Request& request) {
   if (!request.kv) in.Fail(fmt::format("'{}' is not a cache; dynamic, static and none are", text));
 }
 
+void ReadLoading(JsonScanner& in, Loading& loading, Status (*read)(std::string_view, Loading&)) {
+  const Status status = read(std::string(in.String()), loading);
+  if (in.ok() && !status) in.Fail(status.error().message);
+}
+
 void ReadAllocConf(JsonScanner& in, MachineSpec& machine) {
   machine.torch_allocator = in.String();
   const auto settings = CachingAllocatorSettings::Parse(*machine.torch_allocator);
@@ -107,6 +112,9 @@ std::optional<Tolerance> ReadCase(JsonScanner& in, CheckCase& c) {
                {"batch", kOptional, [&] { r.batch = ReadCount(in, 1, kMostBatch); }},
                {"prompt", kOptional, [&] { r.prompt_tokens = ReadCount(in, 1, kMostTokens); }},
                {"new", kOptional, [&] { r.new_tokens = ReadCount(in, 0, kMostTokens); }},
+               {"load", kOptional, [&] { ReadLoading(in, r.loading, ReadLoadMode); }},
+               {"load_dtype", kOptional, [&] { ReadLoading(in, r.loading, ReadLoadDType); }},
+               {"page_cache", kOptional, [&] { ReadLoading(in, r.loading, ReadPageCache); }},
                {"budget", kOptional, [&] { ReadBudget(in, c.limits); }},
                {"tolerance", kOptional, [&] { tolerance = ReadTolerance(in); }}});
   if (in.ok() && c.name.empty()) in.Fail("a case without a name");
@@ -128,7 +136,8 @@ std::string WhatOf(const CheckCase& c) {
   out += fmt::format(", batch {}, prompt {}, new {}", r.batch, r.prompt_tokens, r.new_tokens);
   if (r.dtype) out += fmt::format(", {}", Name(*r.dtype));
   if (!r.quantization.empty()) out += ", " + r.quantization;
-  return r.kv ? out + fmt::format(", {} cache", Name(*r.kv)) : out;
+  if (r.kv) out += fmt::format(", {} cache", Name(*r.kv));
+  return r.loading.Default() ? out : out + ", " + Describe(r.loading);
 }
 
 // What is there beside the cases file is meant; anything else is a name.

@@ -13,7 +13,8 @@
 //   machine                           a machine file (docs/machine.md)
 //   disk                              "1TB" unless given
 //   alloc_conf                        of torch strategies: "expandable_segments:True"
-//   dtype, kv, batch, prompt, new     as on the command line
+//   dtype, kv, batch, prompt, new     as on the command line; so are
+//   load, load_dtype, page_cache
 //   budget                            by pool: what its peak may not pass, whatever the baseline says
 //   tolerance                         how much a peak may grow: "2%", "64MiB" or a number of bytes; else that of the
 //                                     file; else nothing

@@ -24,11 +24,14 @@ std::string Complaint(const std::string& text) {
 
 TEST(ReadCases, ReadsWhatTheCommandLineWouldSay) {
   const auto cases = ReadCases("dir/c.json", File(R"(, "dtype": "fp16", "batch": 2, "prompt": 16,
+      "load": "by-shard", "load_dtype": "fp32", "page_cache": "warm",
       "budget": {"gpu0": "3GB", "host": 1000000}, "tolerance": "2%")"));
   ASSERT_TRUE(cases) << cases.error().message;
   const CheckCase& c = cases->at(0);
   EXPECT_EQ(c.place, "dir/c.json:3: case 'a'");
-  EXPECT_EQ(c.what, "llama-3.2-1b, resident, gpu 4GB, cpu 8GB, disk 1TB, batch 2, prompt 16, new 4, fp16");
+  EXPECT_EQ(c.what,
+            "llama-3.2-1b, resident, gpu 4GB, cpu 8GB, disk 1TB, batch 2, prompt 16, new 4, fp16, "
+            "load by-shard:5 in fp32, warm page cache");
   EXPECT_EQ(c.limits.tolerance.fraction, 0.02);
   EXPECT_EQ(c.limits.budgets[0].second, Bytes(3'000'000'000));
   EXPECT_EQ(c.limits.budgets[1].second, Bytes(1'000'000));

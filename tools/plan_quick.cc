@@ -16,8 +16,8 @@ namespace stowage {
 namespace {
 
 StrategyLine LineOf(const PlanningTask& task, const Strategy& strategy, PlanBasis basis) {
-  if (Status cache = CheckKvCache(task.request, strategy.runtime); !cache) {
-    return {.name = strategy.name, .runtime = strategy.runtime, .why_not = cache.error().message};
+  if (Status status = CheckForRuntime(task.request, strategy.runtime); !status) {
+    return {.name = strategy.name, .runtime = strategy.runtime, .why_not = status.error().message};
   }
   const ClosedForm form = strategy.closed_form(task);
   StrategyLine line{.name = strategy.name, .runtime = strategy.runtime, .fits = form.why_not.empty()};

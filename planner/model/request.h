@@ -8,6 +8,7 @@
 
 #include "planner/base/units.h"
 #include "planner/model/dtype.h"
+#include "planner/model/loading.h"
 
 namespace stowage {
 
@@ -27,6 +28,7 @@ struct Request {
   std::string quantization;       // --dtype nf4: the scheme's name (planner/quant); "": none
   std::optional<KvCache> kv;      // --kv; absent: static for the native runtime, dynamic for torch
   bool all_logits = false;        // logits of every prompt position, not only of the last
+  Loading loading;                // --load, --load-dtype, --page-cache
 
   // Positions a cache must hold: the last new token is never fed back.
   std::int64_t CachePositions() const { return prompt_tokens + new_tokens - (new_tokens > 0 ? 1 : 0); }

@@ -19,6 +19,7 @@ std::string OfRequest(const Request& r) {
   if (r.dtype) out += fmt::format(", {}", Name(*r.dtype));
   if (!r.quantization.empty()) out += ", " + r.quantization;
   if (r.kv) out += fmt::format(", {} cache", Name(*r.kv));
+  if (!r.loading.Default()) out += ", " + Describe(r.loading);
   return r.all_logits ? out + ", all logits" : out;
 }
 

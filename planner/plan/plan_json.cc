@@ -56,6 +56,10 @@ Json WriteRequest(const Request& r) {
   if (!r.quantization.empty()) out["quantization"] = r.quantization;
   if (r.kv) out["kv"] = Name(*r.kv);
   if (r.all_logits) out["all_logits"] = true;
+  if (r.loading.mode) out["load"] = Name(*r.loading.mode);
+  if (r.loading.dtype) out["load_dtype"] = Name(*r.loading.dtype);
+  if (r.loading.as_stored) out["load_dtype"] = "auto";
+  if (r.loading.warm) out["page_cache"] = "warm";
   return out;
 }
 
@@ -185,6 +189,12 @@ void ReadTensor(JsonScanner& in, std::vector<TensorPlan>& tensors) {
 
 Request ReadRequest(JsonScanner& in) {
   Request r;
+  const auto loading = [&](std::string_view name, auto read) {
+    return JsonMember{name, kOptional, [&in, &r, read] {
+                        const Status status = read(std::string(in.String()), r.loading);
+                        if (in.ok() && !status) in.Fail(status.error().message);
+                      }};
+  };
   ReadMembers(in, "the request",
               {Count(in, "batch", kMostBatch, r.batch),
                Count(in, "prompt_tokens", kMostTokens, r.prompt_tokens),
@@ -192,7 +202,10 @@ Request ReadRequest(JsonScanner& in) {
                {"dtype", kOptional, [&] { r.dtype = ReadDType(in); }},
                Text(in, "quantization", kOptional, r.quantization),
                {"kv", kOptional, [&] { r.kv = ReadKvCache(in); }},
-               {"all_logits", kOptional, [&] { r.all_logits = in.Boolean(); }}});
+               {"all_logits", kOptional, [&] { r.all_logits = in.Boolean(); }},
+               loading("load", ReadLoadMode),
+               loading("load_dtype", ReadLoadDType),
+               loading("page_cache", ReadPageCache)});
   if (in.ok() && (r.batch < 1 || r.prompt_tokens < 1)) in.Fail("the request has no sequence or no prompt");
   return r;
 }

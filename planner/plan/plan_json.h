@@ -3,7 +3,8 @@
 //   {"stowage_plan": 2,
 //    "model": {"name", "source", "parameters", "weights_bytes", "tensors", "tensors_hash", "config": {name: text}},
 //    "machine": {…},                                                      (planner/machine/machine_json.h)
-//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "quantization", "kv", "all_logits"},
+//    "request": {"batch", "prompt_tokens", "new_tokens", "dtype", "quantization", "kv", "all_logits",
+//                "load", "load_dtype", "page_cache"},
 //    "strategy": "ring:268435456:rows", "runtime": "native",
 //    "budgets": {pool: bytes}, "reservations": [{"pool", "bytes"}],
 //    "arenas": [{"name", "pool", "kind", "bytes", "lower_bound"}],

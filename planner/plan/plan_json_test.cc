@@ -21,7 +21,8 @@ PlanFile Small() {
                .new_tokens = 4,
                .dtype = DType::kBF16,
                .kv = KvCache::kStatic,
-               .all_logits = true};
+               .all_logits = true,
+               .loading = {.mode = LoadMode::kNaive, .dtype = DType::kF32, .warm = true}};
   p.request.quantization = "nf4";
   p.budgets = {{"gpu0", Bytes(64)}, {"host", Bytes(100)}};
   p.reservations = {{"gpu0", Bytes(4)}};

@@ -51,8 +51,12 @@ struct PlanningTask {
   std::int64_t FirstPass() const { return request.DecodePasses() - LoweredPasses(); }
 };
 
-// kInvalidInput: the runtime has no such cache. Native: static; torch: dynamic, or none.
-Status CheckKvCache(const Request& request, std::string_view runtime);
+// kInvalidInput: the runtime has no such cache (native: static; torch: any) or does not load so (native: stream, in the
+// dtype it computes with; torch: all others).
+Status CheckForRuntime(const Request& request, std::string_view runtime);
+
+// The resource that reads of the load phase occupy: "disk0", or "host.dram" when the files are cached.
+std::string_view LoadsFrom(const Loading& loading);
 
 struct Lowered {
   Plan plan;

@@ -7,7 +7,8 @@
 namespace stowage::published {
 
 std::span<const Table* const> Tables() {
-  static const std::array<const Table*, 4> kTables = {&BigModelInference(), &FlexLlmGen(), &Bloom176B(), &NglSweep()};
+  static const std::array<const Table*, 5> kTables = {&BigModelInference(), &ModelLoading(), &FlexLlmGen(),
+                                                      &Bloom176B(), &NglSweep()};
   return kTables;
 }
 

@@ -19,6 +19,7 @@ enum class Quantity : std::uint8_t {
   kDecodeRate,       // tokens per second of the decode phase alone
   kProcessGpuBytes,  // all that a process holds of a GPU
   kKvTokens,         // positions that fit in a cache
+  kLoadSeconds,      // from_pretrained
 };
 
 struct Figure {
@@ -58,6 +59,7 @@ struct Row {
   std::int64_t mask_side = 0;  // the library of then held a mask of [side, side] in each attention; 0: none
   std::int64_t context = 0;    // positions the cache was allocated for, where that is more than the request's; 0: those
   std::string_view remark = {};  // why it misses, or why it is not modelled
+  std::string_view load = {};    // as --load; empty: the runtime's own
 };
 
 struct Table {

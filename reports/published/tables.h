@@ -6,6 +6,7 @@
 namespace stowage::published {
 
 const Table& BigModelInference();  // accelerate.cc
+const Table& ModelLoading();       // accelerate.cc
 const Table& FlexLlmGen();         // accelerate.cc
 const Table& Bloom176B();          // bloom.cc
 const Table& NglSweep();           // llamacpp.cc

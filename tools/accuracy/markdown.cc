@@ -36,6 +36,8 @@ std::string What(const Figure& figure) {
       return "GPU memory in use";
     case Quantity::kKvTokens:
       return "positions in the cache";
+    case Quantity::kLoadSeconds:
+      return "time to load";
   }
   return "";
 }

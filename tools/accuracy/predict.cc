@@ -38,6 +38,7 @@ Result<Request> RequestOf(const published::Row& row) {
   STOWAGE_TRY(const NumberFormat format, ParseNumberFormat(row.dtype));
   request.dtype = format.dtype;
   if (format.scheme != nullptr) request.quantization = format.scheme->name;
+  if (!row.load.empty()) STOWAGE_RETURN_IF_ERROR(ReadLoadMode(row.load, request.loading));
   return request;
 }
 
@@ -140,6 +141,10 @@ std::optional<double> ValueOf(const Figure& figure, const published::Row& row, c
       return ProcessBytes(row, run, fmt::format("gpu{}", figure.gpu));
     case Quantity::kKvTokens:
       return std::nullopt;
+    case Quantity::kLoadSeconds: {
+      const PhaseTimeline* load = FindPhase(run.timeline, "load");
+      return load == nullptr ? std::nullopt : std::optional(load->seconds.value());
+    }
   }
   return std::nullopt;
 }

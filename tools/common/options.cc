@@ -77,6 +77,18 @@ void AddRequestOptions(CommandLine& line, Request* request) {
       "dynamic, static, or none: the whole context again for each token; without it each runtime's own");
 }
 
+void AddLoadingOptions(CommandLine& line, Loading* loading) {
+  line.Option(
+      "--load", [loading](const std::string& text) { return ReadLoadMode(text, *loading); },
+      "how weights are loaded: " + Join(LoadModeNames(), ", ") + "; without it each runtime's own");
+  line.Option(
+      "--load-dtype", [loading](const std::string& text) { return ReadLoadDType(text, *loading); },
+      "load in fp32, fp16, bf16 or auto (as stored), whatever is computed with (naive: fp32 unless --dtype)");
+  line.Option(
+      "--page-cache", [loading](const std::string& text) { return ReadPageCache(text, *loading); },
+      "cold: files are read from the disk (cold); warm: from host memory");
+}
+
 void AddJsonOption(CommandLine& line, bool* json) { line.Flag("--json", json, "print JSON"); }
 
 Result<std::vector<std::int64_t>> ParseTokens(std::string_view text) {

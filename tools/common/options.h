@@ -19,6 +19,7 @@ void AddMachineOptions(CommandLine& line, MachineSpec* spec, bool gpu_required =
 // --dtype alone: sets Request::dtype or Request::quantization.
 void AddFormatOption(CommandLine& line, Request* request);
 void AddRequestOptions(CommandLine& line, Request* request);  // --dtype, --batch, --prompt, --new, --kv
+void AddLoadingOptions(CommandLine& line, Loading* loading);  // --load, --load-dtype, --page-cache
 void AddJsonOption(CommandLine& line, bool* json);            // --json
 
 // "1,2,3": what `execute --tokens` takes. kInvalidInput: empty, not a number, negative.

@@ -86,7 +86,7 @@ void AddPlanArgument(CommandLine& line, std::optional<std::string>* plan) {
 void PlanReplacesTask(CommandLine& line) {
   line.Replaces("PLAN",
                 {"--gpu", "--cpu", "--disk", "--disk-path", "--alloc-conf", "--machine", "--dtype", "--kv", "--batch",
-                 "--prompt", "--new", "--strategy"},
+                 "--prompt", "--new", "--load", "--load-dtype", "--page-cache", "--strategy"},
                 {"--model"});
 }
 

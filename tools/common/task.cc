@@ -79,6 +79,14 @@ void SayWhatUsesOneGpu(Machine& machine) {
   machine.assumptions.push_back(Join(one, ", ") + " use gpu0 alone.");
 }
 
+// Where shards are cut when there are none to look at.
+void SayHowItIsSharded(const Model& model, const Loading& loading, Machine& machine) {
+  const bool by_shard = loading.mode && Name(*loading.mode).starts_with("by-shard");
+  if (by_shard && model.files.empty()) {
+    machine.assumptions.emplace_back("No checkpoint is read: its shards are assumed to have at most 5 GB.");
+  }
+}
+
 }  // namespace
 
 Result<Machine> MachineOf(MachineSpec spec) {
@@ -100,6 +108,7 @@ void AddTaskOptions(CommandLine& line, TaskOptions* options, bool gpu_required) 
   AddModelOption(line, &options->model);
   AddMachineOptions(line, &options->machine, gpu_required);
   AddRequestOptions(line, &options->request);
+  AddLoadingOptions(line, &options->request.loading);
 }
 
 void AddStrategyOption(CommandLine& line, std::string* strategy, std::string_view runtime) {
@@ -114,6 +123,7 @@ Result<LoadedTask> LoadOn(Machine machine, const std::string& model, const Reque
   LoadedTask out{.machine = std::move(machine), .request = request};
   STOWAGE_TRY(out.model, LoadModelFor(model, out.request, /*any_weights=*/false));
   SayWhatUsesOneGpu(out.machine);
+  SayHowItIsSharded(out.model, out.request.loading, out.machine);
   return out;
 }
 
@@ -122,6 +132,7 @@ Result<LoadedTask> Load(const TaskOptions& options, bool any_weights) {
   STOWAGE_TRY(out.model, LoadModelFor(options.model, out.request, any_weights));
   STOWAGE_TRY(out.machine, MachineOf(options.machine));
   SayWhatUsesOneGpu(out.machine);
+  SayHowItIsSharded(out.model, out.request.loading, out.machine);
   return out;
 }
 

@@ -46,7 +46,7 @@ class Adder {
         out_.gpus[g].peer.back() = lane("out", fmt::format("link:gpu{}-gpu{}", std::min(g, other), std::max(g, other)));
       }
     }
-    out_.read = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
+    out_.read = {b_.AddQueue("disk0/0"), {b_.AddResource(LoadsFrom(c_.task.request.loading))}};
     out_.convert = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
     b_.AddIssuer("main", IssuerKind::kNative);
     for (const std::string& file : c_.model().files) b_.AddFile(file);

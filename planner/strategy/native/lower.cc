@@ -102,8 +102,9 @@ class Lowering {
         if (buffers.computed[t] < 0 || buffers.resident[t] < 0) continue;
         table_copied = b_.Copy(lanes_.in, b_.Whole(buffers.computed[t]), b_.Whole(buffers.resident[t]));
       }
-      EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {lanes_.disk, lanes_.cpu, {lanes_.in}},
-               pools_.disk, staging, size);
+      const Lane read = {lanes_.disk.queue, {b_.AddResource(LoadsFrom(c_.task.request.loading))}};
+      EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {read, lanes_.cpu, {lanes_.in}}, pools_.disk,
+               staging, size);
       if (table_copied >= 0) b_.Wait({table_copied});
     }
     if (staging >= 0) b_.Free(staging);

@@ -121,7 +121,7 @@ Result<std::shared_ptr<const NativeModel>> RealizeModel(const PlanningTask& task
   std::unique_lock<std::mutex> lock;
   if (task.cache != nullptr) lock = std::unique_lock(task.cache->mutex);
   if (task.cache != nullptr && task.cache->native != nullptr) return task.cache->native;
-  STOWAGE_RETURN_IF_ERROR(CheckKvCache(task.request, "native"));
+  STOWAGE_RETURN_IF_ERROR(CheckForRuntime(task.request, "native"));
   STOWAGE_TRY(NativeModel native, Realize(task));
   auto out = std::make_shared<const NativeModel>(std::move(native));
   if (task.cache != nullptr) task.cache->native = out;

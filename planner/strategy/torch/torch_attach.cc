@@ -96,8 +96,13 @@ void DetachModelOffload(ScheduleBuilder& b, const Model& model, const TorchLanes
   b.BeginPhase("offload", {});
   b.BeginPrologue(0);
   for (const TensorId id : ModuleToOrder(model, 0)) {
-    b.Allocate(weights.host[id]);
-    CopyAndWait(b, lanes.gpus[0].out, b.Whole(weights.device[id]), b.Whole(weights.host[id]));
+    BufferId home = weights.host[id];
+    if (b.buffer(home).pool != lanes.host) {
+      const Tensor& t = model.tensors[id];
+      home = b.AddBuffer(lanes.host, t.name + "@host", BufferKind::kWeights, t.bytes());
+    }
+    b.Allocate(home);
+    CopyAndWait(b, lanes.gpus[0].out, b.Whole(weights.device[id]), b.Whole(home));
     b.Free(weights.device[id]);
   }
 }

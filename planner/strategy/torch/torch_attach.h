@@ -23,7 +23,8 @@ void AttachGroupOffload(ScheduleBuilder& b, const Model& model, const OffloadGro
 // Where a group's file has a tensor. Of a checkpoint's file, since it holds the same bytes.
 BufferId GroupFileOf(ScheduleBuilder& b, const Model& model, std::int32_t disk, TensorId id);
 
-// The phase "offload": UserCpuOffloadHook.offload() when the last pass is done.
+// The phase "offload": UserCpuOffloadHook.offload() when the last pass is done. What was a view of a mapped file is in
+// host memory from then on.
 void DetachModelOffload(ScheduleBuilder& b, const Model& model, const TorchLanes& lanes, const TorchWeights& weights);
 
 }  // namespace stowage

@@ -11,6 +11,7 @@
 #include "planner/realize/torch_model.h"
 #include "planner/schedule/builder.h"
 #include "planner/strategy/torch/torch_attach.h"
+#include "planner/strategy/torch/torch_host.h"
 #include "planner/strategy/torch/torch_load.h"
 #include "planner/strategy/torch/torch_pass.h"
 #include "planner/strategy/torch/torch_plan.h"
@@ -39,7 +40,7 @@ class Lowering {
     AddMachine();
     b_.BeginPhase("load", {});
     b_.BeginPrologue(0);
-    STOWAGE_TRY(weights_, LoadTorch(b_, model_, machine_, placement_, lanes_));
+    STOWAGE_TRY(weights_, LoadTorch(b_, task_, model_, placement_, lanes_));
     AddTokens();
     if (sample() && LoadsTooMuch()) return std::move(b_).Take();
     Reserve();
@@ -69,6 +70,7 @@ class Lowering {
     for (std::size_t g = 0; g < Gpus(); ++g) AddStream(g);
     lanes_.python = {b_.AddQueue("python"), {}};
     lanes_.read = {b_.AddQueue("disk0/0"), {b_.AddResource("disk0")}};
+    lanes_.load = {lanes_.read.queue, {b_.AddResource(LoadsFrom(task_.request.loading))}};
     lanes_.cpu = {b_.AddQueue("cpu/0"), {b_.AddResource("host.cores")}};
     if (placement_.group.stream) lanes_.side = {b_.AddQueue("gpu0/copy"), {b_.AddResource("gpu0.h2d")}};
     // A hook is host work of its issuer; issuing a step already costs it one operator's dispatch.
@@ -304,6 +306,7 @@ Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& place
   }
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(programs->held, *task.model, placement));
   STOWAGE_TRY(lowered.schedule, Lowering(task, held, *programs, strategy).Run());
+  STOWAGE_RETURN_IF_ERROR(CheckHostBudget(lowered.schedule));
   lowered.plan = DescribeTorchPlan(task, programs->held, held, strategy);
   return lowered;
 }

@@ -76,8 +76,8 @@ struct TorchPrograms {
   const TorchProgram& last() const { return late.events.empty() ? decode : late; }
 };
 
-// Never kInfeasible: a torch program that does not fit is one that fails at a step, which simulation names. kInvalidInput
-// for what is not realized, and for weights on the disk in a file of another dtype.
+// kInfeasible when host memory does not hold it (torch_host.h). A program that does not fit on a GPU is one that fails at
+// a step, which simulation names. kInvalidInput for what is not realized, and for weights on the disk in a file of another dtype.
 Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy);
 
 // The budget of gpu0 below which the program certainly runs out of memory: rounded tensors alive at once, the cuBLAS

@@ -31,6 +31,7 @@ struct TorchLanes {
   Lane cpu;      // cpu/0 on host.cores
   Lane python;   // host work
   Lane read;     // disk0/0
+  Lane load;     // the same in the load phase, or on host.dram where files are cached
   Seconds hook;  // beyond what issuing a step costs
 };
 

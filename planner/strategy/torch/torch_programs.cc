@@ -60,6 +60,7 @@ Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask&
   if (task.cache != nullptr && task.cache->torch != nullptr && task.cache->torch->first_pass == task.FirstPass()) {
     return task.cache->torch;
   }
+  STOWAGE_RETURN_IF_ERROR(CheckForRuntime(task.request, "torch"));
   auto programs = std::make_shared<TorchPrograms>();
   programs->first_pass = task.FirstPass();
   STOWAGE_TRY(programs->held, AsTransformersHolds(*task.model));
