@@ -95,20 +95,31 @@ const std::vector<Row> kRows = {
     {"t5", R"("architectures": ["T5ForConditionalGeneration"], "d_ff": 96)", 4},
 };
 
+// Of the decode passes of a sound schedule; empty when there is none.
+std::vector<Bytes> ResidentPeaks(const PlanningTask& task) {
+  const Result<Lowered> lowered = TorchResidentStrategy().lower(task, "");
+  EXPECT_TRUE(lowered.ok()) << lowered.error().message;
+  if (!lowered) return {};
+  const Status status = CheckSchedule(lowered->schedule);
+  EXPECT_TRUE(status.ok()) << status.error().message;
+  return DecodePeaks(lowered->schedule);
+}
+
+Bytes AlwaysThere(const Model& model) {
+  Bytes bytes = kWorkspace;
+  for (const Tensor& t : model.tensors) bytes += t.tied_to == kNoId ? t.bytes() : Bytes(0);
+  return bytes;
+}
+
 TEST(TorchDecodeTest, EachPassPeaksWhereItsOwnProgramDoes) {
   const Machine machine = *BuildMachine({.gpus = {"t4"}, .cpu = "30GB"}, {});
   for (const Row& row : kRows) {
     const Model model = Tiny(row.family, row.more);
     const PlanningTask task{
         .model = &model, .machine = &machine, .request = {.batch = 2, .prompt_tokens = row.prompt, .new_tokens = 18}};
-    const Result<Lowered> lowered = TorchResidentStrategy().lower(task, "");
-    ASSERT_TRUE(lowered.ok()) << lowered.error().message;
-    const Status status = CheckSchedule(lowered->schedule);
-    EXPECT_TRUE(status.ok()) << row.family << ": " << status.error().message;
-    const std::vector<Bytes> peaks = DecodePeaks(lowered->schedule);
-    ASSERT_EQ(peaks.size(), 17u);
-    Bytes fixed = kWorkspace;
-    for (const Tensor& t : model.tensors) fixed += t.tied_to == kNoId ? t.bytes() : Bytes(0);
+    const std::vector<Bytes> peaks = ResidentPeaks(task);
+    ASSERT_EQ(peaks.size(), 17u) << row.family;
+    Bytes fixed = AlwaysThere(model);
     const std::int64_t window = TurnOf(model, {}).value_or(1'000'000) + 1;
     const auto sliding =
         std::count_if(model.shape.windows.begin(), model.shape.windows.end(), [](auto w) { return w > 0; });
@@ -141,14 +152,9 @@ TEST(TorchDecodeTest, OverAStaticCacheEachPassPeaksWhereItsOwnProgramDoes) {
         .model = &model,
         .machine = &machine,
         .request = {.batch = 2, .prompt_tokens = row.prompt, .new_tokens = 18, .kv = KvCache::kStatic}};
-    const Result<Lowered> lowered = TorchResidentStrategy().lower(task, "");
-    ASSERT_TRUE(lowered.ok()) << lowered.error().message;
-    const Status status = CheckSchedule(lowered->schedule);
-    EXPECT_TRUE(status.ok()) << row.family << ": " << status.error().message;
-    const std::vector<Bytes> peaks = DecodePeaks(lowered->schedule);
-    ASSERT_EQ(peaks.size(), 17u);
-    Bytes fixed = kWorkspace;
-    for (const Tensor& t : model.tensors) fixed += t.tied_to == kNoId ? t.bytes() : Bytes(0);
+    const std::vector<Bytes> peaks = ResidentPeaks(task);
+    ASSERT_EQ(peaks.size(), 17u) << row.family;
+    const Bytes fixed = AlwaysThere(model);
     for (std::int64_t p = 0; p < 17; ++p) {
       Pass pass = DecodeOf(task.request);
       pass.past += p;
