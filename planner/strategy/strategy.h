@@ -79,9 +79,9 @@ struct Strategy {
   // Parameter strings worth simulating for this task, best guess first; {""} for a strategy without parameters.
   std::function<std::vector<std::string>(const PlanningTask&)> candidates;
   // The smallest budget of gpu0 with which lower() succeeds for some parameters, other pools as they are. kInfeasible
-  // when none does.
-  std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget;
-  // Likewise of the host, gpu0 as it is. Empty: the strategy does not know.
+  // when none does. Empty: the strategy does not know.
+  std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget = {};
+  // Likewise of the host, gpu0 as it is.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_host_budget = {};
   // Decode passes that a sample for ranking needs: the first one starts from what the prefill left, the others show the
   // steady state.

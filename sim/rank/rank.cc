@@ -150,7 +150,9 @@ Choice Choose(const Strategy& strategy, const PlanningTask& task) {
     best = std::move(candidate);
     best_schedule = std::move(lowered->schedule);
   }
-  if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
+  if (strategy.smallest_gpu_budget) {
+    if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
+  }
   if (!best.fits) {
     if (strategy.smallest_host_budget) {
       if (const Result<Bytes> smallest = strategy.smallest_host_budget(sample)) best.smallest_host_budget = *smallest;

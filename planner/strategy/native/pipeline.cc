@@ -64,9 +64,6 @@ Strategy PipelineStrategy() {
           .summary = "blocks on several GPUs, micro-batches of the batch following each other through them",
           .lower = Lower,
           .candidates = Candidates,
-          .smallest_gpu_budget = [](const PlanningTask&) -> Result<Bytes> {
-            return Error{ErrorCode::kInfeasible, "not worked out for several GPUs"};
-          },
           .gpus = GpuUse::kSeveral};
 }
 

@@ -204,9 +204,6 @@ Strategy RingsStrategy() {
           .summary = "blocks dealt to several GPUs, each streaming what it cannot keep through a ring of its own",
           .lower = Lower,
           .candidates = Candidates,
-          .smallest_gpu_budget = [](const PlanningTask&) -> Result<Bytes> {
-            return Error{ErrorCode::kInfeasible, "not worked out for several GPUs"};
-          },
           .gpus = GpuUse::kSeveral};
 }
 
