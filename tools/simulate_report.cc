@@ -10,6 +10,7 @@
 
 #include "planner/base/text.h"
 #include "planner/machine/spread.h"
+#include "planner/strategy/native/resident.h"
 #include "planner/strategy/registry.h"
 #include "sim/engine/engine.h"
 #include "sim/rank/rank.h"
@@ -88,14 +89,10 @@ Machine QuickerIssuers(Machine machine) {
 std::optional<std::string> MemoryForAll(const PlanningTask& task) {
   const Machine& machine = *task.machine;
   const Bytes budget = machine.pools[static_cast<std::size_t>(machine.FindPool("gpu0"))].budget;
-  for (const Strategy& s : AllStrategies()) {
-    if (s.name != "resident") continue;
-    const Result<Bytes> needed = s.smallest_gpu_budget(task);
-    if (!needed || *needed <= budget) return std::nullopt;
-    return fmt::format("+{} of gpu0 ({} in all) and all of it is resident.", FormatBytes(*needed - budget),
-                       FormatBytes(*needed));
-  }
-  return std::nullopt;
+  const Result<Bytes> needed = ResidentStrategy().smallest_gpu_budget(task);
+  if (!needed || *needed <= budget) return std::nullopt;
+  return fmt::format("+{} of gpu0 ({} in all) and all of it is resident.", FormatBytes(*needed - budget),
+                     FormatBytes(*needed));
 }
 
 // The same schedule on each of the machines, times alone.
