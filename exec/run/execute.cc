@@ -37,7 +37,8 @@ Result<DeviceSet> MakeHostDevices(const Schedule& schedule) {
 
 namespace {
 
-Status WalkAll(const Schedule& schedule, StepIssuer& issuer) {
+Status WalkAll(const Schedule& schedule, std::optional<std::int32_t> first_issuer, StepIssuer& issuer) {
+  if (first_issuer) return issuer.WalkInTurn(*first_issuer);
   if (schedule.issuers.size() == 1) return issuer.Walk(0);
   std::vector<Status> results(schedule.issuers.size(), OkStatus());
   std::vector<std::thread> threads;
@@ -87,7 +88,7 @@ Result<Execution> RunWith(const Schedule& schedule, DeviceSet& devices, const Ex
   const Device::Clock::time_point epoch = Device::Clock::now();
   for (const auto& device : devices.devices) device->StartClock(epoch);
   issuer->StartClock(epoch);
-  Status walked = WalkAll(schedule, *issuer);
+  Status walked = WalkAll(schedule, options.first_issuer, *issuer);
   // Also after an error: what was queued borrows from this frame.
   Status drained = DrainAll(devices);
   if (!walked) return std::move(walked).error();

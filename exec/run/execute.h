@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,9 @@ struct ExecuteOptions {
   std::vector<Capture> captures;
   std::vector<std::string> outputs;  // buffers to return at the end, besides the root buffers of kind kTokens
   bool spans = false;                // keep Timeline::spans
+  // Every issuer on the calling thread, so that two runs issue in the same order: this one goes on whenever it can, the
+  // others in the order of their numbers when it would wait. Unset: a thread for each issuer.
+  std::optional<std::int32_t> first_issuer;
 };
 
 struct Execution {

@@ -45,6 +45,7 @@ void StepIssuer::LocateSteps() {
     mark(phase.prologue, false);
     mark(phase.body, true);
     mark(phase.epilogue, false);
+    sections_.insert(sections_.end(), {{phase.prologue, 1}, {phase.body, phase.iterations}, {phase.epilogue, 1}});
   }
   for (StepId i = 0; i < static_cast<StepId>(schedule_->steps.size()); ++i) names_.push_back(schedule_->StepName(i));
 }
@@ -94,31 +95,82 @@ void StepIssuer::Fail() {
   changed_.notify_all();
 }
 
-Status StepIssuer::Walk(std::int32_t issuer) {
-  Thread thread{issuer, std::vector<std::int64_t>(queues_.size(), 0)};
-  Status status = OkStatus();
-  for (const Phase& phase : schedule_->phases) {
-    if (status) status = WalkSection(thread, phase.prologue, 1);
-    if (status) status = WalkSection(thread, phase.body, phase.iterations);
-    if (status) status = WalkSection(thread, phase.epilogue, 1);
-  }
-  if (!status) Fail();
-  return status;
+StepIssuer::Cursor StepIssuer::First(std::int32_t issuer) const {
+  return From({.step = sections_.empty() ? 0 : sections_[0].first.begin}, issuer);
 }
 
-Status StepIssuer::WalkSection(Thread& thread, const Section& section, std::int64_t iterations) {
-  for (std::int64_t iteration = 0; iteration < iterations; ++iteration) {
-    for (StepId id = section.begin; id < section.end; ++id) {
-      if (schedule_->steps[id].issuer == thread.issuer) STOWAGE_RETURN_IF_ERROR(Issue(thread, id, iteration));
+StepIssuer::Cursor StepIssuer::Next(Cursor cursor, std::int32_t issuer) const {
+  ++cursor.step;
+  return From(cursor, issuer);
+}
+
+StepIssuer::Cursor StepIssuer::From(Cursor cursor, std::int32_t issuer) const {
+  while (!AtEnd(cursor)) {
+    const auto& [section, iterations] = sections_[cursor.section];
+    if (cursor.iteration < iterations) {
+      while (cursor.step < section.end && schedule_->steps[cursor.step].issuer != issuer) ++cursor.step;
+      if (cursor.step < section.end) break;
+      cursor = {cursor.section, cursor.iteration + 1, section.begin};
+    } else {
+      cursor = {.section = cursor.section + 1};
+      if (!AtEnd(cursor)) cursor.step = sections_[cursor.section].first.begin;
+    }
+  }
+  return cursor;
+}
+
+Status StepIssuer::Walk(std::int32_t issuer) {
+  Thread thread{issuer, std::vector<std::int64_t>(queues_.size(), 0)};
+  for (Cursor at = First(issuer); !AtEnd(at); at = Next(at, issuer)) {
+    if (Status status = Issue(thread, at.step, at.iteration); !status) {
+      Fail();
+      return status;
     }
   }
   return OkStatus();
 }
 
-Result<std::optional<StepIssuer::Reached>> StepIssuer::Find(StepId from, std::int64_t iteration, const StepRef& ref) {
+Status StepIssuer::WalkInTurn(std::int32_t first) {
+  const auto count = static_cast<std::int32_t>(schedule_->issuers.size());
+  std::vector<Thread> threads;
+  std::vector<Cursor> cursors;
+  for (std::int32_t i = 0; i < count; ++i) {
+    const std::int32_t issuer = (first + i) % count;
+    threads.push_back({issuer, std::vector<std::int64_t>(queues_.size(), 0)});
+    cursors.push_back(First(issuer));
+  }
+  for (;;) {
+    const auto next = std::ranges::find_if(cursors, [&](const Cursor& at) { return !AtEnd(at) && MayIssue(at); });
+    if (next == cursors.end()) break;
+    Thread& thread = threads[static_cast<std::size_t>(next - cursors.begin())];
+    STOWAGE_RETURN_IF_ERROR(Issue(thread, next->step, next->iteration));
+    *next = Next(*next, thread.issuer);
+  }
+  for (const Cursor& at : cursors) {
+    if (AtEnd(at)) continue;
+    return Error{ErrorCode::kInternal,
+                 fmt::format("the issuers wait for each other, one of them at '{}'", names_[at.step])};
+  }
+  return OkStatus();
+}
+
+bool StepIssuer::MayIssue(const Cursor& at) {
+  const std::lock_guard lock(mutex_);
+  const auto issued = [&](const StepRef& ref) {
+    return Instance(at.step, at.iteration, ref) < states_[ref.step].issued;
+  };
+  const Step& step = schedule_->steps[at.step];
+  return std::ranges::all_of(step.after, issued) && (step.kind != StepKind::kWait || issued(step.target));
+}
+
+std::int64_t StepIssuer::Instance(StepId from, std::int64_t iteration, const StepRef& ref) const {
   const Where& target = where_[ref.step];
   const bool same_body = target.body_begin >= 0 && target.body_begin == where_[from].body_begin;
-  const std::int64_t instance = same_body ? iteration - ref.back : target.times - 1;
+  return same_body ? iteration - ref.back : target.times - 1;
+}
+
+Result<std::optional<StepIssuer::Reached>> StepIssuer::Find(StepId from, std::int64_t iteration, const StepRef& ref) {
+  const std::int64_t instance = Instance(from, iteration, ref);
   if (instance < 0) return std::optional<Reached>();
   std::unique_lock lock(mutex_);
   const StepState& state = states_[ref.step];

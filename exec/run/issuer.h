@@ -26,6 +26,10 @@ class StepIssuer {
   // fails, the others stop at their next step.
   Status Walk(std::int32_t issuer);
 
+  // Walks all issuers on the calling thread: `first` goes on whenever it can; when it would wait for a step that is not
+  // issued yet, the next one that can.
+  Status WalkInTurn(std::int32_t first);
+
   const Contents& captured() const { return captured_; }
   std::vector<StepSpan> TakeSpans() { return std::move(spans_); }  // of the steps that act when issued, and waits
 
@@ -52,6 +56,11 @@ class StepIssuer {
     std::int32_t issuer = -1;
     std::vector<std::int64_t> waited;
   };
+  struct Cursor {  // an issuer's next step; at the end, `section` is one past the last
+    std::size_t section = 0;
+    std::int64_t iteration = 0;
+    StepId step = 0;
+  };
   struct Where {  // of a step
     std::int32_t phase = -1;
     StepId body_begin = -1;  // of the body it is in; -1: not in a body
@@ -64,13 +73,19 @@ class StepIssuer {
   void MarkRecorded();
   Status PlaceCaptures();
 
-  Status WalkSection(Thread& thread, const Section& section, std::int64_t iterations);
+  Cursor First(std::int32_t issuer) const;
+  Cursor Next(Cursor cursor, std::int32_t issuer) const;  // the step after `cursor`'s
+  Cursor From(Cursor cursor, std::int32_t issuer) const;  // the first step of the issuer at or after `cursor`
+  bool AtEnd(const Cursor& cursor) const { return cursor.section == sections_.size(); }
+  bool MayIssue(const Cursor& cursor);  // everything it refers to has been issued
   Status Issue(Thread& thread, StepId id, std::int64_t iteration);
   Status IssueQueued(Thread& thread, StepId id, std::int64_t iteration, Seconds issued);
   Status Command(QueueState& queue, const Step& step, StepId id, const StepTag& tag);
   Status Launch(QueueState& queue, const Step& step, const StepTag& tag);
 
-  // The instance a reference means; nothing when there is none. Blocks until another issuer has issued it.
+  // Which instance a reference means; negative: none.
+  std::int64_t Instance(StepId from, std::int64_t iteration, const StepRef& ref) const;
+  // That instance; nothing when there is none. Blocks until another issuer has issued it.
   Result<std::optional<Reached>> Find(StepId from, std::int64_t iteration, const StepRef& ref);
   Status HostWait(Thread& thread, StepId from, std::int64_t iteration, const StepRef& ref);
   void MarkIssued(StepId id, EventPtr event, std::int64_t number);
@@ -83,6 +98,7 @@ class StepIssuer {
   const ExecuteOptions* options_;
   Device::Clock::time_point epoch_;
   std::vector<std::unique_ptr<QueueState>> queues_;
+  std::vector<std::pair<Section, std::int64_t>> sections_;  // in program order, with their iterations
   std::vector<Where> where_;
   std::vector<std::string> names_;  // of the steps; commands borrow them
 

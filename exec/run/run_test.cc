@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 
@@ -140,9 +141,8 @@ TEST(Execute, NamesATokenOutsideTheVocabulary) {
   EXPECT_EQ(error.message, "embedding 'embed' on gpu0: a token id outside the vocabulary");
 }
 
-TEST(Execute, RunsOneThreadForEachIssuer) {
-  const TinyLlama llama;
-  const std::string file = WriteWeights(llama, "issuers");
+// What leaves host memory, by an issuer of its own.
+Schedule WithALoader(const TinyLlama& llama, const std::string& file) {
   Schedule schedule = LowerTiny(llama, {.ring_bytes = 6144}, file);
   schedule.issuers.push_back({.name = "loader"});
   for (Step& step : schedule.steps) {
@@ -151,6 +151,13 @@ TEST(Execute, RunsOneThreadForEachIssuer) {
       step.issuer = 1;
     }
   }
+  return schedule;
+}
+
+TEST(Execute, RunsOneThreadForEachIssuer) {
+  const TinyLlama llama;
+  const std::string file = WriteWeights(llama, "issuers");
+  const Schedule schedule = WithALoader(llama, file);
   const TinyAnswer expected = RunPlainly(llama, file, HostKernels());
   for (int i = 0; i < 20; ++i) {
     auto devices = MakeHostDevices(schedule);
@@ -158,6 +165,43 @@ TEST(Execute, RunsOneThreadForEachIssuer) {
     ASSERT_TRUE(run) << run.error().message;
     EXPECT_EQ(ValuesOf<std::int32_t>(run->outputs.at("tokens")), expected.tokens);
   }
+}
+
+// The order in which the steps of a run were issued: by the time of issue.
+std::vector<StepId> IssueOrder(const Timeline& timeline) {
+  std::vector<StepSpan> spans = timeline.spans;
+  std::ranges::stable_sort(spans, {}, [](const StepSpan& span) { return span.issued; });
+  std::vector<StepId> out;
+  for (const StepSpan& span : spans) out.push_back(span.step);
+  return out;
+}
+
+TEST(Execute, LetsTheFirstIssuerGoOnWheneverItCan) {
+  const TinyLlama llama;
+  const std::string file = WriteWeights(llama, "in_turn");
+  const Schedule schedule = WithALoader(llama, file);
+  const TinyAnswer expected = RunPlainly(llama, file, HostKernels());
+  std::vector<std::size_t> first_copy;
+  for (const std::int32_t first : {0, 1}) {
+    auto devices = MakeHostDevices(schedule);
+    auto run = Execute(schedule, *devices, {InputsOf(llama)}, {.spans = true, .first_issuer = first});
+    ASSERT_TRUE(run) << run.error().message;
+    EXPECT_EQ(ValuesOf<std::int32_t>(run->outputs.at("tokens")), expected.tokens);
+    const std::vector<StepId> order = IssueOrder(run->measured);
+    const auto loader = [&](StepId step) { return schedule.steps[step].issuer == 1; };
+    first_copy.push_back(static_cast<std::size_t>(std::ranges::find_if(order, loader) - order.begin()));
+  }
+  EXPECT_LT(first_copy[1], first_copy[0]);
+}
+
+TEST(Execute, NamesAStepOfIssuersThatWaitForEachOther) {
+  const TinyLlama llama;
+  Schedule schedule = WithALoader(llama, WriteWeights(llama, "deadlock"));
+  const auto loader = std::ranges::find(schedule.steps, 1, &Step::issuer) - schedule.steps.begin();
+  schedule.steps[loader].after.push_back({.step = static_cast<StepId>(schedule.steps.size()) - 1});
+  const Error error = ErrorOf(schedule, InputsOf(llama), {.first_issuer = 0});
+  EXPECT_EQ(error.code, ErrorCode::kInternal);
+  EXPECT_NE(error.message.find("the issuers wait for each other"), std::string::npos) << error.message;
 }
 
 }  // namespace

@@ -73,9 +73,10 @@ class GoldenLlama : public testing::TestWithParam<std::string> {
     return std::move(lowered.schedule);
   }
 
-  Result<Generated> Run(const Model& model, const Schedule& schedule, Result<DeviceSet> devices) {
+  Result<Generated> Run(const Model& model, const Schedule& schedule, Result<DeviceSet> devices,
+                        std::optional<std::int32_t> first_issuer = std::nullopt) {
     if (!devices) return std::move(devices).error();
-    return Generate(model, RequestFor(model), schedule, *devices, {prompt_}, {});
+    return Generate(model, RequestFor(model), schedule, *devices, {prompt_}, {.first_issuer = first_issuer});
   }
 
   Request RequestFor(const Model& model) const {

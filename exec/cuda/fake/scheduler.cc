@@ -11,13 +11,17 @@ std::string Describe(const FakePolicy& policy) {
     const auto when = [&](int moment) { return policy.early >> (2 * c + moment) & 1 ? "early" : "late"; };
     out += fmt::format("{} begin {}, end {}; ", kNames[c], when(0), when(1));
   }
-  return out + fmt::format("seed {}", policy.seed);
+  return out + fmt::format("seed {}; issuer {} first", policy.seed, policy.first_issuer);
 }
 
-std::vector<FakePolicy> AllPolicies(int seeds) {
+std::vector<FakePolicy> AllPolicies(int seeds, int issuers) {
   std::vector<FakePolicy> out;
   for (int seed = 0; seed < seeds; ++seed) {
-    for (std::uint32_t early = 0; early < 64; ++early) out.push_back({early, static_cast<std::uint64_t>(seed)});
+    for (std::int32_t first = 0; first < issuers; ++first) {
+      for (std::uint32_t early = 0; early < 64; ++early) {
+        out.push_back({early, static_cast<std::uint64_t>(seed), first});
+      }
+    }
   }
   return out;
 }

@@ -28,11 +28,12 @@ enum class FakeClass : std::uint8_t {
 struct FakePolicy {
   std::uint32_t early = 0;  // bit 2 * class + moment: as early as possible
   std::uint64_t seed = 0;
+  std::int32_t first_issuer = 0;  // for ExecuteOptions: steps of several issuers are issued in a fixed order too
 };
 std::string Describe(const FakePolicy& policy);  // "copies begin early, end late; kernels late; … seed 3"
 
-// All 64 combinations, each with `seeds` seeds.
-std::vector<FakePolicy> AllPolicies(int seeds);
+// All 64 combinations for each first issuer, each with `seeds` seeds.
+std::vector<FakePolicy> AllPolicies(int seeds, int issuers = 1);
 
 struct FakeOp {
   FakeClass kind = FakeClass::kMark;
