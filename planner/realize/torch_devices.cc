@@ -56,7 +56,7 @@ class CallFinder {
     if (event.kind == TorchEventKind::kRelease) gone_[event.storage] = i;
     if (event.kind == TorchEventKind::kEnter) {
       open_.push_back(calls_.size());
-      calls_.push_back({.module = event.module, .enter = i});
+      calls_.push_back({.module = event.module, .enter = i, .given = {event.reads.begin(), event.reads.end()}});
     }
     if (event.kind == TorchEventKind::kExit) {
       calls_[open_.back()].exit = i;
@@ -150,11 +150,13 @@ class Spreader {
 
   Result<TorchProgram> Run() {
     if (program_.crossed && !program_.past.empty()) gpu_[Encoded(program_)] = devices_.main;
+    PlaceCounts();
     const std::vector<TorchEvent> events = std::exchange(program_.events, {});
     program_.events.reserve(events.size() + events.size() / 8);
     for (std::size_t i = 0; i < events.size(); ++i) {
       TorchEvent event = events[i];
       if (to_move_ && !IsUpload(event)) MoveGiven(*std::exchange(to_move_, nullptr));
+      if (event.kind == TorchEventKind::kAllocate) MoveOffset(event);
       if (event.kind == TorchEventKind::kRelease) {
         event.storage = Forget(event.storage);
       } else {
@@ -170,6 +172,7 @@ class Spreader {
       }
       if (event.kind == TorchEventKind::kExit) Leave(event.module);
       program_.events.push_back(event);
+      if (event.kind == TorchEventKind::kRelease) DropOffset(event);
       if (event.kind == TorchEventKind::kEnter) Enter(event.module);
     }
     for (std::size_t s = 0; s < program_.storages.size(); ++s) {
@@ -267,6 +270,41 @@ class Spreader {
     }
   }
 
+  // Positions and masks look at the counts of static layers before their layers do.
+  void PlaceCounts() {
+    if (program_.pass.reserved == 0) return;
+    const std::size_t layers = program_.past.size() / 3;
+    std::vector<bool> is_count(program_.storages.size());
+    for (std::size_t i = 0; i < layers; ++i) is_count[program_.past[3 * i + 2]] = true;
+    for (const TorchEvent& event : program_.events) {
+      if (event.kind != TorchEventKind::kCompute || event.module == kNoId) continue;
+      if (model_.BlockOf(event.module) == kNoId) continue;
+      for (const StorageId id : event.reads) {
+        if (is_count[id]) SetGpu(id, GpuOfModule(event.module));
+      }
+    }
+  }
+
+  std::int16_t GpuOfModule(ModuleId module) const {
+    while (module != kNoId && devices_.modules[module] < 0) module = model_.modules[module].parent;
+    return module == kNoId ? devices_.main : devices_.modules[module];
+  }
+
+  // TorchProgram::offsets. `mask` makes or drops something of a mask.
+  void MoveOffset(const TorchEvent& mask) {
+    for (const TorchProgram::Offset& offset : program_.offsets) {
+      const std::int16_t to = GpuOfText();
+      if (offset.first != mask.storage || gpu_[offset.count] < 0 || gpu_[offset.count] == to) continue;
+      offset_ = MoveTo(offset.count, to, TorchRole::kTemporary, mask.module);
+    }
+  }
+
+  void DropOffset(const TorchEvent& mask) {
+    for (const TorchProgram::Offset& offset : program_.offsets) {
+      if (offset.last == mask.storage && offset_ != kNoId) Release({std::exchange(offset_, kNoId)}, mask.module);
+    }
+  }
+
   void Release(const std::vector<StorageId>& storages, ModuleId module) {
     for (const StorageId id : storages) {
       program_.events.push_back({.kind = TorchEventKind::kRelease, .storage = id, .module = module});
@@ -333,7 +371,7 @@ class Spreader {
     return OkStatus();
   }
 
-  // Where an operator runs: where its operands are. Without any: on its module's GPU, or where the last one ran.
+  // Where an operator runs: where its operands are.
   Result<std::int16_t> GpuOf(const TorchEvent& event) const {
     std::int16_t gpu = -1;
     const auto takes = [&](std::int16_t at) {
@@ -353,7 +391,11 @@ class Spreader {
                                "(RuntimeError: Expected all tensors to be on the same device)",
                                event.op, module)};
     }
-    if (gpu >= 0) return gpu;
+    return gpu >= 0 ? gpu : GpuOfText();
+  }
+
+  // Of an operator without operands: its module's, or where the last one ran.
+  std::int16_t GpuOfText() const {
     if (!frames_.empty() && frames_.back().gpu >= 0) return frames_.back().gpu;
     return last_gpu_ < 0 ? devices_.main : last_gpu_;
   }
@@ -368,6 +410,7 @@ class Spreader {
   const Call* to_move_ = nullptr;
   StorageId last_made_ = 0;
   StorageId passed_ = kNoId;         // the copy of the embeddings
+  StorageId offset_ = kNoId;         // the copy of a mask's count
   std::vector<StorageId> replaced_;  // returned by the last module as copies: the names now mean those
   std::int16_t last_gpu_ = -1;
 };
