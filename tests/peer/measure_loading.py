@@ -3,7 +3,7 @@
     python3 tests/peer/measure_loading.py --out reports/measured/loading.json
 
 A llama with random weights is saved in bf16, as safetensors and pickled, in shards of at most 64 MB; each way of loading
-runs in a process of its own, on the CPU. Its parent reads RssAnon and RssFile in /proc until it is done: the peak above
+runs in a process of its own, on the CPU. With transformers 4 installed, only what that does is measured, and replaces those rows. Its parent reads RssAnon and RssFile in /proc until it is done: the peak above
 what the process had before, imports done. glibc gives freed tensors back at once (MALLOC_MMAP_THRESHOLD_).
 """
 
@@ -46,6 +46,7 @@ WAYS = [
     ("by-shard:bin", "bf16"),
     ("by-shard:bin", "fp32"),
 ]
+WAYS_OF_4 = [("by-shard:4", "bf16"), ("by-shard:4", "fp32")]
 
 
 def make_checkpoints(folder):
@@ -90,7 +91,7 @@ def load(way, dtype_name, folder):
             state.update(torch.load(shard, map_location="cpu", weights_only=True))
         model.load_state_dict(state)
         del state
-    elif way == "by-shard:5":
+    elif way in ("by-shard:4", "by-shard:5"):
         model = LlamaForCausalLM.from_pretrained(folder + "/safetensors", dtype=dtype)
     else:
         with init_empty_weights():
@@ -154,13 +155,20 @@ def main():
         return load(*options.child)
     with tempfile.TemporaryDirectory() as folder:
         sizes = make_checkpoints(folder)
+        versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "accelerate", "safetensors")}
+        old = versions["transformers"].startswith("4.")
         rows = []
-        for way, dtype in WAYS:
-            rows.append(measure(way, dtype, folder))
+        for way, dtype in WAYS_OF_4 if old else WAYS:
+            rows.append(measure(way, dtype, folder) | ({"versions": versions} if old else {}))
             print(rows[-1])
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "accelerate", "safetensors")}
+    result = {"versions": versions, "config": CONFIG, "shard_bytes": sizes, "ways": rows}
+    if old:
+        with open(options.out) as file:
+            result = json.load(file)
+        assert result["shard_bytes"] == sizes, f"shards of {sizes} bytes, {result['shard_bytes']} in {options.out}"
+        result["ways"] = [row for row in result["ways"] if row["load"] != "by-shard:4"] + rows
     with open(options.out, "w") as file:
-        json.dump({"versions": versions, "config": CONFIG, "shard_bytes": sizes, "ways": rows}, file, indent=1)
+        json.dump(result, file, indent=1)
         file.write("\n")
 
 
