@@ -46,6 +46,9 @@ WAYS = [
     ("by-shard:bin", "bf16"),
     ("by-shard:bin", "fp32"),
 ]
+# The same with half of the layers and the head on the disk, the rest on the cpu.
+DISK = [*(f"model.layers.{i}" for i in range(5, 10)), "lm_head"]
+WAYS_WITH_DISK = [("by-shard:accelerate", "bf16"), ("by-shard:bin", "bf16")]
 WAYS_OF_4 = [("by-shard:4", "bf16"), ("by-shard:4", "fp32")]
 
 
@@ -74,7 +77,7 @@ def make_checkpoints(folder):
     return sizes
 
 
-def load(way, dtype_name, folder):
+def load(way, dtype_name, folder, disk):
     """In the child: loads as `way` says, between two lines of its output."""
     import torch
     from accelerate import init_empty_weights, load_checkpoint_in_model
@@ -97,7 +100,13 @@ def load(way, dtype_name, folder):
         with init_empty_weights():
             model = LlamaForCausalLM._from_config(config, dtype=dtype)
         files = "bin" if way == "by-shard:bin" else "safetensors"
-        load_checkpoint_in_model(model, f"{folder}/{files}", device_map={"": "cpu"}, dtype=dtype)
+        device_map = {"": "cpu"}
+        if disk:
+            names = ["model.embed_tokens", *(f"model.layers.{i}" for i in range(10)), "model.norm", "model.rotary_emb", "lm_head"]
+            device_map = {name: "disk" if name in DISK else "cpu" for name in names}
+        load_checkpoint_in_model(
+            model, f"{folder}/{files}", device_map=device_map, dtype=dtype, offload_folder=f"{folder}/offloaded" if disk else None, offload_state_dict=disk
+        )
     print("done", flush=True)
     sys.stdin.readline()
 
@@ -112,9 +121,13 @@ def resident(pid):
     return sizes
 
 
-def measure(way, dtype, folder):
+def folder_size(path):
+    return sum(os.path.getsize(file) for file in glob.glob(path + "/*.dat"))
+
+
+def measure(way, dtype, folder, disk=False):
     child = subprocess.Popen(
-        [sys.executable, __file__, "--child", way, dtype, folder],
+        [sys.executable, __file__, "--child", way, dtype, folder, *(["disk"] if disk else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -139,6 +152,7 @@ def measure(way, dtype, folder):
     return {
         "load": way,
         "dtype": dtype,
+        **({"disk": DISK, "folder_bytes": folder_size(f"{folder}/offloaded")} if disk else {}),
         "anon_peak_bytes": peak["RssAnon"] - before["RssAnon"],
         "anon_after_bytes": after["RssAnon"] - before["RssAnon"],
         "file_peak_bytes": peak["RssFile"] - before["RssFile"],
@@ -149,10 +163,11 @@ def measure(way, dtype, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out")
-    parser.add_argument("--child", nargs=3)
+    parser.add_argument("--child", nargs="+")
     options = parser.parse_args()
     if options.child:
-        return load(*options.child)
+        way, dtype, folder, *disk = options.child
+        return load(way, dtype, folder, bool(disk))
     with tempfile.TemporaryDirectory() as folder:
         sizes = make_checkpoints(folder)
         versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "accelerate", "safetensors")}
@@ -160,6 +175,10 @@ def main():
         rows = []
         for way, dtype in WAYS_OF_4 if old else WAYS:
             rows.append(measure(way, dtype, folder) | ({"versions": versions} if old else {}))
+            print(rows[-1])
+        for way, dtype in [] if old else WAYS_WITH_DISK:
+            rows.append(measure(way, dtype, folder, disk=True))
+            shutil.rmtree(folder + "/offloaded")
             print(rows[-1])
     result = {"versions": versions, "config": CONFIG, "shard_bytes": sizes, "ways": rows}
     if old:
