@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "planner/families/families.h"
 #include "planner/solve/pack/pack.h"
 #include "planner/strategy/native/layout.h"
 
@@ -17,8 +18,9 @@ using Source = Operand::Source;
 // Finds the runs of a program and places its activations.
 class PassMaker {
  public:
-  PassMaker(const NativeProgram& program, const Model& model, const ChainProposal& proposal, std::int64_t gpus)
-      : program_(program), model_(model), proposal_(proposal), gpus_(static_cast<std::size_t>(gpus)) {}
+  PassMaker(const NativeProgram& program, const std::vector<bool>& shared, const Model& model,
+            const ChainProposal& proposal, std::int64_t gpus)
+      : program_(program), shared_(shared), model_(model), proposal_(proposal), gpus_(static_cast<std::size_t>(gpus)) {}
 
   ChainPass Run() {
     FindRuns();
@@ -31,7 +33,8 @@ class PassMaker {
   // Where its weights are; without any, where the kernel before it ran.
   std::int16_t GpuOf(const NativeKernel& kernel, std::int16_t before) const {
     for (const Operand& o : kernel.reads) {
-      if (o.source == Source::kWeight && !model_.tensors[o.id].buffer) return proposal_.gpu[o.id];
+      if (o.source != Source::kWeight || model_.tensors[o.id].buffer || shared_[o.id]) continue;
+      return proposal_.gpu[o.id];
     }
     return before;
   }
@@ -122,6 +125,7 @@ class PassMaker {
   }
 
   const NativeProgram& program_;
+  const std::vector<bool>& shared_;  // by TensorId: see NativeModel
   const Model& model_;
   const ChainProposal& proposal_;
   const std::size_t gpus_;
@@ -138,8 +142,8 @@ class LayoutMaker {
 
   ChainLayout Run() {
     const auto gpus = static_cast<std::size_t>(out_.gpus);
-    out_.prefill = PassMaker(native_.prefill, *task_.model, proposal_, out_.gpus).Run();
-    out_.decode = PassMaker(native_.decode, *task_.model, proposal_, out_.gpus).Run();
+    out_.prefill = PassMaker(native_.prefill, native_.shared, *task_.model, proposal_, out_.gpus).Run();
+    out_.decode = PassMaker(native_.decode, native_.shared, *task_.model, proposal_, out_.gpus).Run();
     out_.weight_at.assign(gpus, std::vector(task_.model->tensors.size(), kNowhere));
     out_.weights.resize(gpus);
     out_.tokens.resize(gpus);
@@ -200,10 +204,14 @@ class LayoutMaker {
   void HostAndTokens() {
     const Request& r = task_.request;
     const std::int64_t sequences = r.batch / proposal_.micro_batches, m = proposal_.micro_batches;
-    const Bytes ids((r.prompt_tokens + std::max<std::int64_t>(r.new_tokens, 1)) * sequences * kIdBytes);
+    const std::int64_t prompt = PromptIds(*task_.model, r.prompt_tokens);
+    const Bytes ids((prompt + std::max<std::int64_t>(r.new_tokens, 1)) * sequences * kIdBytes);
     out_.tokens_each = RoundUp(ids, kAlignment);
     out_.tokens[out_.ids_gpu] = out_.tokens[out_.choice_gpu] = out_.tokens_each * m;
-    out_.host_buffers = ids * m + Bytes(r.prompt_tokens * r.batch * kIdBytes);
+    out_.host_buffers = ids * m + Bytes(prompt * r.batch * kIdBytes);
+    if (native_.prefill.input != kNoId) {
+      out_.host_buffers += native_.prefill.activations[native_.prefill.input].bytes * m;
+    }
     for (const TensorId t : native_.used) {
       if (task_.model->tensors[t].buffer) out_.host_buffers += task_.model->tensors[t].bytes();
     }
