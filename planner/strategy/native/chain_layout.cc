@@ -82,6 +82,7 @@ class PassMaker {
     for (const ChainRun& run : out_.runs) {
       for (const ChainTransfer& t : run.arrives) copied[run.gpu][t.activation] = copied[t.from][t.activation] = true;
     }
+    if (proposal_.micro_batches > 1) NoteWhatOutlivesARun(copied);
     for (std::size_t g = 0; g < gpus_; ++g) {
       out_.packed.emplace_back(count, kNowhere);
       out_.crosses.emplace_back(count, kNowhere);
@@ -103,6 +104,23 @@ class PassMaker {
       out_.packed_bytes.push_back(packing.size);
       out_.packed_bound.push_back(packing.lower_bound);
       out_.crosses_bytes.push_back(at);
+    }
+  }
+
+  // What is packed belongs to the micro-batch that runs: between two runs of a GPU the next one may run there. An
+  // encoder's rows wait for the decoder's layers.
+  void NoteWhatOutlivesARun(std::vector<std::vector<bool>>& copied) const {
+    std::vector<std::map<std::int32_t, std::size_t>> first(gpus_);  // [gpu][activation]: the run that used it first
+    for (std::size_t r = 0; r < out_.runs.size(); ++r) {
+      const ChainRun& run = out_.runs[r];
+      for (std::int32_t k = run.begin; k < run.end; ++k) {
+        for (const auto* operands : {&program_.kernels[k].reads, &program_.kernels[k].writes}) {
+          for (const Operand& o : *operands) {
+            if (o.source != Source::kActivation) continue;
+            if (first[run.gpu].try_emplace(o.id, r).first->second != r) copied[run.gpu][o.id] = true;
+          }
+        }
+      }
     }
   }
 

@@ -335,7 +335,11 @@ Seconds Ring::StreamingBound(Bytes resident) const {
   if (link == nullptr) return Seconds(0);
   double touched = 1;
   for (const NativeKernel& k : native_->decode.kernels) touched = std::min(touched, k.touched);
-  const Bytes streamed = std::max(Bytes(0), movable_.matrix_bytes - resident);
+  Bytes streamed = movable_.matrix_bytes - resident;
+  for (const TensorId t : movable_.matrices) {
+    if (native_->once[t]) streamed -= RoundUp(native_->row_bytes[t] * native_->rows[t], kAlignment);
+  }
+  streamed = std::max(Bytes(0), streamed);
   return streamed / link->pinned * (static_cast<double>(task_.request.DecodePasses()) * touched);
 }
 

@@ -68,7 +68,7 @@ constexpr const char* kApart =
         "decoder.block.2": "cpu", "decoder.final_layer_norm": "disk", "decoder.dropout": 1})";
 
 constexpr const char* kWhisperApart =
-    R"({"model.encoder": 0, "model.decoder.embed_tokens": 0, "proj_out": 0, "model.decoder.embed_positions": 1,
+    R"({"model.encoder": 0, "model.decoder.embed_tokens": 0, "proj_out": 0, "model.decoder.embed_positions": 0,
         "model.decoder.layers.0": 0, "model.decoder.layers.1": 1, "model.decoder.layers.2": "cpu",
         "model.decoder.layer_norm": "disk"})";
 
