@@ -8,14 +8,14 @@ namespace stowage::placement {
 namespace {
 
 // A glance: enough where the bound is hardly below the optimum.
-constexpr std::int64_t kGlance = 300;
+constexpr std::int64_t kGlance = 150;
 
 // A placement to start from, of which nothing is proven. A plain dive counts on a CPU that computes all that is left
-// until host memory is full, and then has nowhere to go; so the CPU is given the first or the last units that fit.
+// until host memory is full, and then has nowhere to go; so the CPU is given the first units that fit, or else the last.
 SearchResult SomePlacement(Tables& t, const Bounds& bounds, Time upper, std::int64_t* nodes_left) {
   if (!LevelsOf(t, false, 0)) return Dive(t, bounds, upper, nodes_left);
   const std::vector<Time> compute = t.compute[t.devices];
-  SearchResult best;
+  SearchResult r;
   for (const bool first : {true, false}) {
     std::int64_t room = t.host_room;
     for (int i = 0; i < t.n; ++i) {
@@ -24,11 +24,11 @@ SearchResult SomePlacement(Tables& t, const Bounds& bounds, Time upper, std::int
       if (room < 0) t.compute[t.devices][u] = kNever;
     }
     const Bounds some{MakeRest(t), bounds.worth, {}, {}};
-    SearchResult r = Dive(t, some, std::min(upper, best.value), nodes_left);
-    if (r.found) best = std::move(r);
+    r = Dive(t, some, upper, nodes_left);
     t.compute[t.devices] = compute;
+    if (r.found) break;
   }
-  return best;
+  return r;
 }
 
 // The best placement of several searches, each below what is known before it.
