@@ -29,9 +29,9 @@ class Bottleneck {
     }
     if (time >= kInfinite) return SearchResult{};
     Time step = time / kGrain + 1;
-    share_ = *nodes_left_ / 64;
+    std::int64_t share = share_ = *nodes_left_ / 64 + 1;
     while (Excess(time) > 0 || !Takes()) {
-      share_ = std::min(2 * share_, *nodes_left_ / 2);
+      share = share_ = std::min(2 * share, *nodes_left_ / 2 + 1);
       lower_ = time + 1;
       if (time == most_ || *nodes_left_ <= 0) return Ended();
       time = std::min(most_, time + step);
@@ -106,7 +106,8 @@ class Bottleneck {
       }
       tables_.open = plain_.open;
       if (FindBounds(tables_, tied_asked_) < Below(tables_) && Found(tables_, some_)) return true;
-    } while (homes_.Next(below_, some_, bound));
+    } while (share_ > 0 && homes_.Next(below_, some_, bound));
+    if (share_ <= 0) undecided_ = std::min(undecided_, lower_);
     return false;
   }
 
@@ -117,6 +118,7 @@ class Bottleneck {
     std::int64_t steps = most;
     SearchResult r = RunSearch(t, bounds_, Below(t), &steps, kLastSteps);
     *nodes_left_ -= most - std::min(steps, most);
+    share_ -= most - std::min(steps, most);
     if (!r.found) {
       if (r.lower_bound < kInfinite) undecided_ = std::min(undecided_, lower_);
       return false;
@@ -216,7 +218,7 @@ class Bottleneck {
   Time asked_ = -1, excess_ = 0;
   Time tied_asked_ = -1, tied_excess_ = 0, below_ = 0;
   std::vector<Home> some_;
-  std::int64_t share_ = 0;  // of the steps: so many for one search
+  std::int64_t share_ = 0;  // of the steps: so many for one time
   Time lower_ = 0;
   Time undecided_ = kInfinite;  // a search that ended for want of steps leaves this as the bound
   SearchResult best_;
