@@ -6,6 +6,7 @@
 #include <array>
 
 #include "planner/base/text.h"
+#include "planner/families/families.h"
 #include "planner/formats/file.h"
 #include "planner/quant/quantize.h"
 #include "planner/solve/accelerate/infer.h"
@@ -124,9 +125,12 @@ Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   STOWAGE_TRY(question.sizes, ReadSizes(task, options));
   STOWAGE_TRY(question.model, LoadNamedModel(task.model));
   question.loaded = question.model;
-  STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.loaded, task.request));
+  // accelerate asks for bytes per element alone: its map is one of any tree, also where a scheme would quantize nothing.
+  const bool map_alone = options.emit && question.sizes.rules == Rules::kAccelerate;
+  if (!map_alone) STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.loaded, task.request));
   // accelerate takes a dtype as an option, transformers builds the model in it.
   if (question.sizes.rules == Rules::kTransformers) question.model = question.loaded;
+  KeepInFp32(question.loaded);  // which neither of them counts
   question.tree = accelerate::TreeOf(question.model);
   return question;
 }

@@ -1,5 +1,6 @@
 // Published counts of the decoder families, the names of real checkpoints, and what caches hold.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -201,6 +202,36 @@ TEST(DecoderFamilies, CachesHoldWhatTransformersWasMeasuredToKeep) {
     SetDType(*model, DType::kBF16);
     EXPECT_EQ(CacheBytes(*model, 513).value() + 2 * model->shape.vocab, k.bytes) << k.config;
   }
+}
+
+// Which from_pretrained(dtype=) of transformers 5.23 left in fp32, for tiny models of every family in three dtypes.
+TEST(DecoderFamilies, WhatFromPretrainedKeepsInFp32IsNamedByTheFamily) {
+  const auto kept = [](const std::string& config, DType dtype) {
+    Model model = Built(config);
+    SetDType(model, dtype);
+    const std::int64_t changed = KeepInFp32(model);
+    std::set<std::string> names;  // without the layer
+    for (const Tensor& t : model.tensors) {
+      if (dtype == DType::kF32 || t.buffer || t.dtype != DType::kF32) continue;
+      const std::size_t dot = t.name.rfind('.', t.name.rfind('.') - 1);
+      names.insert(t.name.substr(dot + 1));
+    }
+    return fmt::format("{}: {}", changed, fmt::join(names, " "));
+  };
+  const std::string t5 = R"({"model_type": "t5", "num_layers": 3, "architectures": ["T5ForConditionalGeneration"]})";
+  EXPECT_EQ(kept(t5, DType::kF16), "6: wo.weight");
+  EXPECT_EQ(kept(t5, DType::kBF16), "0: ");
+  EXPECT_EQ(kept(R"({"model_type": "umt5", "num_layers": 2, "architectures": ["UMT5EncoderModel"]})", DType::kF16),
+            "2: wo.weight");
+  const std::string gpt_oss = R"({"model_type": "gpt_oss", "num_hidden_layers": 2})";
+  EXPECT_EQ(kept(gpt_oss, DType::kF16), "5: input_layernorm.weight norm.weight post_attention_layernorm.weight");
+  EXPECT_EQ(kept(gpt_oss, DType::kBF16), "0: ");
+  const std::string v3 = R"({"model_type": "deepseek_v3", "num_hidden_layers": 2, "first_k_dense_replace": 1,
+                            "num_nextn_predict_layers": 0})";
+  EXPECT_EQ(kept(v3, DType::kF16), "1: gate.e_score_correction_bias");
+  EXPECT_EQ(kept(v3, DType::kBF16), "1: gate.e_score_correction_bias");
+  EXPECT_EQ(kept(v3, DType::kF32), "0: ");
+  EXPECT_EQ(kept(R"({"model_type": "mistral", "num_hidden_layers": 1})", DType::kF16), "0: ");
 }
 
 TEST(DecoderFamilies, AbsentKeysTakeTheDefaultsOfTheClassAndNullMeansNone) {

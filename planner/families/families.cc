@@ -145,6 +145,23 @@ void SetDType(Model& model, DType dtype) {
   }
 }
 
+std::int64_t KeepInFp32(Model& model) {
+  const DType rest = model.ComputeDType();
+  std::vector<std::string_view> kept;  // transformers searches for them anywhere in a tensor's name
+  if (rest == DType::kF16 && model.family.ends_with("t5")) kept.emplace_back("wo");
+  if (rest == DType::kF16 && model.family == "gpt_oss") kept.emplace_back("norm");
+  if (rest == DType::kF16 || rest == DType::kBF16) kept.emplace_back("e_score_correction_bias");
+  std::int64_t changed = 0;
+  for (Tensor& t : model.tensors) {
+    const auto in_name = [&](std::string_view pattern) { return t.name.find(pattern) != std::string::npos; };
+    const bool persistent = !t.buffer || t.persistent;  // the others are in no file that could be cast
+    if (!persistent || t.dtype != rest || std::none_of(kept.begin(), kept.end(), in_name)) continue;
+    t.dtype = DType::kF32;
+    ++changed;
+  }
+  return changed;
+}
+
 DType CacheDType(const Model& model) {
   return model.family.starts_with("gguf/") ? DType::kF16 : model.ComputeDType();  // -ctk f16 -ctv f16
 }
