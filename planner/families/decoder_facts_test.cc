@@ -292,8 +292,30 @@ TEST(DecoderFamilies, Fp8StoresAScalePerBlockAndLeavesWhatTheConfigNames) {
   EXPECT_EQ(ShapeOf(m, "model.layers.1.mlp.up_proj.weight_scale_inv"), "none");
   const Model plain = Built(R"({"model_type": "qwen3", "num_hidden_layers": 2, "hidden_size": 192})");
   EXPECT_EQ(m.Parameters(), plain.Parameters());
-  EXPECT_EQ(Refused(R"({"model_type": "qwen3", "quantization_config": {"quant_method": "gptq"}})"),
-            "config.json: quantization_config.quant_method is \"gptq\", supported for qwen3 is fp8");
+}
+
+TEST(StoredScheme, IsNamedByTheConfigWhereNoFamilyDescribesTheTensors) {
+  const auto scheme = [](const std::string& quantization, const std::string& type = "qwen3") {
+    const std::string config = fmt::format(
+        R"({{"model_type": "{}", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 8,
+            "num_attention_heads": 1, "num_key_value_heads": 1, "quantization_config": {}}})",
+        type, quantization);
+    const Result<Model> model = BuildModel(*HfConfig::Parse(config, "c"), "m");
+    return model ? model->stored_scheme : model.error().message;
+  };
+  EXPECT_EQ(scheme(R"({"quant_method": "gptq", "bits": 4, "group_size": 128})"), "gptq");
+  EXPECT_EQ(scheme(R"({"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"})", "llama"), "awq");
+  EXPECT_EQ(scheme(R"({"load_in_8bit": true})", "llama"), "int8");
+  EXPECT_EQ(scheme(R"({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
+                       "bnb_4bit_use_double_quant": true})"),
+            "nf4-double");
+  EXPECT_EQ(scheme(R"({"quant_method": "fp8", "weight_block_size": [128, 128]})"), "");
+  EXPECT_EQ(scheme(R"({"quant_method": "fp8", "weight_block_size": [128, 128]})", "llama"), "fp8");
+  EXPECT_EQ(scheme(R"({"quant_method": "gptq", "bits": 8})"),
+            "c: quantization_config.bits is 8, without files only 4 is known for gptq");
+  EXPECT_EQ(scheme(R"({"quant_method": "compressed-tensors"})", "llama"),
+            "c: quantization_config.quant_method is \"compressed-tensors\", known without files are awq, bitsandbytes, "
+            "fp8, gptq and mxfp4");
 }
 
 TEST(DecoderFamilies, PredictionLayersAreInTheFileOnly) {

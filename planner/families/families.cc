@@ -20,6 +20,7 @@
 #include "planner/families/llama.h"
 #include "planner/families/ops/decoder_ops.h"
 #include "planner/families/opt.h"
+#include "planner/families/stored_scheme.h"
 #include "planner/families/t5.h"
 #include "planner/families/vit.h"
 #include "planner/families/whisper.h"
@@ -108,7 +109,11 @@ constexpr auto kFamilies = std::to_array<Family>({
 Result<Model> BuildModel(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const std::string type, config.String("model_type"));
   for (const Family& family : kFamilies) {
-    if (type == family.model_type) return family.build(config, std::move(name));
+    if (type != family.model_type) continue;
+    STOWAGE_TRY(std::string scheme, StoredScheme(config));
+    STOWAGE_TRY(Model model, family.build(config, std::move(name)));
+    model.stored_scheme = std::move(scheme);
+    return model;
   }
   return config.Bad("model_type", fmt::format("is \"{}\", known are {}", type, Join(KnownFamilies(), ", ")));
 }
