@@ -9,6 +9,7 @@
 #include "planner/families/families.h"
 #include "planner/formats/file.h"
 #include "planner/quant/quantize.h"
+#include "planner/realize/torch_model.h"
 #include "planner/solve/accelerate/infer.h"
 #include "planner/strategy/torch/device_map_strategy.h"
 #include "sim/rank/rank.h"
@@ -120,10 +121,19 @@ struct Question {
   MaxMemory budgets;
 };
 
+// Maps name the modules of transformers 5, which here and there are not those of the files.
+Model WithNamesOfMaps(Model model) {
+  constexpr std::array<std::string_view, 3> kOther = {"gemma3", "clip_text_model", "vit"};
+  if (std::find(kOther.begin(), kOther.end(), model.family) == kOther.end()) return model;
+  Result<Model> held = AsTransformersHolds(model);
+  return held ? *std::move(held) : std::move(model);
+}
+
 Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   Question question;
   STOWAGE_TRY(question.sizes, ReadSizes(task, options));
-  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
+  STOWAGE_TRY(Model stored, LoadNamedModel(task.model));
+  question.model = WithNamesOfMaps(std::move(stored));
   question.loaded = question.model;
   // accelerate asks for bytes per element alone: its map is one of any tree, also where a scheme would quantize nothing.
   const bool map_alone = options.emit && question.sizes.rules == Rules::kAccelerate;
@@ -227,7 +237,7 @@ Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOption
   STOWAGE_TRY(const std::string text, ReadTextFile(*options.file, kLargestMap));
   Result<DeviceMap> map = accelerate::ReadDeviceMap(text);
   if (!map) return std::move(map).error().In(*options.file);
-  TakeOldNames(question.tree, *map);
+  TakeOtherNames(question.tree, *map);
   std::vector<std::string> unknown;
   Status covered = CheckDeviceMap(question.tree, *map, &unknown);
   if (!covered) return std::move(covered).error().In(*options.file);

@@ -95,6 +95,18 @@ TEST(PlanDeviceMap, MapsATreeInInt8ThatNoSchemeWouldQuantize) {
   EXPECT_EQ(answer->text, "{\n  \"w\": 1\n}\n");
 }
 
+// Gemma3ForConditionalGeneration of transformers 5.23, whose files name these modules otherwise.
+TEST(PlanDeviceMap, NamesTheModulesAsTheirClassDoes) {
+  const DeviceMapOptions options = {.max_memory = R"({"0": "16GB", "1": "40GB"})", .emit = "device-map"};
+  const Result<DeviceMapAnswer> answer =
+      PlanDeviceMap({.model = "gemma-3-12b"}, "device-map:sequential", options, /*json=*/false);
+  ASSERT_TRUE(answer) << answer.error().message;
+  for (const char* name : {"model.vision_tower", "model.language_model.layers.0", "lm_head"}) {
+    EXPECT_NE(answer->text.find(std::string("\"") + name), std::string::npos) << answer->text;
+  }
+  EXPECT_EQ(answer->text.find("\"language_model"), std::string::npos);
+}
+
 TEST(PlanDeviceMap, ChecksAMapOfTheUsersOwn) {
   const std::string path = testing::TempDir() + "/map.json";
   std::ofstream(path) << R"({"model": 0})";

@@ -6,6 +6,7 @@
 //  - Cross attention's keys and values are made of the encoder's rows once and cached.
 //  - In fp16 each half of a block is clamped, as long as its rows are in fp16: from_pretrained keeps wo in fp32, and then
 //    so are they from the first block's end on.
+// Long because it is one text, read beside that of transformers.
 #include <utility>
 
 #include "planner/realize/torch_encoder.h"
