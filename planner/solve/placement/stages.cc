@@ -7,9 +7,6 @@
 namespace stowage::placement {
 namespace {
 
-// Out of steps, so many more complete what is furthest.
-constexpr std::int64_t kLastSteps = 20'000;
-
 // A glance: enough where the bound is hardly below the optimum.
 constexpr std::int64_t kGlance = 300;
 
@@ -96,15 +93,17 @@ SearchResult Glance(Tables& t, const Prices& prices, Time upper_bound, std::int6
   return std::move(best).Get();
 }
 
-SearchResult SearchAt(Tables& t, const Prices& prices, Time upper_bound, std::int64_t* nodes_left) {
+SearchResult SearchAt(Tables& t, const Known& known, Time upper_bound, std::int64_t* nodes_left) {
   if (!t.fits) return {};
-  Bounds bounds = BoundsAt(t, prices);
-  if (HasPrices(t)) bounds = WithLayers(t, prices, std::move(bounds), WithoutStart(t, upper_bound));
+  Bounds bounds = BoundsAt(t, known.prices);
+  if (HasPrices(t)) {
+    bounds = WithLayers(t, known.prices, std::move(bounds), WithoutStart(t, upper_bound), known.progress);
+  }
   return RunSearch(t, bounds, upper_bound, nodes_left, kLastSteps);
 }
 
 SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
-  if (!HasPrices(t) || !t.fits) return SearchAt(t, {}, upper_bound, nodes_left);
+  if (!HasPrices(t) || !t.fits) return SearchAt(t, {{}, nullptr}, upper_bound, nodes_left);
   Best best(upper_bound);
   if (best.Take(AFewSteps(t, BoundsAt(t, {}), best.upper(), nodes_left))) return std::move(best).Get();
   Prices prices = LevelGains(t);
@@ -115,7 +114,7 @@ SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
     prices = BestPrices(t);
     bounds = BoundsAt(t, prices);
   }
-  bounds = WithLayers(t, prices, std::move(bounds), WithoutStart(t, best.upper()));
+  bounds = WithLayers(t, prices, std::move(bounds), WithoutStart(t, best.upper()), nullptr);
   best.Take(RunSearch(t, bounds, best.upper(), nodes_left, kLastSteps));
   return std::move(best).Get();
 }
