@@ -1,7 +1,6 @@
 #include <optional>
 #include <string>
 
-#include "planner/quant/quantize.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit.h"
 #include "tools/common/model_source.h"
@@ -24,8 +23,7 @@ Result<int> InspectSummary(int argc, char** argv) {
   line.Example("inspect summary llama-8b --dtype q4_k_m", "as llama.cpp would quantize it");
   line.Example("inspect summary DIR --json", "of a folder, for programs");
   if (const std::optional<int> exit_code = line.Parse(argc, argv)) return *exit_code;
-  STOWAGE_TRY(Model model, LoadNamedModel(what));
-  STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
+  STOWAGE_TRY(const Model model, LoadInFormat(what, request));
   if (!request.prompt_given && model.forward.forced_tokens > 0) request.prompt_tokens = model.forward.forced_tokens;
   STOWAGE_RETURN_IF_ERROR(Print(json ? SummaryJson(model, request) : SummaryText(model, request)));
   return 0;

@@ -1,7 +1,6 @@
 #include <optional>
 #include <string>
 
-#include "planner/quant/quantize.h"
 #include "tools/common/command_line.h"
 #include "tools/common/exit.h"
 #include "tools/common/model_source.h"
@@ -23,8 +22,7 @@ Result<int> InspectTensors(int argc, char** argv) {
   line.Example("inspect tensors llama-8b", "of a model known by name");
   line.Example("inspect tensors DIR --json", "of a folder, for programs");
   if (const std::optional<int> exit_code = line.Parse(argc, argv)) return *exit_code;
-  STOWAGE_TRY(Model model, LoadNamedModel(what));
-  STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
+  STOWAGE_TRY(const Model model, LoadInFormat(what, request));
   STOWAGE_RETURN_IF_ERROR(Print(json ? TensorsJson(model) : TensorsText(model)));
   return 0;
 }

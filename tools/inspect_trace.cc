@@ -23,6 +23,9 @@ Result<int> InspectTrace(int argc, char** argv) {
   line.Option("--kv", &options.kv, "dynamic, or static:POSITIONS, a StaticCache of that length (default dynamic)");
   line.Option("--offload", &options.offload, "none or sequential: accelerate's cpu_offload (default none)");
   line.Option("--runtime", &options.runtime, "torch");
+  line.Flag(
+      "--loaded", &options.loaded,
+      "as from_pretrained holds the weights: some stay in fp32 (T5's wo); without it as from_config, the recorder's");
   line.Flag("--modules", &options.modules, "mark where modules are entered and left");
   AddJsonOption(line, &options.json);
   line.Example("inspect trace llama-8b --pass decode:512 --offload sequential --json", "one step over 512 tokens");

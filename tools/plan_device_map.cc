@@ -6,8 +6,10 @@
 #include <array>
 
 #include "planner/base/text.h"
+#include "planner/families/families.h"
 #include "planner/formats/file.h"
 #include "planner/quant/quantize.h"
+#include "planner/realize/torch_model.h"
 #include "planner/solve/accelerate/infer.h"
 #include "planner/strategy/torch/device_map_strategy.h"
 #include "sim/rank/rank.h"
@@ -119,14 +121,26 @@ struct Question {
   MaxMemory budgets;
 };
 
+// Maps name the modules of transformers 5, which here and there are not those of the files.
+Model WithNamesOfMaps(Model model) {
+  constexpr std::array<std::string_view, 3> kOther = {"gemma3", "clip_text_model", "vit"};
+  if (std::find(kOther.begin(), kOther.end(), model.family) == kOther.end()) return model;
+  Result<Model> held = AsTransformersHolds(model);
+  return held ? *std::move(held) : std::move(model);
+}
+
 Result<Question> Ask(const TaskOptions& task, const DeviceMapOptions& options) {
   Question question;
   STOWAGE_TRY(question.sizes, ReadSizes(task, options));
-  STOWAGE_TRY(question.model, LoadNamedModel(task.model));
+  STOWAGE_TRY(Model stored, LoadNamedModel(task.model));
+  question.model = WithNamesOfMaps(std::move(stored));
   question.loaded = question.model;
-  STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.loaded, task.request));
+  // accelerate asks for bytes per element alone: its map is one of any tree, also where a scheme would quantize nothing.
+  const bool map_alone = options.emit && question.sizes.rules == Rules::kAccelerate;
+  if (!map_alone) STOWAGE_RETURN_IF_ERROR(ApplyFormat(question.loaded, task.request));
   // accelerate takes a dtype as an option, transformers builds the model in it.
   if (question.sizes.rules == Rules::kTransformers) question.model = question.loaded;
+  KeepInFp32(question.loaded);  // which neither of them counts
   question.tree = accelerate::TreeOf(question.model);
   return question;
 }
@@ -223,7 +237,7 @@ Result<DeviceMapAnswer> JudgeFile(const TaskOptions& task, const DeviceMapOption
   STOWAGE_TRY(const std::string text, ReadTextFile(*options.file, kLargestMap));
   Result<DeviceMap> map = accelerate::ReadDeviceMap(text);
   if (!map) return std::move(map).error().In(*options.file);
-  TakeOldNames(question.tree, *map);
+  TakeOtherNames(question.tree, *map);
   std::vector<std::string> unknown;
   Status covered = CheckDeviceMap(question.tree, *map, &unknown);
   if (!covered) return std::move(covered).error().In(*options.file);

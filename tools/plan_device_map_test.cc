@@ -82,6 +82,31 @@ TEST(PlanDeviceMap, NamesTheOptionThatIsWrong) {
   EXPECT_EQ(Emit("device-map", {}), "--gpu or --max-memory is missing; see plan --help");
 }
 
+// infer_auto_device_map(dtype=torch.int8) counts a byte an element, whatever bitsandbytes would make of the module.
+TEST(PlanDeviceMap, MapsATreeInInt8ThatNoSchemeWouldQuantize) {
+  const std::string tree = testing::TempDir() + "one_weight.modules.json";
+  std::ofstream(tree)
+      << R"({"root": {"class": "Block", "params": [{"name": "w", "shape": [6, 1], "dtype": "float32"}]}})";
+  TaskOptions task = {.model = tree};
+  task.request.quantization = "int8";
+  const DeviceMapOptions options = {.max_memory = R"({"0": 0, "1": 10})", .no_split = "Block", .emit = "device-map"};
+  const Result<DeviceMapAnswer> answer = PlanDeviceMap(task, "device-map:sequential", options, /*json=*/false);
+  ASSERT_TRUE(answer) << answer.error().message;
+  EXPECT_EQ(answer->text, "{\n  \"w\": 1\n}\n");
+}
+
+// Gemma3ForConditionalGeneration of transformers 5.23, whose files name these modules otherwise.
+TEST(PlanDeviceMap, NamesTheModulesAsTheirClassDoes) {
+  const DeviceMapOptions options = {.max_memory = R"({"0": "16GB", "1": "40GB"})", .emit = "device-map"};
+  const Result<DeviceMapAnswer> answer =
+      PlanDeviceMap({.model = "gemma-3-12b"}, "device-map:sequential", options, /*json=*/false);
+  ASSERT_TRUE(answer) << answer.error().message;
+  for (const char* name : {"model.vision_tower", "model.language_model.layers.0", "lm_head"}) {
+    EXPECT_NE(answer->text.find(std::string("\"") + name), std::string::npos) << answer->text;
+  }
+  EXPECT_EQ(answer->text.find("\"language_model"), std::string::npos);
+}
+
 TEST(PlanDeviceMap, ChecksAMapOfTheUsersOwn) {
   const std::string path = testing::TempDir() + "/map.json";
   std::ofstream(path) << R"({"model": 0})";

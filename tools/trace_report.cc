@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "planner/base/text.h"
+#include "planner/families/families.h"
 #include "planner/realize/torch.h"
 #include "planner/realize/torch_model.h"
 #include "tools/common/model_source.h"
@@ -103,7 +104,8 @@ Result<std::string> ReportTrace(const TraceOptions& options) {
     dtype = ParseDType(options.dtype);
     if (!dtype || !IsFloating(*dtype)) return Bad("--dtype '{}' is not a floating-point type", options.dtype);
   }
-  STOWAGE_TRY(const Model model, AsTransformersHolds(stored, dtype));
+  STOWAGE_TRY(Model model, AsTransformersHolds(stored, dtype));
+  if (options.loaded) KeepInFp32(model);
   if (options.prompt > 0 && (pass.past == 0 || !HasPrompt(model))) {
     return Bad("--prompt {}: only T5's decode passes have a prompt beside their past", options.prompt);
   }

@@ -20,6 +20,7 @@ struct TraceOptions {
   std::string kv = "dynamic";      // or static:POSITIONS: transformers' StaticCache of that length
   std::string offload = "none";    // "sequential": accelerate's cpu_offload
   std::string runtime = "torch";   // the only one that has traces
+  bool loaded = false;             // dtypes as from_pretrained leaves them (KeepInFp32); false: as from_config
   bool modules = false;            // with marks where modules are entered ("> path") and left ("< path")
   bool json = false;
 };

@@ -1,5 +1,6 @@
 // Published counts of the decoder families, the names of real checkpoints, and what caches hold.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -203,6 +204,36 @@ TEST(DecoderFamilies, CachesHoldWhatTransformersWasMeasuredToKeep) {
   }
 }
 
+// Which from_pretrained(dtype=) of transformers 5.23 left in fp32, for tiny models of every family in three dtypes.
+TEST(DecoderFamilies, WhatFromPretrainedKeepsInFp32IsNamedByTheFamily) {
+  const auto kept = [](const std::string& config, DType dtype) {
+    Model model = Built(config);
+    SetDType(model, dtype);
+    const std::int64_t changed = KeepInFp32(model);
+    std::set<std::string> names;  // without the layer
+    for (const Tensor& t : model.tensors) {
+      if (dtype == DType::kF32 || t.buffer || t.dtype != DType::kF32) continue;
+      const std::size_t dot = t.name.rfind('.', t.name.rfind('.') - 1);
+      names.insert(t.name.substr(dot + 1));
+    }
+    return fmt::format("{}: {}", changed, fmt::join(names, " "));
+  };
+  const std::string t5 = R"({"model_type": "t5", "num_layers": 3, "architectures": ["T5ForConditionalGeneration"]})";
+  EXPECT_EQ(kept(t5, DType::kF16), "6: wo.weight");
+  EXPECT_EQ(kept(t5, DType::kBF16), "0: ");
+  EXPECT_EQ(kept(R"({"model_type": "umt5", "num_layers": 2, "architectures": ["UMT5EncoderModel"]})", DType::kF16),
+            "2: wo.weight");
+  const std::string gpt_oss = R"({"model_type": "gpt_oss", "num_hidden_layers": 2})";
+  EXPECT_EQ(kept(gpt_oss, DType::kF16), "5: input_layernorm.weight norm.weight post_attention_layernorm.weight");
+  EXPECT_EQ(kept(gpt_oss, DType::kBF16), "0: ");
+  const std::string v3 = R"({"model_type": "deepseek_v3", "num_hidden_layers": 2, "first_k_dense_replace": 1,
+                            "num_nextn_predict_layers": 0})";
+  EXPECT_EQ(kept(v3, DType::kF16), "1: gate.e_score_correction_bias");
+  EXPECT_EQ(kept(v3, DType::kBF16), "1: gate.e_score_correction_bias");
+  EXPECT_EQ(kept(v3, DType::kF32), "0: ");
+  EXPECT_EQ(kept(R"({"model_type": "mistral", "num_hidden_layers": 1})", DType::kF16), "0: ");
+}
+
 TEST(DecoderFamilies, AbsentKeysTakeTheDefaultsOfTheClassAndNullMeansNone) {
   const Model mistral = Built(R"({"model_type": "mistral"})");
   EXPECT_EQ(mistral.Parameters(), 7'241'732'096);
@@ -261,8 +292,30 @@ TEST(DecoderFamilies, Fp8StoresAScalePerBlockAndLeavesWhatTheConfigNames) {
   EXPECT_EQ(ShapeOf(m, "model.layers.1.mlp.up_proj.weight_scale_inv"), "none");
   const Model plain = Built(R"({"model_type": "qwen3", "num_hidden_layers": 2, "hidden_size": 192})");
   EXPECT_EQ(m.Parameters(), plain.Parameters());
-  EXPECT_EQ(Refused(R"({"model_type": "qwen3", "quantization_config": {"quant_method": "gptq"}})"),
-            "config.json: quantization_config.quant_method is \"gptq\", supported for qwen3 is fp8");
+}
+
+TEST(StoredScheme, IsNamedByTheConfigWhereNoFamilyDescribesTheTensors) {
+  const auto scheme = [](const std::string& quantization, const std::string& type = "qwen3") {
+    const std::string config = fmt::format(
+        R"({{"model_type": "{}", "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "vocab_size": 8,
+            "num_attention_heads": 1, "num_key_value_heads": 1, "quantization_config": {}}})",
+        type, quantization);
+    const Result<Model> model = BuildModel(*HfConfig::Parse(config, "c"), "m");
+    return model ? model->stored_scheme : model.error().message;
+  };
+  EXPECT_EQ(scheme(R"({"quant_method": "gptq", "bits": 4, "group_size": 128})"), "gptq");
+  EXPECT_EQ(scheme(R"({"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"})", "llama"), "awq");
+  EXPECT_EQ(scheme(R"({"load_in_8bit": true})", "llama"), "int8");
+  EXPECT_EQ(scheme(R"({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
+                       "bnb_4bit_use_double_quant": true})"),
+            "nf4-double");
+  EXPECT_EQ(scheme(R"({"quant_method": "fp8", "weight_block_size": [128, 128]})"), "");
+  EXPECT_EQ(scheme(R"({"quant_method": "fp8", "weight_block_size": [128, 128]})", "llama"), "fp8");
+  EXPECT_EQ(scheme(R"({"quant_method": "gptq", "bits": 8})"),
+            "c: quantization_config.bits is 8, without files only 4 is known for gptq");
+  EXPECT_EQ(scheme(R"({"quant_method": "compressed-tensors"})", "llama"),
+            "c: quantization_config.quant_method is \"compressed-tensors\", known without files are awq, bitsandbytes, "
+            "fp8, gptq and mxfp4");
 }
 
 TEST(DecoderFamilies, PredictionLayersAreInTheFileOnly) {

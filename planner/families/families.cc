@@ -20,6 +20,7 @@
 #include "planner/families/llama.h"
 #include "planner/families/ops/decoder_ops.h"
 #include "planner/families/opt.h"
+#include "planner/families/stored_scheme.h"
 #include "planner/families/t5.h"
 #include "planner/families/vit.h"
 #include "planner/families/whisper.h"
@@ -108,7 +109,11 @@ constexpr auto kFamilies = std::to_array<Family>({
 Result<Model> BuildModel(const HfConfig& config, std::string name) {
   STOWAGE_TRY(const std::string type, config.String("model_type"));
   for (const Family& family : kFamilies) {
-    if (type == family.model_type) return family.build(config, std::move(name));
+    if (type != family.model_type) continue;
+    STOWAGE_TRY(std::string scheme, StoredScheme(config));
+    STOWAGE_TRY(Model model, family.build(config, std::move(name)));
+    model.stored_scheme = std::move(scheme);
+    return model;
   }
   return config.Bad("model_type", fmt::format("is \"{}\", known are {}", type, Join(KnownFamilies(), ", ")));
 }
@@ -156,6 +161,23 @@ void SetDType(Model& model, DType dtype) {
     const bool follows = !t.buffer || t.name.ends_with("embed_scale");  // a buffer made in the default dtype
     if (follows && IsFloating(t.dtype) && t.weights_per_element > 0) t.dtype = dtype;
   }
+}
+
+std::int64_t KeepInFp32(Model& model) {
+  const DType rest = model.ComputeDType();
+  std::vector<std::string_view> kept;  // transformers searches for them anywhere in a tensor's name
+  if (rest == DType::kF16 && model.family.ends_with("t5")) kept.emplace_back("wo");
+  if (rest == DType::kF16 && model.family == "gpt_oss") kept.emplace_back("norm");
+  if (rest == DType::kF16 || rest == DType::kBF16) kept.emplace_back("e_score_correction_bias");
+  std::int64_t changed = 0;
+  for (Tensor& t : model.tensors) {
+    const auto in_name = [&](std::string_view pattern) { return t.name.find(pattern) != std::string::npos; };
+    const bool persistent = !t.buffer || t.persistent;  // the others are in no file that could be cast
+    if (!persistent || t.dtype != rest || std::none_of(kept.begin(), kept.end(), in_name)) continue;
+    t.dtype = DType::kF32;
+    ++changed;
+  }
+  return changed;
 }
 
 DType CacheDType(const Model& model) {

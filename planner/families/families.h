@@ -52,6 +52,12 @@ std::int64_t PromptIds(const Model& model, std::int64_t prompt);
 // embed_scale, which is made in the default dtype), file slices too.
 void SetDType(Model& model, DType dtype);
 
+// What from_pretrained holds in fp32 although the rest is loaded in fp16 (transformers' _keep_in_fp32_modules: T5's wo,
+// gpt-oss' norms), or in fp16 or bf16 (_keep_in_fp32_modules_strict: DeepSeek V3's correction bias of the router). That
+// of the rest is Model::ComputeDType. Returns how many tensors it changed. from_config, device maps, files and the native
+// runtime know no such exceptions.
+std::int64_t KeepInFp32(Model& model);
+
 // Bytes that one position of one sequence takes in the caches of all layers, as transformers 5.23 stores them: keys and
 // values of the kv heads, or the latent and the rotary key of latent attention. All layers are alike.
 Bytes CacheBytesPerPosition(const Model& model);

@@ -88,7 +88,11 @@ Result<Text> ReadText(const HfConfig& config) {
   text.sparse = Mark(c.shape.layers, config.Has("moe_layers"), moe_layers, step);
   text.c.forward.chunked = true;
   STOWAGE_TRY(text.c.forward.rotates, ReadRotatingLayers(config, c.shape.layers));
-  STOWAGE_TRY(text.c.forward.tempers, config.BoolOr("attn_temperature_tuning", true));
+  // Published configs have a number there, of which only 0 means no.
+  const Result<bool> tempers = config.BoolOr("attn_temperature_tuning", true);
+  const Result<std::int64_t> number = config.IntOr("attn_temperature_tuning", 1, {0, 1 << 20});
+  if (!tempers && !number) return tempers.error();
+  text.c.forward.tempers = tempers ? *tempers : *number != 0;
   STOWAGE_TRY(text.c.forward.router.keeps_logits, config.BoolOr("output_router_logits", false));
   STOWAGE_TRY(const std::int64_t chunk, ReadNullable(config, "attention_chunk_size", 8192));
   const auto chunked = [&](std::int64_t i) { return c.forward.rotates[static_cast<std::size_t>(i)]; };

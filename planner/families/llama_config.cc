@@ -25,13 +25,13 @@ constexpr Range<double> kFactor = {1e-3, 1e6};
 
 Result<TransformerShape> ReadShape(const HfConfig& config) {
   TransformerShape s;
-  STOWAGE_TRY(s.layers, config.Int("num_hidden_layers", kLayers));
-  STOWAGE_TRY(s.hidden, config.Int("hidden_size", kWidth));
-  STOWAGE_TRY(s.intermediate, config.Int("intermediate_size", kWidth));
-  STOWAGE_TRY(s.heads, config.Int("num_attention_heads", kHeads));
+  STOWAGE_TRY(s.layers, config.IntOr("num_hidden_layers", 32, kLayers));  // absent: LlamaConfig's, Llama 1 with 7B
+  STOWAGE_TRY(s.hidden, config.IntOr("hidden_size", 4096, kWidth));
+  STOWAGE_TRY(s.intermediate, config.IntOr("intermediate_size", 11008, kWidth));
+  STOWAGE_TRY(s.heads, config.IntOr("num_attention_heads", 32, kHeads));
   STOWAGE_TRY(s.kv_heads, config.IntOr("num_key_value_heads", s.heads, kHeads));
   STOWAGE_TRY(s.head_dim, config.IntOr("head_dim", s.hidden / s.heads, kWidth));
-  STOWAGE_TRY(s.vocab, config.Int("vocab_size", kVocab));
+  STOWAGE_TRY(s.vocab, config.IntOr("vocab_size", 32000, kVocab));
   STOWAGE_TRY(s.max_positions, config.IntOr("max_position_embeddings", 2048, kPositions));
   STOWAGE_TRY(s.norm_eps, config.NumberOr("rms_norm_eps", 1e-6, kEps));
   return s;
@@ -69,11 +69,13 @@ Status ReadRope(const HfConfig& config, LlamaConfig& out) {
 Status ReadArchitecture(const HfConfig& config, LlamaConfig& out) {
   STOWAGE_TRY(const auto architectures, config.StringsOr("architectures"));
   if (architectures.empty()) return OkStatus();
-  if (architectures[0] != "LlamaForCausalLM" && architectures[0] != "LlamaModel") {
-    return config.Bad("architectures", fmt::format("names {}, supported for llama are LlamaForCausalLM and LlamaModel",
-                                                   architectures[0]));
+  const std::string& named = architectures[0];
+  out.head =
+      named == "LlamaForCausalLM" || named == "LLaMAForCausalLM";  // the latter before transformers had the class
+  if (!out.head && named != "LlamaModel") {
+    return config.Bad("architectures",
+                      fmt::format("names {}, supported for llama are LlamaForCausalLM and LlamaModel", named));
   }
-  out.head = architectures[0] == "LlamaForCausalLM";
   return OkStatus();
 }
 

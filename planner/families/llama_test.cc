@@ -174,8 +174,14 @@ std::string ErrorWith(const std::string& from, const std::string& to) {
   return model ? "accepted" : model.error().message;
 }
 
-TEST(Llama, RefusesMissingAndAbsurdFields) {
-  EXPECT_EQ(ErrorWith(R"("hidden_size": 8,)", ""), "config.json: hidden_size is missing");
+TEST(Llama, AbsentFieldsTakeTheDefaultsOfTheClass) {
+  const Result<Model> model = BuildModel(*HfConfig::Parse(R"({"model_type": "llama"})", "config.json"), "m");
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->Parameters(), 6'738'415'616);  // Llama with 7B
+}
+
+TEST(Llama, RefusesAbsurdFields) {
+  EXPECT_EQ(ErrorWith("LlamaForCausalLM", "LLaMAForCausalLM"), "accepted");
   EXPECT_EQ(ErrorWith(R"("vocab_size": 10)", R"("vocab_size": -1)"),
             "config.json: vocab_size is -1, must be in [1, 16777216]");
   EXPECT_EQ(ErrorWith(R"("num_hidden_layers": 1)", R"("num_hidden_layers": 1000000000000)"),

@@ -77,6 +77,7 @@ struct Model {
   ForwardFacts forward;
   bool attention_bias = false;
   bool mlp_bias = false;
+  std::string stored_scheme;           // its files are quantized so, if there are any, but its tensors here are not yet
   std::string quantization;            // the scheme that Quantize (planner/quant) applied; "": as the checkpoint has it
   std::optional<DType> compute_dtype;  // of activations and caches, when the first tensor's is another
   std::vector<Module> modules;         // [0] is the root; parents before children, in registration order (pre-order)

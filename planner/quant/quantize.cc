@@ -207,10 +207,12 @@ Result<Bytes> QuantizedWeightBytes(const Model& model, const std::vector<TensorF
 
 Status ApplyFormat(Model& model, const Request& request) {
   if (request.dtype) SetDType(model, *request.dtype);
-  if (request.quantization.empty()) return OkStatus();
-  const QuantScheme* scheme = FindScheme(request.quantization);
+  const bool as_stored = !request.dtype && request.quantization.empty() && model.files.empty();
+  const std::string& name = as_stored ? model.stored_scheme : request.quantization;
+  if (name.empty()) return OkStatus();
+  const QuantScheme* scheme = FindScheme(name);
   if (scheme != nullptr) return Quantize(model, *scheme);
-  return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is no quantization scheme", request.quantization)};
+  return Error{ErrorCode::kInvalidInput, fmt::format("'{}' is no quantization scheme", name)};
 }
 
 Bytes WasteOfFp32(const Model& model) {

@@ -33,7 +33,8 @@ Status Quantize(Model& model, const QuantScheme& scheme);
 Result<Bytes> QuantizedWeightBytes(const Model& model, const std::vector<TensorFacts>& facts,
                                    const QuantScheme& scheme);
 
-// Applies what --dtype said: Request::dtype (SetDType), Request::quantization (a name of QuantSchemes()), or nothing.
+// Applies what --dtype said: Request::dtype (SetDType), Request::quantization (a name of QuantSchemes()), or nothing; then,
+// without files, the scheme that the config names (Model::stored_scheme).
 Status ApplyFormat(Model& model, const Request& request);
 
 // What from_pretrained without a dtype wasted before transformers 5 loaded the checkpoint's: every floating weight in

@@ -169,6 +169,21 @@ TEST(Quantize, LeavesQuantizedModelsAlone) {
             "mxfp4 (mxfp4 experts, blocks of 32) quantizes nothing of llama-3.1-8b");
 }
 
+TEST(ApplyFormat, WithoutFilesTakesTheSchemeThatTheConfigNamesUnlessAnotherFormatIsAskedFor) {
+  Model model = *ZooModel("llama-3.1-8b");
+  model.stored_scheme = "gptq";
+  Model in_fp16 = model, in_nf4 = model, with_files = model;
+  with_files.files = {"model.safetensors"};
+  ASSERT_TRUE(ApplyFormat(model, {}));
+  EXPECT_EQ(model.WeightBytes(), BytesBy(*ZooModel("llama-3.1-8b"), "gptq"));
+  ASSERT_TRUE(ApplyFormat(in_fp16, {.dtype = DType::kF16}));
+  EXPECT_EQ(in_fp16.quantization, "");
+  ASSERT_TRUE(ApplyFormat(in_nf4, {.quantization = "nf4"}));
+  EXPECT_EQ(in_nf4.quantization, "nf4");
+  ASSERT_TRUE(ApplyFormat(with_files, {}));
+  EXPECT_EQ(with_files.quantization, "");
+}
+
 TEST(Quantize, Fp32WasteIsHalfOfABf16Model) {
   EXPECT_EQ(WasteOfFp32(*ZooModel("llama-8b")), Bytes(16'060'522'496));
   EXPECT_EQ(WasteOfFp32(*ZooModel("gpt2")), Bytes(0));

@@ -87,6 +87,7 @@ class Rebuilder {
       for (const ModuleId child : module.children) Copy(child, parent, LastComponent(Source(child).name));
       return;
     }
+    if (module.class_name == "Gemma3ForConditionalGeneration") return CopyGemma3(id);
     if (module.class_name == "ViTEncoder") return Copy(module.children.front(), parent, "layers");
     if (module.class_name == "ViTLayer") return CopyVitLayer(id, parent, name);
     const bool mixtral = module.class_name == "MixtralSparseMoeBlock";
@@ -116,6 +117,31 @@ class Rebuilder {
       if (Source(at).name == name) return at;
     }
     return kNoId;
+  }
+
+  // Gemma 3 with its vision tower: what files have beside each other is one model, with the head after it.
+  void CopyGemma3(ModuleId id) {
+    modules_[id] = AddModule("", Source(id).class_name, kNoId);
+    const auto model = AddModule("model", "Gemma3Model", modules_[id]);
+    ModuleId text = kNoId;
+    for (const ModuleId child : Source(id).children) {
+      const std::string_view name = LastComponent(Source(child).name);
+      if (name == "language_model") {
+        text = child;
+      } else if (name != "vision_tower") {
+        Copy(child, model, name);
+      } else {
+        modules_[child] = AddModule(name, Source(child).class_name, model);
+        for (const ModuleId part : Source(Source(child).children.front()).children) {
+          Copy(part, modules_[child], LastComponent(Source(part).name));
+        }
+      }
+    }
+    if (text == kNoId) return Fail("has no language_model");
+    for (const ModuleId part : Source(text).children) {
+      const bool head = LastComponent(Source(part).name) == "lm_head";
+      Copy(part, head ? modules_[id] : model, head ? "lm_head" : "language_model");
+    }
   }
 
   void CopyVitLayer(ModuleId id, ModuleId parent, std::string_view name) {

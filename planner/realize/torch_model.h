@@ -7,6 +7,8 @@
 //   gate.e_score_correction_bias, a parameter             a buffer (deepseek)
 //   text_model.embeddings (CLIPTextModel)                 embeddings; with a projection the prefix stays
 //   encoder.layer.0.attention.attention.query, ... (ViT)   layers.0.attention.q_proj, ...
+//   vision_tower.vision_model (Gemma 3)                    model.vision_tower, and multi_modal_projector beside it
+//   language_model.{model, lm_head} (Gemma 3)              model.language_model, lm_head
 //   weights in fp8 or mxfp4, with scales                  as they are, or plain ones of `dtype`
 #pragma once
 

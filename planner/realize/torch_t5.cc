@@ -4,7 +4,9 @@
 //    each layer. T5 and mT5 compute the bias once and hold on to it; UMT5 computes one per layer. Cross attention gets
 //    one of zeros.
 //  - Cross attention's keys and values are made of the encoder's rows once and cached.
-//  - In fp16 each half of a block is clamped.
+//  - In fp16 each half of a block is clamped, as long as its rows are in fp16: from_pretrained keeps wo in fp32, and then
+//    so are they from the first block's end on.
+// Long because it is one text, read beside that of transformers.
 #include <utility>
 
 #include "planner/realize/torch_encoder.h"
@@ -211,6 +213,14 @@ Ref CrossAttentionLayer(TorchWords& t, const Stack& stack, const Ref& hidden_sta
   return layer_output;
 }
 
+// if hidden_states.dtype != self.wo.weight.dtype: hidden_states = hidden_states.to(self.wo.weight.dtype)
+void Project(TorchWords& t, Ref& hidden_states) {
+  const TensorId wo = t.Own(t.Child("wo"), "weight");
+  if (wo != kNoId) hidden_states = t.To(hidden_states, t.model.tensors[wo].dtype);
+  Ref out = t.Linear("wo", hidden_states);
+  hidden_states = std::move(out);
+}
+
 Ref GatedActDense(TorchWords& t, const Ref& x) {
   Ref hidden_gelu;
   {
@@ -220,8 +230,7 @@ Ref GatedActDense(TorchWords& t, const Ref& x) {
   Ref hidden_linear = t.Linear("wi_1", x);
   Ref hidden_states = t.Mul(hidden_gelu, hidden_linear);
   hidden_states = t.Identity("dropout", hidden_states);
-  Ref out = t.Linear("wo", hidden_states);
-  hidden_states = std::move(out);
+  Project(t, hidden_states);
   hidden_gelu.Drop();
   hidden_linear.Drop();
   return hidden_states;
@@ -232,8 +241,7 @@ Ref ActDense(TorchWords& t, const Ref& x) {
   Ref next = t.Activation("act", hidden_states);
   hidden_states = std::move(next);
   hidden_states = t.Identity("dropout", hidden_states);
-  next = t.Linear("wo", hidden_states);
-  hidden_states = std::move(next);
+  Project(t, hidden_states);
   return hidden_states;
 }
 
@@ -255,7 +263,7 @@ Ref FeedForward(TorchWords& t, const Ref& hidden_states) {
 
 // if hidden_states.dtype == torch.float16: hidden_states = torch.clamp(hidden_states, -clamp_value, clamp_value)
 void Clamp(TorchWords& t, Ref& hidden_states, Ref& clamp_value) {
-  if (t.dtype != DType::kF16) return;
+  if (hidden_states.spec().dtype != DType::kF16) return;
   const Spec scalar = {{1}, DType::kF32};
   Ref infinite = t.eager.Op("isinf.default", {hidden_states.spec().elements, DType::kBool}, {&hidden_states});
   Ref any = t.eager.Op("any.default", {{1}, DType::kBool}, {&infinite});

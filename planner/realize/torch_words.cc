@@ -139,7 +139,8 @@ Ref TorchWords::Linear(std::string_view name, const Ref& x) {
   }
   const Count out = x.spec().elements / in * (transposed ? shape.back() : shape.front());
   const AffineFlops flops = {2.0 * Float(out.base) * Float(in), 2.0 * Float(out.step) * Float(in)};
-  return eager.Op(op, {out, dtype}, {&x}, weights, flops);
+  // Rows that were widened meet weights that are wide.
+  return eager.Op(op, {out, x.spec().dtype == DType::kF32 ? DType::kF32 : dtype}, {&x}, weights, flops);
 }
 
 Ref TorchWords::Identity(std::string_view name, const Ref& x) {

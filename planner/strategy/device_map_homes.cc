@@ -79,7 +79,7 @@ Result<DeviceMap> MapOf(const PlanningTask& task, std::string_view words) {
   if (words.starts_with('{')) {
     STOWAGE_TRY(DeviceMap map, accelerate::ReadDeviceMap(words));
     const accelerate::PlacementTree tree = accelerate::TreeOf(*task.model);
-    TakeOldNames(tree, map);
+    TakeOtherNames(tree, map);
     std::vector<std::string> unknown;
     STOWAGE_RETURN_IF_ERROR(CheckDeviceMap(tree, map, &unknown));
     STOWAGE_TRY(const std::vector<std::string> apart, TiesApart(tree, map));

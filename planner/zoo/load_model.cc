@@ -10,6 +10,7 @@
 #include "planner/families/attach.h"
 #include "planner/families/families.h"
 #include "planner/families/gguf.h"
+#include "planner/families/stored_scheme.h"
 #include "planner/families/weights_only.h"
 #include "planner/formats/checkpoint.h"
 #include "planner/formats/checkpoint_index.h"
@@ -43,6 +44,13 @@ Result<std::optional<HfConfig>> KnownConfig(const std::string& folder, std::stri
   return std::optional(std::move(config));
 }
 
+Result<Model> Attached(const HfConfig& config, const Checkpoint& files, const std::string& where,
+                       const std::string& name) {
+  STOWAGE_TRY(Model model, BuildModel(config, name));
+  STOWAGE_RETURN_IF_ERROR(AttachCheckpoint(model, files, where));
+  return model;
+}
+
 // The config.json of `folder` with the weights of `checkpoint`, a file or an index; the weights alone where no family
 // can make anything of the config.
 Result<Model> LoadWithWeights(const std::string& folder, const std::string& checkpoint, const std::string& name) {
@@ -55,9 +63,13 @@ Result<Model> LoadWithWeights(const std::string& folder, const std::string& chec
     model.origin = checkpoint;
     return model;
   }
-  STOWAGE_TRY(Model model, BuildModel(*config, name));
-  STOWAGE_RETURN_IF_ERROR(AttachCheckpoint(model, files, checkpoint));
-  model.origin = checkpoint;
+  Result<Model> model = Attached(*config, files, checkpoint, name);
+  if (!model) {  // packed weights have names and shapes of their own; the headers know them
+    STOWAGE_TRY(const std::string method, QuantMethod(*config));
+    if (method.empty() || method == "fp8" || method == "mxfp4" || files.tensors.empty()) return model;
+    model = ModelFromHeaders(files, name, fmt::format("its weights are packed by \"{}\"", method));
+  }
+  model->origin = checkpoint;
   return model;
 }
 

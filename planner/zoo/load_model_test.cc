@@ -253,6 +253,22 @@ TEST(LoadModel, AnUnknownModelTypeIsItsWeightsAloneOrAnErrorNamingTheFamilies) {
   EXPECT_EQ(model->Parameters(), 9);
 }
 
+TEST(LoadModel, WeightsThatAToolHasPackedAreThoseOfTheHeaders) {
+  const std::string folder = Folder("packed");
+  std::string config = kConfig;
+  config.insert(1, R"("quantization_config": {"quant_method": "gptq", "bits": 8}, )");
+  Write(folder, "config.json", config);
+  EXPECT_EQ(ErrorOf(LoadModel(folder)), folder +
+                                            "/config.json: quantization_config.bits is 8, without files only 4 is "
+                                            "known for gptq");
+  Write(folder, "model.safetensors",
+        Safetensors({{"model.layers.0.mlp.up_proj.qweight", {2, 12}}, {"model.layers.0.mlp.up_proj.scales", {1, 12}}}));
+  const Result<Model> model = LoadModel(folder);
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(model->class_name, "weights only: its weights are packed by \"gptq\"");
+  EXPECT_EQ(model->CheckpointBytes(), Bytes(72));
+}
+
 TEST(LoadModel, SaysWhatAFolderIsThatHoldsNoModel) {
   const std::string folder = Folder("odd");
   EXPECT_EQ(ErrorOf(LoadModel(folder)), folder + ": has no config.json, and no weights in safetensors or GGUF files");

@@ -80,6 +80,7 @@ SYNTHETIC = {
 }
 OTHERS = ("t5", "mt5", "umt5", "vit", "whisper")  # model types of record_encoder_trace.py
 SEQUENTIAL = {"offload": "sequential"}
+LOADED = {"dtype": "float16", "loaded": True}
 
 
 def of(model, prefill=12, past=12, **changes):
@@ -97,6 +98,8 @@ def crossed(model):
         f"{model}.decode.sequential": (model, 1, {"past": 1, "prompt": 7} | SEQUENTIAL),
         f"{model}.decode.fp16": (model, 1, {"past": 3, "prompt": 1, "dtype": "float16"}),
         f"{model}.prefill.fp16": (model, 1, {"dtype": "float16"}),
+        f"{model}.prefill.fp16.loaded": (model, 6, LOADED | {"modules": True}),
+        f"{model}.decode.fp16.loaded": (model, 1, {"past": 3, "prompt": 5, "batch": 2} | LOADED),
     }
 
 
@@ -170,7 +173,7 @@ def make(recorder, configs, out, name):
         trace = json.load(open(os.path.join(folder, "trace.json")))
     request = trace["request"]
     facts = {key: request[key] for key in ("dtype", "batch", "tokens", "past", "offload")} | {"modules": int(request["modules"])}
-    facts |= {"prompt": request["prompt"]} if request.get("prompt") else {}
+    facts |= {key: int(request[key]) for key in ("prompt", "loaded") if request.get(key)}
     facts |= {key: trace[key] for key in ("parameters_bytes", "kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
     versions = " ".join(f"{library} {version}" for library, version in trace["versions"].items())
     lines = [f"# recorded with {versions}", f"config {json.dumps(config, sort_keys=True)}", *(f"{key} {value}" for key, value in facts.items())]

@@ -58,6 +58,15 @@ class Inputs:
         return model(encoder_outputs=encoder_outputs, decoder_input_ids=self.ids(1), past_key_values=past, use_cache=True)
 
 
+def keep_in_fp32(model, dtype):
+    """What from_pretrained(dtype=) does while it loads, by the model's own list."""
+    kept = model._get_dtype_plan(dtype)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        for pattern, wide in kept.items():
+            if pattern in name:
+                tensor.data = tensor.data.to(wide)
+
+
 def run(recorder, model, inputs, past):
     """The recorded pass: the first one, or one decoder step over the caches that a first one of `past` decoder positions leaves."""
     import transformers
@@ -87,6 +96,7 @@ def main():
     parser.add_argument("--past", type=int, default=0)
     parser.add_argument("--prompt", type=int, default=0)
     parser.add_argument("--offload", choices=["none", "sequential"], default="none")
+    parser.add_argument("--loaded", action="store_true", help="some weights in fp32, as from_pretrained keeps them")
     parser.add_argument("--modules", action="store_true")
     parser.add_argument("--out", default="-")
     args = parser.parse_args()
@@ -106,6 +116,8 @@ def main():
         with torch.device(home), no_init_weights():
             model = model_class(config)._from_config(config, dtype=dtype).eval()  # ViT's initialization reads numbers out of tensors
         model.tie_weights()  # which the initialization would have done
+        if args.loaded:
+            keep_in_fp32(model, dtype)
         weights = sum(t.untyped_storage().nbytes() for t in {id(t): t for t in [*model.parameters(), *model.buffers()]}.values())
         if args.offload == "sequential":
             import accelerate

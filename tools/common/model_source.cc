@@ -1,8 +1,14 @@
 #include "tools/common/model_source.h"
 
-#include <cstdlib>
+#include <fmt/format.h>
 
+#include <cstdint>
+#include <cstdlib>
+#include <string_view>
+
+#include "planner/families/families.h"
 #include "planner/formats/file.h"
+#include "planner/quant/quantize.h"
 #include "planner/zoo/zoo.h"
 
 namespace stowage {
@@ -34,5 +40,16 @@ std::string HubCacheFolder() {
 }
 
 Result<Model> LoadNamedModel(const std::string& what) { return LoadModel(what, HubCacheFolder()); }
+
+Result<Model> LoadInFormat(const std::string& what, const Request& request) {
+  STOWAGE_TRY(Model model, LoadNamedModel(what));
+  STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
+  if (!request.dtype && request.quantization.empty()) return model;
+  const std::string_view rest = Name(model.ComputeDType());
+  if (const std::int64_t kept = KeepInFp32(model); kept > 0) {
+    model.notes.push_back(fmt::format("from_pretrained keeps {} tensors in fp32 beside {}.", kept, rest));
+  }
+  return model;
+}
 
 }  // namespace stowage

@@ -5,6 +5,7 @@
 
 #include "planner/base/result.h"
 #include "planner/model/model.h"
+#include "planner/model/request.h"
 
 namespace stowage {
 
@@ -14,5 +15,9 @@ std::string HubCacheFolder();
 
 // planner/zoo's LoadModel over that cache.
 Result<Model> LoadNamedModel(const std::string& what);
+
+// The same in the format of --dtype, as transformers would hold it: with a note of what it keeps in fp32 (KeepInFp32).
+// Without --dtype as the checkpoint has it.
+Result<Model> LoadInFormat(const std::string& what, const Request& request);
 
 }  // namespace stowage

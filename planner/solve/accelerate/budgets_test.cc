@@ -53,6 +53,22 @@ TEST(CleanDeviceMap, JoinsSeveralEntriesOnOneDeviceFromTheTop) {
             (DeviceMap{{"a.1", one}, {"a.10", zero}}));
 }
 
+TEST(TakeOtherNames, FindsTheSameModuleUnderTheNameThatTheTreeHas) {
+  PlacementTree vit, gemma;
+  for (const char* name : {"", "vit.encoder", "vit.encoder.layer", "vit.encoder.layer.1", "classifier"}) {
+    vit.nodes.push_back({.name = name});
+  }
+  DeviceMap map = *ReadDeviceMap(R"({"vit.layers.1": 0, "classifier": 1, "nothing": "cpu"})");
+  TakeOtherNames(vit, map);
+  EXPECT_EQ(map, *ReadDeviceMap(R"({"vit.encoder.layer.1": 0, "classifier": 1, "nothing": "cpu"})"));
+  for (const char* name : {"", "model.vision_tower", "model.language_model.layers.0", "lm_head"}) {
+    gemma.nodes.push_back({.name = name});
+  }
+  map = *ReadDeviceMap(R"({"vision_tower": 0, "language_model.model.layers.0": 1, "language_model.lm_head": 2})");
+  TakeOtherNames(gemma, map);
+  EXPECT_EQ(map, *ReadDeviceMap(R"({"model.vision_tower": 0, "model.language_model.layers.0": 1, "lm_head": 2})"));
+}
+
 TEST(ReadDeviceMap, TakesDevicesAsTorchSpellsThem) {
   const Result<DeviceMap> map = ReadDeviceMap(R"({"a": 0, "b": "cuda:1", "c": "2", "d": "cpu", "e": "disk"})");
   ASSERT_TRUE(map.ok()) << map.error().message;

@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <string>
+#include <string_view>
 #include <unordered_set>
+#include <utility>
 
 #include "planner/base/text.h"
 
@@ -94,15 +99,50 @@ std::string WriteDeviceMap(const DeviceMap& map, const PlacementTree& tree) {
   return text.empty() ? "{}\n" : "{\n" + text + "\n}\n";
 }
 
-void TakeOldNames(const PlacementTree& tree, DeviceMap& map) {
-  constexpr std::string_view kNow = "lm_head";
-  const auto has = [&](std::string_view name) {
-    return std::any_of(tree.nodes.begin(), tree.nodes.end(), [&](const Node& n) { return n.name == name; });
+namespace {
+
+// Parts of modules' names: as transformers 4 and published files have them, and as transformers 5 does.
+constexpr std::array kRenamed = std::to_array<std::pair<std::string_view, std::string_view>>({
+    {"embed_out", "lm_head"},                          // GPT-NeoX
+    {"encoder.layer", "layers"},                       // ViT
+    {"text_model", ""},                                // CLIP
+    {"language_model.model", "model.language_model"},  // Gemma 3 and what is beside it, to the end
+    {"language_model.lm_head", "lm_head"},
+    {"vision_tower.vision_model", "model.vision_tower"},
+    {"vision_tower", "model.vision_tower"},
+    {"multi_modal_projector", "model.multi_modal_projector"},
+});
+
+// `name` with whole components `from` as `to`; "" where they are not in it. An empty `from` is before the first one.
+std::string Renamed(std::string_view name, std::string_view from, std::string_view to) {
+  if (from.empty()) return fmt::format("{}.{}", to, name);
+  const std::string framed = fmt::format(".{}.", name);
+  const std::size_t at = framed.find(fmt::format(".{}.", from));
+  if (at == framed.npos) return "";
+  const std::string middle = to.empty() ? "." : fmt::format(".{}.", to);
+  const std::string out = framed.substr(0, at) + middle + framed.substr(at + from.size() + 2);
+  return out.size() > 2 ? out.substr(1, out.size() - 2) : "";
+}
+
+}  // namespace
+
+void TakeOtherNames(const PlacementTree& tree, DeviceMap& map) {
+  std::unordered_set<std::string_view> known;
+  for (const Node& node : tree.nodes) known.insert(node.name);
+  const auto other = [&](const std::string& key) {
+    for (const auto& [old, now] : kRenamed) {
+      for (const auto& [from, to] : {std::pair(old, now), std::pair(now, old)}) {
+        std::string name = Renamed(key, from, to);
+        if (known.contains(name) && !name.empty() && !map.contains(name)) return name;
+      }
+    }
+    return std::string();
   };
-  const auto old = map.find("embed_out");
-  if (old == map.end() || map.contains(kNow) || has(old->first) || !has(kNow)) return;
-  map.emplace(kNow, old->second);
-  map.erase(old);
+  for (auto it = map.begin(); it != map.end();) {
+    const std::string name = known.contains(it->first) ? "" : other(it->first);
+    if (!name.empty()) map.emplace(name, it->second);
+    it = name.empty() ? std::next(it) : map.erase(it);
+  }
 }
 
 DeviceMap CleanDeviceMap(DeviceMap map) {

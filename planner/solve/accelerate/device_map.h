@@ -21,8 +21,9 @@ Result<DeviceMap> ReadDeviceMap(std::string_view json);
 // JSON, one entry per line, ends with a newline: first the names of the tree in its order, then the rest.
 std::string WriteDeviceMap(const DeviceMap& map, const PlacementTree& tree);
 
-// A map of transformers 4 for a tree of 5: "embed_out" of GPT-NeoX, which is lm_head there, gets its new name.
-void TakeOldNames(const PlacementTree& tree, DeviceMap& map);
+// A map of transformers 4 for a tree of 5 or of a checkpoint, or the other way: a key that the tree does not know gets
+// the name that the same module has there ("embed_out" of GPT-NeoX is lm_head, "layers.0" of ViT "encoder.layer.0").
+void TakeOtherNames(const PlacementTree& tree, DeviceMap& map);
 
 // clean_device_map: joins the entries below a module that has at least two and all on one device, from the top.
 DeviceMap CleanDeviceMap(DeviceMap map);

@@ -64,6 +64,7 @@ Result<std::shared_ptr<const TorchPrograms>> RealizeResident(const PlanningTask&
   auto programs = std::make_shared<TorchPrograms>();
   programs->first_pass = task.FirstPass();
   STOWAGE_TRY(programs->held, AsTransformersHolds(*task.model));
+  KeepInFp32(programs->held);
   STOWAGE_TRY(programs->prefill, RealizeTorch(programs->held, PrefillOf(task.request)));
   STOWAGE_RETURN_IF_ERROR(RealizeDecode(task, *programs));
   STOWAGE_RETURN_IF_ERROR(CheckGenerates(task, *programs));

@@ -23,7 +23,9 @@ Result<Model> ModelOf(const TraceGolden& golden) {
     return BuildModel(config, "golden");
   };
   STOWAGE_TRY(const Model stored, build());
-  return AsTransformersHolds(stored, ParseDType(golden.facts.at("dtype")));
+  STOWAGE_TRY(Model held, AsTransformersHolds(stored, ParseDType(golden.facts.at("dtype"))));
+  if (golden.facts.contains("loaded")) KeepInFp32(held);
+  return held;
 }
 
 void ExpectEqualEventByEvent(const TraceGolden& golden) {
