@@ -83,7 +83,7 @@ struct SmallestBudget {
 // Where the figures of a report come from.
 enum class PlanBasis : std::uint8_t {
   kSimulated,
-  kClosedForms,  // `plan --quick`: activations estimated, times at least
+  kClosedForms,  // `plan --quick`: times are estimates
   kSizesOnly,    // operations are not known, so there are no times
 };
 
@@ -112,7 +112,8 @@ struct PlanReport {
   std::optional<SmallestBudget> smallest_budget;  // when nothing fits
 };
 
-// Fitting ones first, by the seconds of the whole request (first token, then decode_passes others); the rest by name.
+// Fitting ones first, by the seconds of the whole request (first token, then decode_passes others); equals and the rest
+// stay in the order they are in.
 void SortBestFirst(std::vector<StrategyLine>& strategies, std::int64_t decode_passes);
 
 }  // namespace stowage

@@ -65,11 +65,11 @@ Row HeadingOf(const PlanReport& report, const std::vector<std::string>& pools) {
   Row heading = {"strategy", "runtime", "fits"};
   heading.insert(heading.end(), pools.begin(), pools.end());
   if (report.basis == PlanBasis::kSimulated) heading.emplace_back("needs gpu0");
-  const bool bounds = report.basis == PlanBasis::kClosedForms;
+  const bool estimates = report.basis == PlanBasis::kClosedForms;
   if (report.basis != PlanBasis::kSizesOnly) {
-    heading.emplace_back(bounds ? "first token >=" : "first token");
-    heading.emplace_back(bounds ? "per token >=" : "per token");
-    heading.emplace_back(bounds ? "tokens/s <=" : "tokens/s");
+    heading.emplace_back(estimates ? "first token ~" : "first token");
+    heading.emplace_back(estimates ? "per token ~" : "per token");
+    heading.emplace_back(estimates ? "tokens/s ~" : "tokens/s");
   }
   heading.emplace_back(report.basis == PlanBasis::kSizesOnly ? "why not" : "limited by");
   return heading;

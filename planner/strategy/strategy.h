@@ -86,8 +86,10 @@ struct Strategy {
   // Decode passes that a sample for ranking needs: the first one starts from what the prefill left, the others show the
   // steady state.
   std::int64_t sampled_passes = 3;
-  // Without lowering anything, for any model: `plan --quick`. Empty: there is none.
-  std::function<ClosedForm(const PlanningTask&)> closed_form = {};
+  // What lower() would give for these parameters, or for the best ones, without lowering anything: `plan --quick`.
+  std::function<ClosedForm(const PlanningTask&, std::string_view parameters)> closed_form = {};
+  // The same from sizes alone, for models whose operations are not known. Empty: there is none.
+  std::function<ClosedForm(const PlanningTask&)> from_sizes = {};
   GpuUse gpus = GpuUse::kFirst;
 };
 

@@ -12,6 +12,7 @@
 #include "planner/cost/cost.h"
 #include "planner/strategy/budget_probe.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/native_form.h"
 
 namespace stowage {
 namespace {
@@ -156,6 +157,19 @@ std::vector<std::string> CandidateStrings(const PlanningTask& task) {
   std::vector<std::string> out;
   for (const LayersParameters& p : LayersCandidates(**native, task)) out.push_back(Spell(p));
   return out;
+}
+
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = CandidateStrings(task);
+  return BestForm(task.request, std::move(all), [&](const std::string& text) -> Result<ClosedForm> {
+    STOWAGE_TRY(const auto native, RealizeModel(task));
+    LayersParameters p;
+    if (!text.empty()) {
+      STOWAGE_TRY(p, ParseLayers(text));
+    }
+    return FormOf(*native, task, ProposeLayers(*native, task, p));
+  });
 }
 
 // Nothing but the reservations when the host can hold it all, else what brings the host's need below its budget.
@@ -336,7 +350,8 @@ Strategy LayersStrategy() {
           .lower = Lower,
           .candidates = CandidateStrings,
           .smallest_gpu_budget = SmallestGpu,
-          .smallest_host_budget = SmallestHost};
+          .smallest_host_budget = SmallestHost,
+          .closed_form = Close};
 }
 
 }  // namespace stowage

@@ -8,6 +8,7 @@
 
 #include "planner/strategy/device_map_homes.h"
 #include "planner/strategy/native/chain.h"
+#include "planner/strategy/native/native_form.h"
 
 namespace stowage {
 namespace {
@@ -30,7 +31,7 @@ Result<std::int64_t> MicroBatches(const PlanningTask& task, std::string_view tex
                fmt::format("{}:{}: the number of micro-batches is 1 to {}", kName, text, kMostMicroBatches)};
 }
 
-Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
+Result<ChainProposal> Propose(const PlanningTask& task, std::string_view parameters) {
   if (task.machine->gpus.size() < 2) {
     return Error{ErrorCode::kInfeasible, "pipeline needs several GPUs: one has no stages"};
   }
@@ -42,8 +43,13 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
                  fmt::format("pipeline: the GPUs cannot hold {}, and a stage streams nothing; see rings",
                              task.model->tensors[t].name)};
   }
-  return LowerChain(
-      task, {.strategy = fmt::format("{}:{}", kName, count), .gpu = std::move(homes.gpu), .micro_batches = count});
+  return ChainProposal{
+      .strategy = fmt::format("{}:{}", kName, count), .gpu = std::move(homes.gpu), .micro_batches = count};
+}
+
+Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
+  STOWAGE_TRY(const ChainProposal proposal, Propose(task, parameters));
+  return LowerChain(task, proposal);
 }
 
 std::vector<std::string> Candidates(const PlanningTask& task) {
@@ -56,6 +62,15 @@ std::vector<std::string> Candidates(const PlanningTask& task) {
   return out;
 }
 
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = Candidates(task);
+  return BestForm(task.request, std::move(all), [&](const std::string& p) -> Result<ClosedForm> {
+    STOWAGE_TRY(const ChainProposal proposal, Propose(task, p));
+    return FormOfChain(task, proposal);
+  });
+}
+
 }  // namespace
 
 Strategy PipelineStrategy() {
@@ -64,6 +79,7 @@ Strategy PipelineStrategy() {
           .summary = "blocks on several GPUs, micro-batches of the batch following each other through them",
           .lower = Lower,
           .candidates = Candidates,
+          .closed_form = Close,
           .gpus = GpuUse::kSeveral};
 }
 

@@ -17,6 +17,7 @@
 #include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
+#include "planner/strategy/native/native_form.h"
 #include "planner/strategy/native/ring_proposal.h"
 
 namespace stowage {
@@ -272,9 +273,23 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   return ring.Propose(Least(ring).front()).error();
 }
 
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = CandidateStrings(task);
+  return BestForm(task.request, std::move(all), [&](const std::string& text) -> Result<ClosedForm> {
+    STOWAGE_TRY(const Ring ring, Ring::Of(task));
+    Choice choice{.ring = Least(ring).front()};
+    if (!text.empty()) {
+      STOWAGE_TRY(choice, Parse(text));
+    }
+    STOWAGE_TRY(const NativeProposal proposal, Propose(ring, task, choice));
+    return FormOf(ring.native(), task, proposal);
+  });
+}
+
 // What exceeds the device leaves it, tables first; the ring's own bytes are left out. Link and host share what has left,
 // both busy all the time.
-ClosedForm Close(const PlanningTask& task) {
+ClosedForm FromSizes(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
   const Machine& machine = *task.machine;
   const Bytes room = machine.pools[machine.FindPool("gpu0")].budget - machine.Reserved("gpu0");
@@ -306,7 +321,8 @@ Strategy RingStrategy() {
           .candidates = CandidateStrings,
           .smallest_gpu_budget = SmallestGpu,
           .smallest_host_budget = SmallestHost,
-          .closed_form = Close};
+          .closed_form = Close,
+          .from_sizes = FromSizes};
 }
 
 }  // namespace stowage

@@ -11,6 +11,7 @@
 #include "planner/solve/spread.h"
 #include "planner/strategy/native/chain.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/native_form.h"
 #include "planner/strategy/native/ring_proposal.h"
 
 namespace stowage {
@@ -196,6 +197,15 @@ std::vector<std::string> Candidates(const PlanningTask& task) {
   return out;
 }
 
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = Candidates(task);
+  return BestForm(task.request, std::move(all), [&](const std::string& p) -> Result<ClosedForm> {
+    STOWAGE_TRY(const ChainProposal proposal, Propose(task, p));
+    return FormOfChain(task, proposal);
+  });
+}
+
 }  // namespace
 
 Strategy RingsStrategy() {
@@ -204,6 +214,7 @@ Strategy RingsStrategy() {
           .summary = "blocks dealt to several GPUs, each streaming what it cannot keep through a ring of its own",
           .lower = Lower,
           .candidates = Candidates,
+          .closed_form = Close,
           .gpus = GpuUse::kSeveral};
 }
 
