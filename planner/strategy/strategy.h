@@ -21,7 +21,8 @@
 
 namespace stowage {
 
-struct ClosedForm;  // closed_form.h
+struct ClosedForm;   // closed_form.h
+struct KnownLayers;  // native/layers.h
 struct NativeModel;
 struct TorchPrograms;
 
@@ -30,6 +31,7 @@ struct TorchPrograms;
 struct TaskCache {
   std::mutex mutex;
   std::shared_ptr<const NativeModel> native;
+  std::shared_ptr<KnownLayers> layers;
   std::shared_ptr<const TorchPrograms> torch;
 };
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -179,12 +180,12 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   std::optional<Bytes> smallest;
   Status last = OkStatus();
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
+  LayersNeeds all(*native, task);
   for (std::int64_t n = 0; n <= blocks + 1; ++n) {
-    const NativeProposal proposal = ProposeLayers(*native, task, {n});
-    STOWAGE_TRY(const Needs needs, NeedsOf(*native, task, proposal));
+    STOWAGE_TRY(const Needs needs, all.Of({n}));
     if (smallest && needs.gpu >= *smallest) continue;
     probe.pool("gpu0").budget = needs.gpu;
-    last = CheckNeeds(needs, probe.machine(), proposal.strategy);
+    last = CheckNeeds(needs, probe.machine(), fmt::format("{}:{}", kName, n));
     if (last) smallest = needs.gpu;
     if (smallest == probe.machine().Reserved("gpu0")) break;  // there is no less
   }
@@ -199,12 +200,12 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   std::optional<Bytes> smallest;
   Status last = OkStatus();
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
+  LayersNeeds all(*native, task);
   for (std::int64_t n = 0; n <= blocks + 1; ++n) {
-    const NativeProposal proposal = ProposeLayers(*native, task, {n});
-    STOWAGE_TRY(const Needs needs, NeedsOf(*native, task, proposal));
+    STOWAGE_TRY(const Needs needs, all.Of({n}));
     if (smallest && needs.host >= *smallest) continue;
     host.budget = needs.host;
-    last = CheckNeeds(needs, probe.machine(), proposal.strategy);  // gpu0 may be too small
+    last = CheckNeeds(needs, probe.machine(), fmt::format("{}:{}", kName, n));  // gpu0 may be too small
     if (last) smallest = needs.host;
   }
   if (smallest) return *smallest;
@@ -262,10 +263,24 @@ NativeProposal ProposeLayers(const NativeModel& native, const PlanningTask& task
 }
 
 const Result<Needs>& LayersNeeds::Of(const LayersParameters& p) {
-  const std::pair<std::int64_t, std::int64_t> key{p.on_device, p.expert_layers};
-  const auto known = known_.find(key);
-  if (known != known_.end()) return known->second;
-  return known_.emplace(key, NeedsOf(native_, task_, ProposeLayers(native_, task_, p))).first->second;
+  const Machine& machine = *task_.machine;
+  const KnownLayers::Key key{p.on_device, p.expert_layers, machine.Reserved("gpu0"), machine.Reserved("host")};
+  const auto known = own_.needs.find(key);
+  if (known != own_.needs.end()) return known->second;
+  TaskCache* const shared = task_.cache;
+  if (shared != nullptr) {
+    const std::scoped_lock lock(shared->mutex);
+    if (shared->layers == nullptr) shared->layers = std::make_shared<KnownLayers>();
+    const auto there = shared->layers->needs.find(key);
+    if (there != shared->layers->needs.end()) return own_.needs.emplace(key, there->second).first->second;
+  }
+  const Result<Needs>& fresh =
+      own_.needs.emplace(key, NeedsOf(native_, task_, ProposeLayers(native_, task_, p))).first->second;
+  if (shared != nullptr) {
+    const std::scoped_lock lock(shared->mutex);
+    shared->layers->needs.emplace(key, fresh);
+  }
+  return fresh;
 }
 
 std::vector<LayersParameters> FittingLayers(const NativeModel& native, const PlanningTask& task, LayersNeeds& needs) {

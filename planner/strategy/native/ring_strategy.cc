@@ -219,12 +219,10 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   return LowerNative(ring.native(), task, proposal);
 }
 
-std::vector<std::string> CandidateStrings(const PlanningTask& task) {
-  const Result<Ring> ring = Ring::Of(task);
-  if (!ring) return {};
+std::vector<std::string> CandidateStrings(const Ring& ring, const PlanningTask& task) {
   std::vector<std::string> out;
-  for (const Choice& choice : Candidates(*ring, task)) {
-    const bool whole = !choice.layers && choice.map.empty() && ring->NothingStreams();
+  for (const Choice& choice : Candidates(ring, task)) {
+    const bool whole = !choice.layers && choice.map.empty() && ring.NothingStreams();
     out.push_back(whole ? "" : Spell(choice));
   }
   return out;
@@ -274,16 +272,17 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
 }
 
 ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  const Result<Ring> ring = Ring::Of(task);
+  if (!ring) return {.why_not = ring.error().message};
   std::vector<std::string> all = {std::string(parameters)};
-  if (parameters.empty()) all = CandidateStrings(task);
+  if (parameters.empty()) all = CandidateStrings(*ring, task);
   return BestForm(task.request, std::move(all), [&](const std::string& text) -> Result<ClosedForm> {
-    STOWAGE_TRY(const Ring ring, Ring::Of(task));
-    Choice choice{.ring = Least(ring).front()};
+    Choice choice{.ring = Least(*ring).front()};
     if (!text.empty()) {
       STOWAGE_TRY(choice, Parse(text));
     }
-    STOWAGE_TRY(const NativeProposal proposal, Propose(ring, task, choice));
-    return FormOf(ring.native(), task, proposal);
+    STOWAGE_TRY(const NativeProposal proposal, Propose(*ring, task, choice));
+    return FormOf(ring->native(), task, proposal);
   });
 }
 
@@ -318,7 +317,11 @@ Strategy RingStrategy() {
           .runtime = "native",
           .summary = "what fits stays on the GPU, the rest is prefetched through a ring from host memory",
           .lower = Lower,
-          .candidates = CandidateStrings,
+          .candidates =
+              [](const PlanningTask& task) {
+                const Result<Ring> ring = Ring::Of(task);
+                return ring ? CandidateStrings(*ring, task) : std::vector<std::string>{};
+              },
           .smallest_gpu_budget = SmallestGpu,
           .smallest_host_budget = SmallestHost,
           .closed_form = Close,

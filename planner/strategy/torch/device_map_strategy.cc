@@ -25,9 +25,14 @@ std::vector<std::string> Candidates(const PlanningTask&) { return {"auto", "opti
 ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
   std::vector<std::string> all = {std::string(parameters)};
   if (parameters.empty()) all = Candidates(task);
+  bool optimal_fits = false;  // others of its kind keep less on the GPUs
   return BestForm(task.request, std::move(all), [&](const std::string& p) -> Result<ClosedForm> {
+    if (optimal_fits) return ClosedForm{.why_not = "device-map:optimal keeps more on the GPUs"};
     STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, p));
-    return FormOfTorch(task, TorchPlacement::Dispatched(std::move(homes)), fmt::format("{}:{}", kName, p));
+    STOWAGE_TRY(ClosedForm form,
+                FormOfTorch(task, TorchPlacement::Dispatched(std::move(homes)), fmt::format("{}:{}", kName, p)));
+    optimal_fits = form.fits() && p == "optimal";
+    return form;
   });
 }
 

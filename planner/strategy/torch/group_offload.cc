@@ -40,9 +40,14 @@ std::vector<std::string> Candidates(const PlanningTask&) { return {"leaf:stream"
 ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
   std::vector<std::string> all = {std::string(parameters)};
   if (parameters.empty()) all = Candidates(task);
+  bool streamed = false;  // what comes ahead is never slower
   return BestForm(task.request, std::move(all), [&](const std::string& p) -> Result<ClosedForm> {
+    if (streamed) return ClosedForm{.why_not = "group-offload:leaf:stream fits"};
     STOWAGE_TRY(const GroupOffload group, ParseGroupOffload(p));
-    return FormOfTorch(task, TorchPlacement::GroupOffloaded(*task.model, group), fmt::format("{}:{}", kName, p));
+    STOWAGE_TRY(ClosedForm form,
+                FormOfTorch(task, TorchPlacement::GroupOffloaded(*task.model, group), fmt::format("{}:{}", kName, p)));
+    streamed = form.fits() && group.stream;
+    return form;
   });
 }
 
