@@ -111,7 +111,7 @@ struct TorchEvent {
   std::int16_t gpu = 0;     // kCompute: where the kernel runs
   std::int8_t stream = 0;   // kUseStream, kWaitStream
   bool async = false;       // kUpload: on stream 1, and the host goes on
-  // kCompute only:
+  // kCompute only (`reads` of kEnter: what the module is given, but does not read):
   std::string_view op = {};  // static text
   DType dtype = DType::kBF16;
   ShortList<StorageId, 6> reads = {};
@@ -133,10 +133,16 @@ struct TorchProgram {
   std::vector<StorageId> kept;   // alive after it: what the caller holds, in the order in which it would let go: the
                                  // logits (hidden states without a head), then per layer keys, values
   std::vector<StorageId> cache;  // of `kept`, the keys and values (static: and counts): the `past` of the next pass
-  bool crossed = false;          // `cache` is the encoder's result, then per layer own keys and values, and those of it
-  std::vector<bool> hooked;      // by ModuleId, whether one of accelerate's hooks is attached; empty: none at all
-  bool own_text = false;         // a decode pass that is no repetition of the first pass's text (it runs no encoder)
-  std::int64_t buffers = 0;      // offloaded: buffers that the hooks moved to the device when they were attached
+  // A mask's .to() of a static layer's count of positions: nothing on one GPU. Over several, it is copied to where the
+  // mask is made, from the allocation of `first` to the release of `last`.
+  struct Offset {
+    StorageId count, first, last;
+  };
+  std::vector<Offset> offsets;
+  bool crossed = false;      // `cache` is the encoder's result, then per layer own keys and values, and those of it
+  std::vector<bool> hooked;  // by ModuleId, whether one of accelerate's hooks is attached; empty: none at all
+  bool own_text = false;     // a decode pass that is no repetition of the first pass's text (it runs no encoder)
+  std::int64_t buffers = 0;  // offloaded: buffers that the hooks moved to the device when they were attached
 };
 
 // Pass::keeps_cache false is use_cache=False as generate() runs it, with an attention mask of ones: keys and values die with

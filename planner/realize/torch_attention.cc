@@ -149,6 +149,7 @@ Ref TorchWords::SdpaMask(std::int64_t window, Count keys) {
   range = arange(keys);
   Ref kv_arange = Unary("add.Tensor", range);
   range.Drop();
+  if (window == 0) NoteOffset(batch_arange, kv_arange);
   const Spec table = {keys * pass.tokens, DType::kBool};
   Ref result;
   if (window > 0) {  // and_masks(sliding_window_overlay, causal_mask_function)
@@ -174,6 +175,16 @@ Ref TorchWords::SdpaMask(std::int64_t window, Count keys) {
   return result;
 }
 
+// _preprocess_mask_arguments() asks the first layer without a window; those with one count in a number beside the tensor.
+void TorchWords::NoteOffset(const Ref& first, const Ref& last) {
+  if (pass.reserved == 0 || pass.past == 0) return;
+  for (std::size_t layer = 0; layer < cache.size(); ++layer) {
+    if (Window(layer) > 0) continue;
+    program_->offsets.push_back({cache[layer].scalar.id(), first.id(), last.id()});
+    return;
+  }
+}
+
 // eager_mask(): 0 where a query may look, the dtype's minimum elsewhere.
 Ref TorchWords::EagerMask(std::int64_t window, Count keys) {
   Ref mask = SdpaMask(window, keys);
@@ -182,6 +193,7 @@ Ref TorchWords::EagerMask(std::int64_t window, Count keys) {
   Ref table = eager.Op("where.self", {keys * Rows(), dtype}, {&mask, &zero, &least});
   least.Drop();
   zero.Drop();
+  if (window == 0 && !program_->offsets.empty()) program_->offsets.back().last = mask.id();
   mask.Drop();
   return table;
 }

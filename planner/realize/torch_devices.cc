@@ -6,12 +6,6 @@
 //     (the module's forward, on the copies)
 //     release copies        new_forward returns
 //   < model.layers.1        kExit
-//
-// What a module is given is what it reads of what was there before it, and what it does not read: rotary embeddings get
-// the hidden states (for their dtype), layers the position ids and, where they do not rotate, the rotary tables, layers of
-// a decoder the encoder's rows, which they need in the first pass alone. T5's position biases are what the layers return
-// to each other: the copy that one was given is the next one's. So is that of the embeddings which T5Stack's dropout hands
-// through, until the first layer returns.
 #include "planner/realize/torch_devices.h"
 
 #include <fmt/format.h>
@@ -20,124 +14,10 @@
 #include <utility>
 
 #include "planner/base/check.h"
+#include "planner/realize/torch_calls.h"
 
 namespace stowage {
 namespace {
-
-struct Call {
-  ModuleId module = kNoId;
-  std::size_t enter = 0, exit = 0;  // events
-  std::vector<StorageId> given;
-};
-
-void AddOnce(std::vector<StorageId>& ids, StorageId id) {
-  if (std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
-}
-
-// Of an encoder-decoder's pass: in the first one, as the encoder made it.
-StorageId Encoded(const TorchProgram& program) { return program.cache.front(); }
-
-// What each call of a module is given, in the order of the calls.
-class CallFinder {
- public:
-  CallFinder(const TorchProgram& program, const Model& model)
-      : program_(program), model_(model), made_(program.storages.size(), 0), gone_(program.storages.size(), 0) {}
-
-  std::vector<Call> Run() {
-    for (std::size_t i = 0; i < program_.events.size(); ++i) Note(i);
-    AddUnread();
-    return std::move(calls_);
-  }
-
- private:
-  void Note(std::size_t i) {
-    const TorchEvent& event = program_.events[i];
-    if (event.kind == TorchEventKind::kAllocate) made_[event.storage] = i;
-    if (event.kind == TorchEventKind::kRelease) gone_[event.storage] = i;
-    if (event.kind == TorchEventKind::kEnter) {
-      open_.push_back(calls_.size());
-      calls_.push_back({.module = event.module, .enter = i});
-    }
-    if (event.kind == TorchEventKind::kExit) {
-      calls_[open_.back()].exit = i;
-      open_.pop_back();
-    }
-    if (event.kind != TorchEventKind::kCompute) return;
-    for (const StorageId id : event.reads) {
-      const TorchRole role = program_.storages[id].role;
-      if (role == TorchRole::kCache || role == TorchRole::kUpload) continue;
-      for (auto call = open_.rbegin(); call != open_.rend(); ++call) {
-        if (made_[id] > calls_[*call].enter) break;  // made within it, and within all around it
-        AddOnce(calls_[*call].given, id);
-      }
-    }
-  }
-
-  bool IsRotary(const Call& call) const { return model_.modules[call.module].name.ends_with("rotary_emb"); }
-  bool TakesPositions(const Call& call) const {
-    const std::string& name = model_.modules[call.module].name;
-    return name.ends_with(".wpe") || name.ends_with(".embed_positions");
-  }
-  bool TakesEncoded(const Call& call) const {
-    const std::string& name = model_.modules[call.module].name;
-    const std::size_t at = name.starts_with("model.") ? 6 : 0;
-    return name.compare(at, std::string::npos, "decoder") == 0 ||
-           (IsBlock(call) && name.compare(at, 8, "decoder.") == 0);
-  }
-  bool IsBlock(const Call& call) const { return model_.BlockOf(call.module) == call.module; }
-  bool Lives(StorageId id, const Call& call) const {
-    return made_[id] < call.enter && (gone_[id] == 0 || gone_[id] > call.exit);
-  }
-
-  void AddUnread() {
-    for (auto call = calls_.begin(); call != calls_.end(); ++call) {
-      if (IsRotary(*call)) {
-        positions_.insert(positions_.end(), call->given.begin(), call->given.end());
-        const auto block = std::find_if(call, calls_.end(), [&](const Call& c) { return IsBlock(c); });
-        if (block != calls_.end() && !block->given.empty() && Lives(block->given[0], *call)) {
-          call->given.insert(call->given.begin(), block->given[0]);
-        }
-        NoteTables(*call);
-      } else if (TakesPositions(*call)) {
-        positions_.insert(positions_.end(), call->given.begin(), call->given.end());
-      } else if (IsBlock(*call)) {
-        AddToBlock(*call);
-      }
-      if (program_.crossed && TakesEncoded(*call)) AddOnce(call->given, Encoded(program_));
-    }
-  }
-
-  void NoteTables(const Call& rotary) {
-    last_tables_ = tables_.size();
-    for (std::size_t s = 0; s < made_.size(); ++s) {
-      if (made_[s] > rotary.enter && made_[s] < rotary.exit && (gone_[s] == 0 || gone_[s] > rotary.exit)) {
-        tables_.push_back(static_cast<StorageId>(s));
-      }
-    }
-  }
-
-  void AddToBlock(Call& block) {
-    const auto given = [&](StorageId id) {
-      return std::find(block.given.begin(), block.given.end(), id) != block.given.end();
-    };
-    if (std::none_of(tables_.begin(), tables_.end(), given)) {
-      for (std::size_t i = last_tables_; i < tables_.size(); ++i) {
-        if (Lives(tables_[i], block)) block.given.push_back(tables_[i]);
-      }
-    }
-    for (const StorageId id : positions_) {
-      if (Lives(id, block)) AddOnce(block.given, id);
-    }
-  }
-
-  const TorchProgram& program_;
-  const Model& model_;
-  std::vector<std::size_t> made_, gone_;  // by storage: events
-  std::vector<Call> calls_;
-  std::vector<std::size_t> open_;
-  std::vector<StorageId> positions_, tables_;  // so far
-  std::size_t last_tables_ = 0;                // those of the last rotary embedding start here
-};
 
 class Spreader {
  public:
@@ -145,16 +25,18 @@ class Spreader {
       : program_(std::move(program)),
         model_(model),
         devices_(devices),
-        calls_(CallFinder(program_, model).Run()),
+        calls_(FindCalls(program_, model)),
         gpu_(program_.storages.size(), -1) {}
 
   Result<TorchProgram> Run() {
-    if (program_.crossed && !program_.past.empty()) gpu_[Encoded(program_)] = devices_.main;
+    if (program_.crossed && !program_.past.empty()) gpu_[EncodedRows(program_)] = devices_.main;
+    PlaceCounts();
     const std::vector<TorchEvent> events = std::exchange(program_.events, {});
     program_.events.reserve(events.size() + events.size() / 8);
     for (std::size_t i = 0; i < events.size(); ++i) {
       TorchEvent event = events[i];
       if (to_move_ && !IsUpload(event)) MoveGiven(*std::exchange(to_move_, nullptr));
+      if (event.kind == TorchEventKind::kAllocate) MoveOffset(event);
       if (event.kind == TorchEventKind::kRelease) {
         event.storage = Forget(event.storage);
       } else {
@@ -170,6 +52,7 @@ class Spreader {
       }
       if (event.kind == TorchEventKind::kExit) Leave(event.module);
       program_.events.push_back(event);
+      if (event.kind == TorchEventKind::kRelease) DropOffset(event);
       if (event.kind == TorchEventKind::kEnter) Enter(event.module);
     }
     for (std::size_t s = 0; s < program_.storages.size(); ++s) {
@@ -212,7 +95,7 @@ class Spreader {
   }
 
   void Enter(ModuleId module) {
-    const Call& call = calls_[next_call_++];
+    const GivenCall& call = calls_[next_call_++];
     STOWAGE_CHECK(call.module == module);
     const std::int16_t own = devices_.modules[module];
     if (frames_.empty()) {  // the root's ids are where it wants them
@@ -225,7 +108,7 @@ class Spreader {
   }
 
   // The first call of a stack's dropout: it follows that of the table.
-  bool HandsThrough(const Call& call) const {
+  bool HandsThrough(const GivenCall& call) const {
     const Module& module = model_.modules[call.module];
     return module.class_name == "Dropout" && model_.modules[module.parent].class_name.ends_with("T5Stack") &&
            program_.storages[last_made_].op == "embedding.default";
@@ -258,12 +141,47 @@ class Spreader {
     return to;
   }
 
-  void MoveGiven(const Call& call) {
+  void MoveGiven(const GivenCall& call) {
     Frame& frame = frames_.back();
     for (const StorageId given : call.given) {
       const StorageId now = Now(given);
       if (gpu_[now] < 0 || gpu_[now] == frame.gpu) continue;
       frame.moved.emplace_back(given, MoveTo(now, frame.gpu, TorchRole::kTemporary, call.module));
+    }
+  }
+
+  // Positions and masks look at the counts of static layers before their layers do.
+  void PlaceCounts() {
+    if (program_.pass.reserved == 0) return;
+    const std::size_t layers = program_.past.size() / 3;
+    std::vector<bool> is_count(program_.storages.size());
+    for (std::size_t i = 0; i < layers; ++i) is_count[program_.past[3 * i + 2]] = true;
+    for (const TorchEvent& event : program_.events) {
+      if (event.kind != TorchEventKind::kCompute || event.module == kNoId) continue;
+      if (model_.BlockOf(event.module) == kNoId) continue;
+      for (const StorageId id : event.reads) {
+        if (is_count[id]) SetGpu(id, GpuOfModule(event.module));
+      }
+    }
+  }
+
+  std::int16_t GpuOfModule(ModuleId module) const {
+    while (module != kNoId && devices_.modules[module] < 0) module = model_.modules[module].parent;
+    return module == kNoId ? devices_.main : devices_.modules[module];
+  }
+
+  // TorchProgram::offsets. `mask` makes or drops something of a mask.
+  void MoveOffset(const TorchEvent& mask) {
+    for (const TorchProgram::Offset& offset : program_.offsets) {
+      const std::int16_t to = GpuOfText();
+      if (offset.first != mask.storage || gpu_[offset.count] < 0 || gpu_[offset.count] == to) continue;
+      offset_ = MoveTo(offset.count, to, TorchRole::kTemporary, mask.module);
+    }
+  }
+
+  void DropOffset(const TorchEvent& mask) {
+    for (const TorchProgram::Offset& offset : program_.offsets) {
+      if (offset.last == mask.storage && offset_ != kNoId) Release({std::exchange(offset_, kNoId)}, mask.module);
     }
   }
 
@@ -333,7 +251,7 @@ class Spreader {
     return OkStatus();
   }
 
-  // Where an operator runs: where its operands are. Without any: on its module's GPU, or where the last one ran.
+  // Where an operator runs: where its operands are.
   Result<std::int16_t> GpuOf(const TorchEvent& event) const {
     std::int16_t gpu = -1;
     const auto takes = [&](std::int16_t at) {
@@ -353,7 +271,11 @@ class Spreader {
                                "(RuntimeError: Expected all tensors to be on the same device)",
                                event.op, module)};
     }
-    if (gpu >= 0) return gpu;
+    return gpu >= 0 ? gpu : GpuOfText();
+  }
+
+  // Of an operator without operands: its module's, or where the last one ran.
+  std::int16_t GpuOfText() const {
     if (!frames_.empty() && frames_.back().gpu >= 0) return frames_.back().gpu;
     return last_gpu_ < 0 ? devices_.main : last_gpu_;
   }
@@ -361,13 +283,14 @@ class Spreader {
   TorchProgram program_;
   const Model& model_;
   const TorchDevices& devices_;
-  const std::vector<Call> calls_;
+  const std::vector<GivenCall> calls_;
   std::vector<std::int16_t> gpu_;  // by storage; -1: not known yet
   std::vector<Frame> frames_;
   std::size_t next_call_ = 0;
-  const Call* to_move_ = nullptr;
+  const GivenCall* to_move_ = nullptr;
   StorageId last_made_ = 0;
   StorageId passed_ = kNoId;         // the copy of the embeddings
+  StorageId offset_ = kNoId;         // the copy of a mask's count
   std::vector<StorageId> replaced_;  // returned by the last module as copies: the names now mean those
   std::int16_t last_gpu_ = -1;
 };

@@ -67,10 +67,11 @@ void Eager::Launch(std::string_view op, std::initializer_list<const Ref*> inputs
   program_->events.push_back(event);
 }
 
-void Eager::Enter(ModuleId module) {
+void Eager::Enter(ModuleId module, const Ref* unread) {
   if (module == kNoId) return;
   stack_.push_back(module);
   program_->events.push_back({.kind = TorchEventKind::kEnter, .module = module});
+  if (unread != nullptr && unread->id() != kNoId) program_->events.back().reads.push_back(unread->id());
 }
 
 void Eager::Exit(ModuleId module) {

@@ -89,7 +89,8 @@ class Eager {
   // Launches a kernel that writes storages already allocated.
   void Launch(std::string_view op, std::initializer_list<const Ref*> inputs, std::initializer_list<const Ref*> outputs,
               const Weights& weights, AffineFlops flops);
-  void Enter(ModuleId module);  // kNoId: a module that the model's tree does not have; no event
+  // kNoId: a module that the model's tree does not have; no event. `unread`: an argument that nothing in it reads.
+  void Enter(ModuleId module, const Ref* unread = nullptr);
   void Exit(ModuleId module);
   ModuleId Current() const { return stack_.empty() ? kNoId : stack_.back(); }  // the innermost module that runs
 

@@ -197,7 +197,7 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
   for (std::size_t i = 0; i < layers.size(); ++i) {
     Ref output;
     {
-      ModuleScope layer(t, layers[i]);
+      ModuleScope layer(t, layers[i], &bias.alibi);
       output = Layer(t, hidden_states, {i, causal_mask, rotary});
     }
     outputs = std::move(output);

@@ -16,12 +16,18 @@ struct Attended {
   Ref output, weights;
 };
 
+struct Inputs {
+  std::size_t layer;
+  const Ref& mask;
+  const Ref& position_ids;
+};
+
 // sin and cos of the positions: views of one gathered table.
 struct SinCos {
   Ref embed_positions, repeated_position_ids, sincos;
 };
 
-SinCos Angles(TorchWords& t) {
+SinCos Angles(TorchWords& t, const Ref& position_ids) {
   const ModuleId self = t.eager.Current();
   const TensorId buffer = t.Own(self, "embed_positions");
   SinCos out;
@@ -35,7 +41,7 @@ SinCos Angles(TorchWords& t) {
   positions.bytes = table.bytes();
   out.embed_positions = t.eager.Op("repeat.default", {{Elements(table.shape)}, table.dtype}, {}, positions);
   const std::int64_t elements = t.pass.tokens * table.shape.back();
-  out.repeated_position_ids = t.eager.Op("repeat.default", {{elements}, DType::kI64}, {});
+  out.repeated_position_ids = t.eager.Op("repeat.default", {{elements}, DType::kI64}, {&position_ids});
   Ref rows = t.eager.Op("gather.default", {{elements}, table.dtype}, {&out.repeated_position_ids});
   out.sincos = t.To(rows, t.dtype);
   rows.Drop();
@@ -101,12 +107,12 @@ Attended Attend(TorchWords& t, const Ref& query_states, const KeyValues& kv, con
   return out;
 }
 
-Attended Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer, const Ref& mask) {
+Attended Attention(TorchWords& t, const Ref& hidden_states, const Inputs& in) {
   ModuleScope self(t, "attn");
   Ref query = t.Linear("q_proj", hidden_states);
   Ref key = t.Linear("k_proj", hidden_states);
   Ref value = t.Linear("v_proj", hidden_states);
-  SinCos angles = Angles(t);
+  SinCos angles = Angles(t, in.position_ids);
   const std::int64_t dim = t.s.head_dim;
   const std::int64_t rotary_dim = angles.sincos.spec().elements.base / t.pass.tokens;
   Ref k_pass = key;
@@ -115,10 +121,10 @@ Attended Attention(TorchWords& t, const Ref& hidden_states, std::size_t layer, c
   Ref q_rot = Turn(t, query.View(query.spec().elements / dim * rotary_dim), angles.sincos, rotary_dim);
   key = t.eager.Op("cat.default", k_pass.spec(), {&k_rot, &k_pass});
   query = t.eager.Op("cat.default", q_pass.spec(), {&q_rot, &q_pass});
-  KeyValues kv = t.Append(layer, key, value);
+  KeyValues kv = t.Append(in.layer, key, value);
   key = std::move(kv.keys);
   value = std::move(kv.values);
-  Attended out = Attend(t, query, {key, value, {}}, mask);
+  Attended out = Attend(t, query, {key, value, {}}, in.mask);
   if (t.pass.tokens > 1 && t.s.heads > 1) out.output = t.Unary("clone.default", out.output);
   out.output = t.Linear("out_proj", out.output);
   out.output = t.Identity("resid_dropout", out.output);
@@ -138,9 +144,9 @@ Ref Mlp(TorchWords& t, const Ref& x) {
   return hidden_states;
 }
 
-Attended Block(TorchWords& t, const Ref& x, std::size_t layer, const Ref& mask) {
+Attended Block(TorchWords& t, const Ref& x, const Inputs& in) {
   Ref hidden_states = t.LayerNorm("ln_1", x);
-  Attended attended = Attention(t, hidden_states, layer, mask);
+  Attended attended = Attention(t, hidden_states, in);
   Ref feed_forward = Mlp(t, hidden_states);
   Ref both = t.Add(attended.output, feed_forward);
   Ref sum = t.Add(both, x);
@@ -163,7 +169,7 @@ Ref Body(TorchWords& t, const Ref& input_ids) {
     Attended output;
     {
       ModuleScope block(t, blocks[i]);
-      output = Block(t, hidden_states, i, causal_mask);
+      output = Block(t, hidden_states, {i, causal_mask, position_ids});
     }
     outputs.weights = std::move(output.weights);
     outputs.output = std::move(output.output);

@@ -202,7 +202,9 @@ Ref TorchWords::TokenIds() {
 Ref TorchWords::PositionIds() {
   const Spec spec = {{pass.tokens}, DType::kI64};
   Ref range = eager.Op("arange.default", spec, {});
-  Ref position_ids = Unary("add.Tensor", range);
+  // The first layer says how many were before: in a tensor, if it is static and without a window.
+  const bool counted = pass.reserved > 0 && pass.past > 0 && !cache.empty() && Window(0) == 0;
+  Ref position_ids = counted ? eager.Op("add.Tensor", spec, {&range, &cache[0].scalar}) : Unary("add.Tensor", range);
   range.Drop();
   return position_ids;
 }

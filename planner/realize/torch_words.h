@@ -162,6 +162,7 @@ class TorchWords {
  private:
   std::int64_t Reserved(std::size_t layer) const;  // positions of a static layer
   KeyValues AppendStatic(std::size_t layer, const Ref& key, const Ref& value);
+  void NoteOffset(const Ref& first, const Ref& last);  // of a mask: TorchProgram::offsets
   void LookAtLength(const Ref& position_ids);                          // torch_rope.cc
   void ChooseFrequencies(const Ref& position_ids, std::int64_t half);  // torch_rope.cc
   Ref RotateHalf(const Ref& x, std::int64_t width);
@@ -177,7 +178,10 @@ class TorchWords {
 class ModuleScope {
  public:
   ModuleScope(TorchWords& words, std::string_view name) : ModuleScope(words, words.Child(name)) {}
-  ModuleScope(TorchWords& words, ModuleId module) : words_(words), module_(module) { words_.eager.Enter(module); }
+  // `unread`: an argument that it does not use, which the hooks of accelerate copy to another GPU nevertheless.
+  ModuleScope(TorchWords& words, ModuleId module, const Ref* unread = nullptr) : words_(words), module_(module) {
+    words_.eager.Enter(module, unread);
+  }
   ~ModuleScope() { words_.eager.Exit(module_); }
   ModuleScope(const ModuleScope&) = delete;
   ModuleScope& operator=(const ModuleScope&) = delete;

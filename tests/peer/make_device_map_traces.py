@@ -12,11 +12,14 @@ import sys
 import tempfile
 
 import make_family_traces
+import make_static_traces
 from make_torch_traces import FAMILIES, SYNTHETIC, packed
 
 # In the order of the model, so that the rotary tables are made last in the map and first in the run.
 APART = {"model.embed_tokens": 0, "model.layers.0": 1, "model.layers.1": 0, "model.layers.2": "cpu", "model.norm": 2, "model.rotary_emb": 1, "lm_head": 2}
 HEAD_FIRST = {"model.embed_tokens": 1, "model.layers.0": 0, "model.layers.1": 1, "model.layers.2": 1, "model.norm": 0, "model.rotary_emb": 0, "lm_head": 1}
+# Positions are counted in the first layer's cache, which must be where the ids are.
+LATER = {"model.embed_tokens": 0, "model.layers.0": 0, "model.layers.1": 2, "model.layers.2": "cpu", "model.norm": 1, "model.rotary_emb": 1, "lm_head": 1}
 # name: config, tokens, then what differs from batch 1, past 0, bfloat16, a map for shares of 0.75 and 0.4
 CASES = {
     "tiny.prefill.modules": ("tiny", 8, {"map": APART, "modules": True}),
@@ -36,7 +39,13 @@ CASES |= {
     "whole-umt5.prefill": ("whole-umt5", 12, {"shares": "0.75,0.4"}),
     "whole-umt5.decode": ("whole-umt5", 1, {"past": 3, "prompt": 12}),
     "tiny-t5.prefill": ("tiny-t5", 20, {"batch": 2}),
+    "static.tiny.prefill.modules": ("tiny", 8, {"map": APART, "modules": True, "static": 40}),
+    "static.tiny.decode.modules": ("tiny", 1, {"map": LATER, "modules": True, "past": 31, "static": 40}),
+    "static.biased.decode": ("biased", 1, {"shares": "0.7,0.3,0.5", "past": 5, "batch": 2, "static": 9}),
 }
+for family in sorted(set(FAMILIES) - set(make_static_traces.WITHOUT)):
+    CASES[f"static.{family}.prefill"] = (family, 20, {"batch": 2, "static": 28})
+    CASES[f"static.{family}.decode"] = (family, 1, {"past": 7, "static": 28})
 
 
 def make(recorder, out, name):
@@ -58,6 +67,7 @@ def make(recorder, out, name):
         trace = json.load(open(trace_file))
     facts = {"config": json.dumps(config, separators=(",", ":")), "map": json.dumps(trace["device_map"])}
     facts |= {"prompt": changes["prompt"]} if "prompt" in changes else {}
+    facts |= {"reserved": changes["static"]} if "static" in changes else {}
     facts |= {key: trace["request"][key] for key in ("dtype", "batch", "tokens", "past")} | {"modules": int(trace["request"]["modules"])}
     facts |= {key: trace[key] for key in ("kept_bytes", "peak_live_bytes", "peak_rounded_bytes")}
     versions = " ".join(f"{name} {version}" for name, version in trace["versions"].items())

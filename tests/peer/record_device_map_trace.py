@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What torch allocates on GPUs while a model runs that accelerate's dispatch_model has spread over them and the cpu.
 
-    record_device_map_trace.py RECORDER CONFIG_DIR --device-map MAP.json --tokens 512 [--past 512] [--dtype bfloat16] [--batch 1] [--modules] [--out FILE]
+    record_device_map_trace.py RECORDER CONFIG_DIR --device-map MAP.json --tokens 512 [--past 512] [--dtype bfloat16] [--batch 1] [--modules] [--static MAX] [--out FILE]
 
 RECORDER is record_torch_trace.py, on which this builds (of T5 and Whisper, record_encoder_trace.py, whose --prompt there is here too); MAP.json is accelerate's device map with GPUs and "cpu" as values. Instead of a map, --shares
-0.4,0.3 has accelerate infer one from GPUs with such shares of the model's size. What is not on GPU 0 is noted as "mm.default@1". The model is fake, so data_ptr(), by which accelerate tells tied parameters apart, is replaced by the identity of the storage.
+0.4,0.3 has accelerate infer one from GPUs with such shares of the model's size. --static: over a StaticCache of MAX positions. What is not on GPU 0 is noted as "mm.default@1". The model is fake, so data_ptr(), by which accelerate tells tied parameters apart, is replaced by the identity of the storage.
 """
 import argparse
 import importlib.util
@@ -52,6 +52,7 @@ def main():
     parser.add_argument("--past", type=int, default=0)
     parser.add_argument("--prompt", type=int, default=0)
     parser.add_argument("--modules", action="store_true")
+    parser.add_argument("--static", type=int, default=0)
     parser.add_argument("--out", default="/dev/stdout")
     args = parser.parse_args()
     base = recorder_module(args.recorder)
@@ -104,17 +105,26 @@ def main():
         def ids(count):
             return torch.zeros((args.batch, count), dtype=torch.long, device="cuda:0")
 
+        def cache():
+            return {"past_key_values": transformers.StaticCache(model.config, max_cache_len=args.static)} if args.static else {}
+
         kwargs = {"use_cache": True}
         if crossed:
             output = others.run(recorder, model, others.Inputs(config, getattr(torch, args.dtype), args), args.past)
         elif args.past:
-            past = model(ids(args.past), **kwargs).past_key_values
+            past = model(ids(args.past), **kwargs, **cache()).past_key_values
             kwargs["past_key_values"] = past
-            recorder.adopt([t for layer in past.layers for t in (layer.keys, layer.values)], "past")
+            parts = lambda layer: (layer.keys, layer.values, layer.cumulative_length) if args.static else (layer.keys, layer.values)
+            recorder.adopt([t for layer in past.layers for t in parts(layer)], "past")
+            if args.static and config.model_type == "opt":  # asks for the count as a number, which fake tensors do not have
+                past.get_seq_length = lambda layer_idx=0: args.past
+        else:
+            kwargs |= cache()
         if not crossed:
             with recorder:
                 output = model(ids(args.tokens), **kwargs)
         kept = recorder.now
+        kwargs.clear()
         del output
     result = {
         "request": {k: v for k, v in vars(args).items() if k not in ("recorder", "folder", "device_map", "shares", "out")} | {"offload": "dispatch"},

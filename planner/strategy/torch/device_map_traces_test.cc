@@ -38,12 +38,14 @@ Result<TorchProgram> Spread(const Model& model, const TraceGolden& golden) {
   }
   std::int64_t past = golden.Number("past");
   const std::int64_t prompt = golden.facts.contains("prompt") ? golden.Number("prompt") : 0;
+  const std::int64_t reserved = golden.facts.contains("reserved") ? golden.Number("reserved") : 0;
   if (prompt > 0) past += prompt - model.shape.cross_positions;
   STOWAGE_TRY(TorchProgram program, RealizeTorch(model, {.kind = past > 0 ? Pass::Kind::kDecode : Pass::Kind::kPrefill,
                                                          .batch = golden.Number("batch"),
                                                          .tokens = golden.Number("tokens"),
                                                          .past = past,
-                                                         .prompt = prompt}));
+                                                         .prompt = prompt,
+                                                         .reserved = reserved}));
   program = AddDispatchHooks(std::move(program), model, offloaded);
   return SpreadOverGpus(std::move(program), model, TorchPlacement::Dispatched(std::move(homes)).devices);
 }
@@ -76,6 +78,20 @@ TEST_P(RecordedDevices, AreEqualEventByEvent) {
   const TorchTrace trace = RecorderForm(*program, *model, 0, golden.Number("modules") != 0);
   ExpectSameEvents(Canonical(EventLines(trace)), Canonical(golden.events()));
   ExpectSameBytes(trace, golden);
+}
+
+TEST(SpreadOverGpus, RefusesPositionsThatAStaticCacheCountsOnAnotherGpuThanTheIds) {
+  TraceGolden golden = ReadTraceGolden(kGoldens, "static.tiny.decode.modules");
+  std::string& map = golden.facts.at("map");
+  const std::string here = R"("model.layers.0": 0)";
+  map.replace(map.find(here), here.size(), R"("model.layers.0": 2)");
+  const Result<Model> model = ModelOf(golden);
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const Result<TorchProgram> program = Spread(*model, golden);
+  ASSERT_FALSE(program.ok());
+  EXPECT_EQ(program.error().message,
+            "the device map gives add.Tensor of model operands on several GPUs: torch would raise (RuntimeError: "
+            "Expected all tensors to be on the same device)");
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, RecordedDevices, testing::ValuesIn(TraceGoldenNames(kGoldens)), TraceTestName);

@@ -210,9 +210,6 @@ Result<std::shared_ptr<const TorchPrograms>> RealizePasses(const PlanningTask& t
   if (std::string refusal = TorchRefusal(*task.model); !refusal.empty()) {
     return Error{ErrorCode::kInfeasible, std::move(refusal)};
   }
-  if (task.request.kv == KvCache::kStatic && !placement.devices.tensors.empty()) {
-    return Error{ErrorCode::kInvalidInput, "--kv static: a static cache over several GPUs is not realized yet"};
-  }
   STOWAGE_TRY(auto resident, RealizeResident(task));
   if (placement.hooks == TorchPlacement::Hooks::kNone && placement.devices.tensors.empty()) return resident;
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(resident->held, *task.model, placement));
