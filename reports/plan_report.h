@@ -42,7 +42,8 @@ struct StrategyLine {
   // At the ends of the machine's intervals; absent where it has none.
   std::optional<Seconds> first_token_low = {}, first_token_high = {};
   std::optional<Seconds> per_token_low = {}, per_token_high = {};
-  std::optional<Bytes> least_gpu;  // the smallest budget of gpu0 with which it fits, the other pools as they are
+  std::optional<Bytes> least_gpu;      // the smallest budget of gpu0 with which it fits, the other pools as they are
+  std::vector<Bytes> least_gpus = {};  // of all GPUs, in the ratio of their budgets, of what uses several; else empty
 };
 
 // What lies in one pool under the chosen strategy. The parts add up to the pool's budget when a "free" part is there.

@@ -83,6 +83,8 @@ struct Strategy {
   // The smallest budget of gpu0 with which lower() succeeds for some parameters, other pools as they are. kInfeasible
   // when none does. Empty: the strategy does not know.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget = {};
+  // Likewise of several GPUs, by GPU: gpu_share.h says which. Empty: it uses gpu0 alone, or does not know.
+  std::function<Result<std::vector<Bytes>>(const PlanningTask&)> smallest_gpu_budgets = {};
   // Likewise of the host, gpu0 as it is.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_host_budget = {};
   // Decode passes that a sample for ranking needs: the first one starts from what the prefill left, the others show the

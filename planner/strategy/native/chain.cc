@@ -312,6 +312,11 @@ Result<PreparedChain> PrepareChain(const PlanningTask& task, const ChainProposal
   return out;
 }
 
+Status CheckChain(const PlanningTask& task, const ChainProposal& proposal) {
+  STOWAGE_TRY(const PreparedChain prepared, PrepareChain(task, proposal));
+  return CheckBudgets(prepared.Of(task, proposal));
+}
+
 Result<Lowered> LowerChain(const PlanningTask& task, const ChainProposal& proposal) {
   STOWAGE_TRY(const PreparedChain prepared, PrepareChain(task, proposal));
   const ChainCase c = prepared.Of(task, proposal);

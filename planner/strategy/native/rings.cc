@@ -9,6 +9,7 @@
 #include "planner/base/text.h"
 #include "planner/machine/size.h"
 #include "planner/solve/spread.h"
+#include "planner/strategy/gpu_share.h"
 #include "planner/strategy/native/chain.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/native_form.h"
@@ -206,6 +207,18 @@ ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
   });
 }
 
+Result<std::vector<Bytes>> SmallestGpus(const PlanningTask& task) {
+  return SmallestShare(task, [](const PlanningTask& probe) -> Status {
+    Status last = OkStatus();
+    for (const std::string& size : Candidates(probe)) {
+      const Result<ChainProposal> proposal = Propose(probe, size);
+      last = proposal ? CheckChain(probe, *proposal) : Status(proposal.error());
+      if (last) return last;
+    }
+    return last;
+  });
+}
+
 }  // namespace
 
 Strategy RingsStrategy() {
@@ -214,6 +227,7 @@ Strategy RingsStrategy() {
           .summary = "blocks dealt to several GPUs, each streaming what it cannot keep through a ring of its own",
           .lower = Lower,
           .candidates = Candidates,
+          .smallest_gpu_budgets = SmallestGpus,
           .closed_form = Close,
           .gpus = GpuUse::kSeveral};
 }
