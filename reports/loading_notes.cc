@@ -20,6 +20,10 @@ std::vector<std::string> LoadingNotes(const SimulationReport& report) {
         "page cache: pages of the files that the process has mapped, as it touched them. Not counted against the "
         "host's budget: the system takes them back when it needs memory, and reads them again.");
   }
+  const auto folder = [](const PoolUse& pool) { return pool.name == "offload folder"; };
+  if (std::any_of(s.pools.begin(), s.pools.end(), folder)) {
+    out.emplace_back("offload folder: files that accelerate writes while loading, here as fast as the disk reads.");
+  }
   return out;
 }
 

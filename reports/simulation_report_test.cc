@@ -136,6 +136,15 @@ TEST(SimulationJson, OfExactRatesHasNoRange) {
   EXPECT_EQ(SimulationText(r, {}).find("low"), std::string::npos);
 }
 
+TEST(SimulationText, SaysHowTorchsAllocatorWasSetWhereThereIsOne) {
+  SimulationReport r = ToySimulation();
+  r.machine.torch_allocator = "expandable_segments:True";
+  const std::string note = "- torch: PYTORCH_ALLOC_CONF is expandable_segments:True\n";
+  EXPECT_EQ(SimulationText(r, {}).find(note), std::string::npos);
+  r.timeline.torch.emplace();
+  EXPECT_NE(SimulationText(r, {}).find(note), std::string::npos);
+}
+
 CompareReport Comparison() {
   const SimulationReport r = ToySimulation();
   CompareReport c{.model = r.model, .request = r.request, .machine = r.machine.name, .strategies = {}};

@@ -29,6 +29,9 @@ std::string SimulationText(const SimulationReport& report, const PlotOptions& pl
   if (!report.would_help.empty()) out += "\n" + style.Strong("what would help") + "\n";
   for (const std::string& sentence : report.would_help) out += Wrap("- ", sentence, kWidth);
   std::vector<std::string> notes = LoadingNotes(report);
+  if (report.timeline.torch && !report.machine.torch_allocator.empty()) {
+    notes.push_back("torch: PYTORCH_ALLOC_CONF is " + report.machine.torch_allocator);
+  }
   if (interval) {
     notes.emplace_back(
         "low and high: all assumed rates at an end of their intervals, which `inspect machine` and the page of --html "

@@ -150,6 +150,10 @@ constexpr std::string_view kDiskRate =
     "page "
     "cache is not known; the disk's rate here is that of single weights out of an offload folder";
 
+constexpr std::string_view kFolderRate =
+    "what is for the disk and, until all shards are read, what is for the host is written to files; how fast that disk "
+    "writes is not known, here as fast as it reads";
+
 constexpr Figure ToLoad(double seconds, std::string_view printed) {
   return {.what = Quantity::kLoadSeconds, .value = seconds, .below = 0.05, .above = 0.05, .printed = printed};
 }
@@ -185,8 +189,12 @@ constexpr auto kLoadRows = std::to_array<Row>({
      .remark = kDiskRate,
      .load = kLoad},
     {.label = "GPT-NeoX-20B float32",
+     .model = "gpt-neox-20b",
+     .dtype = "fp32",
+     .strategy = kFromTheMap,
      .figures = kLoadNeoX,
-     .remark = "weights for the disk are written to an offload folder, which is not simulated"},
+     .remark = kFolderRate,
+     .load = kLoad},
     {.label = "T0pp (11B) float32",
      .model = "t0pp",
      .dtype = "fp32",
@@ -201,8 +209,12 @@ constexpr auto kLoadRows = std::to_array<Row>({
      .figures = kLoadOptHalf,
      .load = kLoad},
     {.label = "OPT-30B float32",
+     .model = "opt-30b",
+     .dtype = "fp32",
+     .strategy = kFromTheMap,
      .figures = kLoadOpt,
-     .remark = "weights for the disk are written to an offload folder, which is not simulated"},
+     .remark = kFolderRate,
+     .load = kLoad},
 });
 
 constexpr Table kModelLoading = {

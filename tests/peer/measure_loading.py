@@ -3,7 +3,7 @@
     python3 tests/peer/measure_loading.py --out reports/measured/loading.json
 
 A llama with random weights is saved in bf16, as safetensors and pickled, in shards of at most 64 MB; each way of loading
-runs in a process of its own, on the CPU. Its parent reads RssAnon and RssFile in /proc until it is done: the peak above
+runs in a process of its own, on the CPU. With transformers 4 installed, only what that does is measured, and replaces those rows. Its parent reads RssAnon and RssFile in /proc until it is done: the peak above
 what the process had before, imports done. glibc gives freed tensors back at once (MALLOC_MMAP_THRESHOLD_).
 """
 
@@ -46,6 +46,10 @@ WAYS = [
     ("by-shard:bin", "bf16"),
     ("by-shard:bin", "fp32"),
 ]
+# The same with half of the layers and the head on the disk, the rest on the cpu.
+DISK = [*(f"model.layers.{i}" for i in range(5, 10)), "lm_head"]
+WAYS_WITH_DISK = [("by-shard:accelerate", "bf16"), ("by-shard:bin", "bf16")]
+WAYS_OF_4 = [("by-shard:4", "bf16"), ("by-shard:4", "fp32")]
 
 
 def make_checkpoints(folder):
@@ -73,7 +77,7 @@ def make_checkpoints(folder):
     return sizes
 
 
-def load(way, dtype_name, folder):
+def load(way, dtype_name, folder, disk):
     """In the child: loads as `way` says, between two lines of its output."""
     import torch
     from accelerate import init_empty_weights, load_checkpoint_in_model
@@ -90,13 +94,19 @@ def load(way, dtype_name, folder):
             state.update(torch.load(shard, map_location="cpu", weights_only=True))
         model.load_state_dict(state)
         del state
-    elif way == "by-shard:5":
+    elif way in ("by-shard:4", "by-shard:5"):
         model = LlamaForCausalLM.from_pretrained(folder + "/safetensors", dtype=dtype)
     else:
         with init_empty_weights():
             model = LlamaForCausalLM._from_config(config, dtype=dtype)
         files = "bin" if way == "by-shard:bin" else "safetensors"
-        load_checkpoint_in_model(model, f"{folder}/{files}", device_map={"": "cpu"}, dtype=dtype)
+        device_map = {"": "cpu"}
+        if disk:
+            names = ["model.embed_tokens", *(f"model.layers.{i}" for i in range(10)), "model.norm", "model.rotary_emb", "lm_head"]
+            device_map = {name: "disk" if name in DISK else "cpu" for name in names}
+        load_checkpoint_in_model(
+            model, f"{folder}/{files}", device_map=device_map, dtype=dtype, offload_folder=f"{folder}/offloaded" if disk else None, offload_state_dict=disk
+        )
     print("done", flush=True)
     sys.stdin.readline()
 
@@ -111,9 +121,13 @@ def resident(pid):
     return sizes
 
 
-def measure(way, dtype, folder):
+def folder_size(path):
+    return sum(os.path.getsize(file) for file in glob.glob(path + "/*.dat"))
+
+
+def measure(way, dtype, folder, disk=False):
     child = subprocess.Popen(
-        [sys.executable, __file__, "--child", way, dtype, folder],
+        [sys.executable, __file__, "--child", way, dtype, folder, *(["disk"] if disk else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -138,6 +152,7 @@ def measure(way, dtype, folder):
     return {
         "load": way,
         "dtype": dtype,
+        **({"disk": DISK, "folder_bytes": folder_size(f"{folder}/offloaded")} if disk else {}),
         "anon_peak_bytes": peak["RssAnon"] - before["RssAnon"],
         "anon_after_bytes": after["RssAnon"] - before["RssAnon"],
         "file_peak_bytes": peak["RssFile"] - before["RssFile"],
@@ -148,19 +163,31 @@ def measure(way, dtype, folder):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out")
-    parser.add_argument("--child", nargs=3)
+    parser.add_argument("--child", nargs="+")
     options = parser.parse_args()
     if options.child:
-        return load(*options.child)
+        way, dtype, folder, *disk = options.child
+        return load(way, dtype, folder, bool(disk))
     with tempfile.TemporaryDirectory() as folder:
         sizes = make_checkpoints(folder)
+        versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "accelerate", "safetensors")}
+        old = versions["transformers"].startswith("4.")
         rows = []
-        for way, dtype in WAYS:
-            rows.append(measure(way, dtype, folder))
+        for way, dtype in WAYS_OF_4 if old else WAYS:
+            rows.append(measure(way, dtype, folder) | ({"versions": versions} if old else {}))
             print(rows[-1])
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "accelerate", "safetensors")}
+        for way, dtype in [] if old else WAYS_WITH_DISK:
+            rows.append(measure(way, dtype, folder, disk=True))
+            shutil.rmtree(folder + "/offloaded")
+            print(rows[-1])
+    result = {"versions": versions, "config": CONFIG, "shard_bytes": sizes, "ways": rows}
+    if old:
+        with open(options.out) as file:
+            result = json.load(file)
+        assert result["shard_bytes"] == sizes, f"shards of {sizes} bytes, {result['shard_bytes']} in {options.out}"
+        result["ways"] = [row for row in result["ways"] if row["load"] != "by-shard:4"] + rows
     with open(options.out, "w") as file:
-        json.dump({"versions": versions, "config": CONFIG, "shard_bytes": sizes, "ways": rows}, file, indent=1)
+        json.dump(result, file, indent=1)
         file.write("\n")
 
 

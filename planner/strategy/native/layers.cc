@@ -149,7 +149,13 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   } else {
     STOWAGE_TRY(p, ParseLayers(parameters));
   }
-  return LowerNative(*native, task, ProposeLayers(*native, task, p));
+  Result<Lowered> lowered = LowerNative(*native, task, ProposeLayers(*native, task, p));
+  if (lowered || lowered.error().code != ErrorCode::kInfeasible) return lowered;
+  LayersNeeds needs(*native, task);
+  const std::vector<LayersParameters> fitting = FittingLayers(*native, task, needs);
+  Error error = std::move(lowered).error();
+  if (!fitting.empty()) error.message += fmt::format("; {}:{} fits", kName, Spell(fitting.front()));
+  return error;
 }
 
 std::vector<std::string> CandidateStrings(const PlanningTask& task) {

@@ -175,5 +175,21 @@ TEST(LayersStrategy, NamesWhatIsWrongWithItsParameters) {
   EXPECT_EQ(message("99999999999999999999"), "fine");
 }
 
+TEST(LayersStrategy, SaysHowManyLayersFitWhenThoseAskedForDoNot) {
+  TestTask test = FourLayers();
+  const Result<Lowered> three = LowerLayers(test, "3");
+  ASSERT_TRUE(three) << three.error().message;
+  Bytes needed = test.machine.Reserved("gpu0");
+  for (const ArenaPlan& a : three->plan.arenas) {
+    if (a.pool == "gpu0") needed += a.bytes;
+  }
+  test.machine.pools[test.machine.FindPool("gpu0")].budget = needed;
+  EXPECT_TRUE(LowerLayers(test, "3"));
+  const Result<Lowered> four = LowerLayers(test, "4");
+  ASSERT_FALSE(four);
+  EXPECT_TRUE(four.error().message.starts_with("layers:4 needs ")) << four.error().message;
+  EXPECT_TRUE(four.error().message.ends_with("; layers:3 fits")) << four.error().message;
+}
+
 }  // namespace
 }  // namespace stowage

@@ -263,11 +263,39 @@ TEST(Loading, RefusesWhatARuntimeDoesNot) {
   };
   EXPECT_EQ(refusal({.mode = LoadMode::kStream}, TorchResidentStrategy(), ""),
             "--load stream: the torch runtime loads by naive or by-shard");
-  const char* disk = R"({"model": 0, "lm_head": "disk"})";
-  EXPECT_EQ(refusal({.mode = LoadMode::kNaive}, DeviceMapStrategy(), disk),
-            "--load naive: 'lm_head.weight' would be written to an offload folder on the disk, which is not "
-            "simulated");
-  EXPECT_EQ(refusal({.mode = LoadMode::kByShard5}, DeviceMapStrategy(), disk), "it is lowered");
+}
+
+TEST(Loading, WritesWeightsForTheDiskToAnOffloadFolderWhereAccelerateDoes) {
+  const char* map = R"({"model": 0, "model.layers.0": "cpu", "model.layers.1": "disk", "lm_head": "disk"})";
+  const Model model = TinyLlamaModel({.layers = 3});
+  Bytes disk, host;
+  for (const Tensor& t : model.tensors) {
+    if (t.name.starts_with("model.layers.1.") || t.name.starts_with("lm_head.")) disk += t.bytes();
+    if (t.name.starts_with("model.layers.0.")) host += t.bytes();
+  }
+  const auto peak = [&](LoadMode mode, const char* pool) {
+    const Case c = On(model, {.mode = mode});
+    const Result<Lowered> lowered = DeviceMapStrategy().lower(c.task(), map);
+    EXPECT_EQ(Judge(lowered), "") << Name(mode);
+    return lowered ? LoadPeak(lowered->schedule, pool) : Bytes(-1);
+  };
+  EXPECT_EQ(peak(LoadMode::kByShard4, "offload folder"), Bytes(0));
+  EXPECT_EQ(peak(LoadMode::kByShard5, "offload folder"), Bytes(0));
+  EXPECT_EQ(peak(LoadMode::kNaive, "offload folder"), disk);
+  EXPECT_EQ(peak(LoadMode::kByShardAccelerate, "offload folder"), disk + host);
+  EXPECT_EQ(peak(LoadMode::kByShardBin, "offload folder"), disk + host);
+  EXPECT_EQ(peak(LoadMode::kByShardAccelerate, "host"), host);  // read back when the shard is gone
+}
+
+TEST(Loading, BeyondTheDisksBudgetNamesTheOffloadFolder) {
+  Case c = On(Zoo("llama-8b"), {.mode = LoadMode::kNaive});
+  c.machine.pools[c.machine.FindPool("disk")].budget = Bytes(1'000'000'000);
+  const Result<Lowered> lowered = DeviceMapStrategy().lower(c.task(), R"({"model": 0, "lm_head": "disk"})");
+  ASSERT_FALSE(lowered.ok());
+  EXPECT_EQ(
+      lowered.error().message,
+      "offload folder peak 1.05 GB in load at 'allocate lm_head.weight@folder', over the budget of 1.00 GB: weights "
+      "1.05 GB; largest: lm_head.weight@folder 1.05 GB. 1,050,673,152 bytes of disk would do");
 }
 
 TEST(Loading, IsReadAndDescribedAsTheCommandLineHasIt) {

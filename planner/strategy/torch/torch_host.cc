@@ -101,16 +101,16 @@ std::string WhatIsAlive(const Schedule& schedule, std::vector<BufferId> alive) {
 Status CheckHostBudget(const Schedule& schedule) {
   for (std::size_t p = 0; p < schedule.pools.size(); ++p) {
     const PoolUse& pool = schedule.pools[p];
-    if (pool.name != "host" || pool.budget <= Bytes(0)) continue;
+    if (pool.allocator != Allocator::kPageable || pool.budget <= Bytes(0)) continue;
     const HostUse use(schedule, static_cast<std::int32_t>(p));
     if (use.peak() <= pool.budget) continue;
     const StepId step = use.peak_step();
     const std::string at =
         step < 0 ? "from the start" : fmt::format("in {} at '{}'", PhaseOf(schedule, step), schedule.StepName(step));
     return Error{ErrorCode::kInfeasible,
-                 fmt::format("host peak {} {}, over the budget of {}: {}. {} bytes of host memory would do",
+                 fmt::format("{} peak {} {}, over the budget of {}: {}. {} bytes of {} would do", pool.name,
                              FormatBytes(use.peak()), at, FormatBytes(pool.budget), WhatIsAlive(schedule, use.AtPeak()),
-                             FormatCount(use.peak().value()))};
+                             FormatCount(use.peak().value()), pool.name == "host" ? "host memory" : "disk")};
   }
   return OkStatus();
 }

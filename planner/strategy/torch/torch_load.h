@@ -11,6 +11,10 @@
 // Files that are mapped are in the pool "page cache" while a process maps what it has touched of them. That pool has no
 // budget: the system takes such pages back when it needs the memory, and reads them again. Weights that stay on the host
 // as the file has them are views of it, so they are there, too.
+//
+// accelerate keeps what is mapped to "disk" in files of its own, in the pool "offload folder", which has the disk's
+// budget: numpy's memmap, flushed, so written to the disk at once; here as fast as the disk reads. transformers reads its
+// checkpoint again instead.
 #pragma once
 
 #include <functional>
@@ -52,6 +56,11 @@ class TorchLoader {
 
   // The pool of mapped files, made when first asked for.
   std::int32_t PageCache();
+  bool UsesFolder() const;  // a placement with weights on the disk
+  // The file of a weight in the offload folder, made and written from `from`; blocking.
+  BufferId WriteToFolder(TensorId id, BufferId from, DType dtype);
+  // To or from such a file, whose pages are mapped for so long; blocking.
+  void CopyMapped(TensorId id, BufferId from, BufferId to, DType dtype);
   // transformers' caching_allocator_warmup, on every GPU that weights are loaded on.
   void WarmUp();
 
@@ -84,18 +93,15 @@ class TorchLoader {
   const TorchLanes* lanes_;
   TorchWeights weights_;
   std::vector<TensorId> parameters_, buffers_;
-  std::int32_t page_cache_ = -1;
+  std::int32_t page_cache_ = -1, folder_ = -1;
 };
 
-// The ways. Each leaves every parameter in weights(): on its device, on the host, or in its file, in LoadDType(); naive
+// The ways. Each leaves every parameter in weights(): on its device, on the host, or in a file, in LoadDType(); naive
 // in the dtype that is computed with.
 void LoadEach(TorchLoader& loader);
-Status LoadNaive(TorchLoader& loader);
-Status LoadByShard(TorchLoader& loader, LoadMode mode);
+void LoadNaive(TorchLoader& loader);
+void LoadByShard(TorchLoader& loader, LoadMode mode);
 void LoadParallel(TorchLoader& loader, const Model& checkpoint);
-
-// Refuses a placement with weights on the disk where `way` would write them to an offload folder first.
-Status RefuseOffloadFolder(const TorchLoader& loader, std::string_view way);
 
 // Emits the steps into the builder's open section.
 Result<TorchWeights> LoadTorch(ScheduleBuilder& b, const PlanningTask& task, const Model& held,

@@ -300,7 +300,8 @@ class Lowering {
 Status CheckPlacement(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
   for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
     const Tensor& t = task.model->tensors[i];
-    const bool reads_checkpoint = placement.hooks == TorchPlacement::Hooks::kDispatch;
+    const bool reads_checkpoint =
+        placement.hooks == TorchPlacement::Hooks::kDispatch && task.request.loading.mode != LoadMode::kNaive;
     if (!reads_checkpoint || t.buffer || placement.homes[i] != WeightHome::kDisk || FileDType(t) == t.dtype) continue;
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{}: '{}' is {} in its file and would be read from the disk as {} at each use, which is "

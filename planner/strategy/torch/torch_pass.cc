@@ -221,7 +221,10 @@ void TorchPassEmitter::EmitUpload(const TorchEvent& event, const PassInput& inpu
   if (disk) {  // the file is opened again and the tensor read into fresh memory
     from = StagingOf(owner);
     b_.Allocate(from);
-    b_.step(b_.Read(lanes_.read, b_.Whole(weights_.file[owner]), b_.Whole(from))).blocking = true;
+    const Slice file = b_.Whole(weights_.file[owner]);
+    const bool of_checkpoint = b_.buffer(file.buffer).file >= 0;  // else of an offload folder
+    const Slice to = b_.Whole(from);
+    b_.step(of_checkpoint ? b_.Read(lanes_.read, file, to) : b_.Copy(lanes_.read, file, to)).blocking = true;
   }
   const std::int16_t gpu = program_.storages[event.storage].gpu;
   const StepId copy =
