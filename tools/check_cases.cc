@@ -110,7 +110,7 @@ std::optional<Tolerance> ReadCase(JsonScanner& in, CheckCase& c) {
                {"dtype", kOptional, [&] { ReadFormat(in, r); }},
                {"kv", kOptional, [&] { ReadKv(in, r); }},
                {"batch", kOptional, [&] { r.batch = ReadCount(in, 1, kMostBatch); }},
-               {"prompt", kOptional, [&] { r.prompt_tokens = ReadCount(in, 1, kMostTokens); }},
+               {"prompt", kOptional, [&] { r.prompt_tokens = ReadCount(in, 1, kMostTokens), r.prompt_given = true; }},
                {"new", kOptional, [&] { r.new_tokens = ReadCount(in, 0, kMostTokens); }},
                {"load", kOptional, [&] { ReadLoading(in, r.loading, ReadLoadMode); }},
                {"load_dtype", kOptional, [&] { ReadLoading(in, r.loading, ReadLoadDType); }},

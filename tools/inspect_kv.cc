@@ -27,6 +27,7 @@ Result<int> InspectKv(int argc, char** argv) {
     if (Block(*packed).elements == 32) request.dtype = packed;
   }
   STOWAGE_TRY(const Model model, LoadNamedModel(what));
+  if (!request.prompt_given && model.forward.forced_tokens > 0) request.prompt_tokens = model.forward.forced_tokens;
   STOWAGE_TRY(const KvReport report, MakeKvReport(model, request));
   STOWAGE_RETURN_IF_ERROR(Print(json ? KvJson(report) : KvText(report)));
   return 0;

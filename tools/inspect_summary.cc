@@ -26,6 +26,7 @@ Result<int> InspectSummary(int argc, char** argv) {
   if (const std::optional<int> exit_code = line.Parse(argc, argv)) return *exit_code;
   STOWAGE_TRY(Model model, LoadNamedModel(what));
   STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
+  if (!request.prompt_given && model.forward.forced_tokens > 0) request.prompt_tokens = model.forward.forced_tokens;
   STOWAGE_RETURN_IF_ERROR(Print(json ? SummaryJson(model, request) : SummaryText(model, request)));
   return 0;
 }

@@ -36,6 +36,7 @@ Result<KvReport> MakeKvReport(const Model& model, const Request& request) {
   r.latent = model.shape.kv_lora_rank > 0;
   r.layers = model.shape.layers - model.shape.kv_shared_layers;
   r.shared_layers = model.shape.kv_shared_layers;
+  r.source = SourcePositions(model, request.prompt_tokens);
   if (model.shape.cached_heads > 0) r.repeated = model.shape.cached_heads / model.shape.kv_heads;
   r.layer_per_token = LayerCacheBytesPerPosition(model, r.dtype);
   if (r.PerToken() == Bytes(0)) {
@@ -71,6 +72,10 @@ std::string KvText(const KvReport& r) {
                      FormatCount(r.request.prompt_tokens), FormatCount(r.request.new_tokens));
   if (r.request.kv == KvCache::kDynamic) {
     out += "dynamic    the same positions; while a layer's cache grows, its old and its new copy are both there\n";
+  }
+  if (r.source > 0) {
+    out += fmt::format("cross      {} of a layer's positions are the encoder's rows, cached once for cross attention\n",
+                       FormatCount(r.source));
   }
   if (r.repeated > 1) {
     out += fmt::format(

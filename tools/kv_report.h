@@ -28,6 +28,7 @@ struct KvReport {
   Bytes layer_per_token;           // one layer, one position of one sequence
   std::int64_t layers = 0;         // with caches of their own
   std::int64_t shared_layers = 0;  // that read an earlier one's
+  std::int64_t source = 0;         // of an encoder-decoder: positions that its encoder makes and cross attention caches
   std::int64_t repeated = 1;       // transformers stores each head so often (falcon-40b: once for each head of a group)
   Request request;
   std::vector<KvKind> kinds;  // by the first layer of each

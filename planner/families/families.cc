@@ -130,13 +130,26 @@ Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t 
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("model '{}': no op graph for family {}", model.name, model.family)};
   }
-  const bool decoder = MakesTokens(model) && !IsEncoderDecoder(model);
-  return decoder ? BuildDecoderOps(model, pass, cache_positions) : BuildEncoderOps(model, pass);
+  if (IsEncoderDecoder(model)) return BuildEncoderDecoderOps(model, pass, cache_positions);
+  return MakesTokens(model) ? BuildDecoderOps(model, pass, cache_positions) : BuildEncoderOps(model, pass);
 }
 
-bool MakesTokens(const Model& model) { return model.shape.kv_heads > 0 && model.family != "whisper"; }
+bool MakesTokens(const Model& model) { return model.shape.kv_heads > 0; }
 
 bool IsEncoderDecoder(const Model& model) { return model.shape.cross_positions > 0; }
+
+std::int64_t SourcePositions(const Model& model, std::int64_t prompt) {
+  if (!IsEncoderDecoder(model)) return 0;
+  return model.family == "whisper" ? model.shape.cross_positions : prompt;
+}
+
+std::int64_t DecoderPrompt(const Model& model, std::int64_t prompt) {
+  return IsEncoderDecoder(model) && model.family != "whisper" ? 1 : prompt;
+}
+
+std::int64_t PromptIds(const Model& model, std::int64_t prompt) {
+  return IsEncoderDecoder(model) && model.family != "whisper" ? prompt + 1 : prompt;
+}
 
 void SetDType(Model& model, DType dtype) {
   for (Tensor& t : model.tensors) {

@@ -27,8 +27,10 @@ bool IsKnownFamily(std::string_view model_type);
 // A decoder: embedding, then per layer: norm, q, k, v, rope, cache_append, attention, o, add, norm, MLP or experts, add;
 // then last_token (left out for one token a sequence, or with pass.all_logits), norm, head, argmax. A model without a
 // head ends at the norm, with all its rows. What differs between families is found in the tree (ops/).
-// Models that make no tokens (encoders; whisper, encoder and decoder at once) take one pass of `tokens` positions
-// without a cache; their result is OpGraph::output.
+// Models that make no tokens take one pass of `tokens` positions without a cache; their result is OpGraph::output.
+// An encoder-decoder's prefill is its encoder, then the decoder, whose cross attention makes keys and values of the
+// encoder's rows in each layer and caches them; a decode pass (pass.prompt says what the encoder saw) is the decoder
+// alone. The ids are the prompt's, then what the decoder is given (PromptIds), then the answer's.
 //
 // FLOPs: linear 2 m n k (+ m n for a bias); attention 4 d per head and causal pair of positions; per element 4 for a
 // norm and silu, 3 for rope, 1 for add, mul and argmax; copies 0.
@@ -39,6 +41,12 @@ Result<OpGraph> BuildOpGraph(const Model& model, const Pass& pass, std::int64_t 
 // its frames there and its decoder starts with the prompt.
 bool MakesTokens(const Model& model);
 bool IsEncoderDecoder(const Model& model);
+// Of the first pass, a sequence: the rows that an encoder-decoder's encoder makes, which cross attention caches; and the
+// ids that the decoder runs on. 0 and the prompt for any other model.
+std::int64_t SourcePositions(const Model& model, std::int64_t prompt);
+std::int64_t DecoderPrompt(const Model& model, std::int64_t prompt);
+// The ids that are there before the answer: the prompt, and the token that T5's decoder starts with.
+std::int64_t PromptIds(const Model& model, std::int64_t prompt);
 
 // Request::dtype: the floating parameters of `model` take `dtype` in memory; buffers keep theirs (but gemma's
 // embed_scale, which is made in the default dtype), file slices too.

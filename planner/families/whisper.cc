@@ -8,6 +8,8 @@
 namespace stowage {
 namespace {
 
+constexpr std::int64_t kEnglishVocab = 51864;  // of the models that know no other language (tiny.en)
+
 struct WhisperConfig {
   TransformerShape shape;  // of the decoder
   std::int64_t encoder_layers = 4;
@@ -40,6 +42,7 @@ Result<WhisperConfig> Read(const HfConfig& config) {
   STOWAGE_TRY(s.vocab, ReadSize(config, {"vocab_size"}, 51865, kVocabRange));
   STOWAGE_TRY(c.mel_bins, ReadSize(config, {"num_mel_bins"}, 80, {1, 1 << 16}));
   STOWAGE_TRY(c.source_positions, ReadSize(config, {"max_source_positions"}, 1500, kPositionRange));
+  s.cross_positions = c.source_positions;
   STOWAGE_TRY(s.max_positions, ReadSize(config, {"max_target_positions"}, 448, kPositionRange));
   STOWAGE_TRY(c.dtype, ReadStoredDType(config, DType::kF32));
   STOWAGE_TRY(c.activation, ReadActivation(config, "activation_function", "gelu"));
@@ -115,6 +118,7 @@ Result<Model> BuildWhisper(const HfConfig& config, std::string name) {
   model.class_name = c.head ? "WhisperForConditionalGeneration" : "WhisperModel";
   model.shape = c.shape;
   model.forward.encoder_heads = c.encoder_heads;
+  model.forward.forced_tokens = c.shape.vocab == kEnglishVocab ? 2 : 4;
   model.attention_bias = model.mlp_bias = true;
   model.no_split_classes = {"WhisperDecoderLayer", "WhisperEncoderLayer"};
   ModuleTree tree(model);

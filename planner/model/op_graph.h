@@ -74,7 +74,8 @@ struct Value {
   DType dtype = DType::kBF16;
   std::int64_t rows = 0;       // tokens * batch (kKeys, kValues: positions of the layer's cache * batch)
   std::int64_t width = 0;      // elements per row
-  std::int32_t layer = kNoId;  // kKeys, kValues
+  std::int32_t layer = kNoId;  // kKeys, kValues: which of the caches; cross attention's come after all layers' own
+  bool fixed = false;  // kKeys, kValues of cross attention: the first pass writes them whole, each reads them whole
   Bytes bytes() const { return SizeOf(dtype, rows * width); }
 };
 
@@ -98,14 +99,17 @@ struct Op {
   AffineBytes activation_bytes;
 };
 
+// Of an encoder-decoder, pass and cache_positions are its decoder's: what that computes and caches of itself.
 struct OpGraph {
   Pass pass;
   std::int64_t cache_positions = 0;  // of the request; a layer with a window keeps fewer
+  std::int64_t first_id = 0;         // the ids that come before the decoder's own: those that an encoder reads
   std::vector<Value> values;
-  std::vector<Op> ops;        // in execution order
-  ValueId token_ids = kNoId;  // input
-  ValueId input = kNoId;      // of kind kInput
-  ValueId output = kNoId;     // of a model that makes no tokens: hidden states, a pooled state or its logits
+  std::vector<Op> ops;         // in execution order
+  ValueId token_ids = kNoId;   // input
+  ValueId source_ids = kNoId;  // input: what an encoder reads before the decoder
+  ValueId input = kNoId;       // of kind kInput
+  ValueId output = kNoId;      // of a model that makes no tokens: hidden states, a pooled state or its logits
   ValueId logits = kNoId;
   ValueId next_ids = kNoId;  // output of argmax
 };

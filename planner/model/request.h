@@ -23,6 +23,7 @@ std::optional<KvCache> ParseKvCache(std::string_view text);
 struct Request {
   std::int64_t batch = 1;
   std::int64_t prompt_tokens = 512;
+  bool prompt_given = false;      // else a model that takes another prompt by default gets that (tools/common/task)
   std::int64_t new_tokens = 128;  // the first comes from the prefill, the others from one decode pass each
   std::optional<DType> dtype;     // --dtype; absent: as the checkpoint holds it
   std::string quantization;       // --dtype nf4: the scheme's name (planner/quant); "": none

@@ -72,6 +72,9 @@ struct ForwardFacts {
   RouterFacts router;
   std::int64_t eos_token = -1;     // clip pools where it is; 2: where the largest id is; -1: none
   std::int64_t encoder_heads = 0;  // whisper; shape.heads are the decoder's
+  // Whisper: ids that generate() puts before its answer: start, language, task, no timestamps (English models: the first
+  // and the last).
+  std::int64_t forced_tokens = 0;
   bool own_head_in_files = false;  // t5: the class ties the head, unless the files hold one too, as these do (t5.h)
   std::int64_t image_side = 0;     // vit: pixels
 };

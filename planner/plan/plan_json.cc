@@ -206,6 +206,7 @@ Request ReadRequest(JsonScanner& in) {
                loading("load", ReadLoadMode),
                loading("load_dtype", ReadLoadDType),
                loading("page_cache", ReadPageCache)});
+  r.prompt_given = true;
   if (in.ok() && (r.batch < 1 || r.prompt_tokens < 1)) in.Fail("the request has no sequence or no prompt");
   return r;
 }

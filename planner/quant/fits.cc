@@ -38,11 +38,13 @@ RequestMemory MemoryOf(const Model& model, const Request& request) {
   const TransformerShape& s = model.shape;
   const DType dtype = model.ComputeDType();
   const bool cached = request.kv != KvCache::kNone;
-  const std::int64_t rows = request.batch * (cached ? request.prompt_tokens : request.CachePositions());
+  const std::int64_t decoded =
+      request.batch * (cached ? DecoderPrompt(model, request.prompt_tokens) : request.CachePositions());
+  const std::int64_t rows = std::max(decoded, request.batch * SourcePositions(model, request.prompt_tokens));
   const std::int64_t widest = WidestRow(model);
   return {.kv = cached ? CacheBytes(model, request.CachePositions()) * request.batch : Bytes(0),
           .activations = SizeOf(dtype, rows * widest),
-          .logits = SizeOf(dtype, (request.all_logits ? rows : request.batch) * s.vocab)};
+          .logits = SizeOf(dtype, (request.all_logits ? decoded : request.batch) * s.vocab)};
 }
 
 std::vector<FormatFit> FormatsThatFit(const Model& model, const Request& request, Bytes budget, Bytes reserved) {

@@ -5,13 +5,16 @@
 
 namespace stowage {
 
-bool Realizer::IsRing(ValueId cache) const { return value(cache).rows < graph_.cache_positions * graph_.pass.batch; }
+bool Realizer::IsRing(ValueId cache) const {
+  return !value(cache).fixed && value(cache).rows < graph_.cache_positions * graph_.pass.batch;
+}
 
 // The positions of this pass (or, whole, all up to them), as bytes of a cache laid out [positions, batch, width]. Of a
 // ring of positions a pass after others may touch any.
 Operand Realizer::Cache(ValueId cache, bool whole) const {
   const Value& v = value(cache);
   const auto source = v.kind == ValueKind::kKeys ? Operand::Source::kKeys : Operand::Source::kValues;
+  if (v.fixed) return {source, v.layer, AffineBytes(0), AffineBytes(v.bytes())};
   const std::int64_t row = SizeOf(v.dtype, v.width).value() * graph_.pass.batch;
   if (IsRing(cache)) {
     const std::int64_t kept = v.bytes().value();
@@ -25,7 +28,7 @@ Operand Realizer::Cache(ValueId cache, bool whole) const {
 }
 
 void Realizer::NoteCaches(const Op& append) {
-  const std::size_t layer = static_cast<std::size_t>(append.layer);
+  const std::size_t layer = static_cast<std::size_t>(value(append.outputs[0]).layer);
   if (program_.caches.size() <= layer) program_.caches.resize(layer + 1);
   program_.caches[layer].keys = value(append.outputs[0]).bytes();
   if (append.outputs.size() > 1) program_.caches[layer].values = value(append.outputs[1]).bytes();
@@ -71,6 +74,7 @@ Status Realizer::Rope(const Op& op) {
 Status Realizer::CacheAppend(const Op& op) {
   NoteCaches(op);
   Kernel k = Describe(KernelKind::kCacheAppend, op, value(op.inputs[0]));
+  if (value(op.outputs[0]).fixed) k.past = k.past_step = 0;
   std::vector<Operand> reads, writes;
   for (std::size_t i = 0; i < op.inputs.size(); ++i) {
     Operand rows = Read(op.inputs[i]);
@@ -123,6 +127,7 @@ Status Realizer::SplitHeads(const Op& op) {
 
 Status Realizer::Attention(const Op& op, KernelKind kind) {
   Kernel k = Describe(kind, op, value(op.outputs[0]));
+  if (value(op.inputs[1]).fixed) k.past = k.past_step = 0;
   std::vector<Operand> reads;
   for (const ValueId v : op.inputs) {
     const bool cached = value(v).kind == ValueKind::kKeys || value(v).kind == ValueKind::kValues;

@@ -102,7 +102,8 @@ Operand Realizer::InPlaceOrFresh(ValueId out, ValueId in, std::size_t ahead) {
 
 Operand Realizer::Tokens(std::int64_t shift, std::int64_t tokens) const {
   const std::int64_t row = graph_.pass.batch * kIdBytes;
-  return {Operand::Source::kTokens, kNoId, AffineBytes((graph_.pass.past + shift) * row, graph_.pass.past_step * row),
+  const std::int64_t past = graph_.first_id + graph_.pass.past;
+  return {Operand::Source::kTokens, kNoId, AffineBytes((past + shift) * row, graph_.pass.past_step * row),
           AffineBytes(tokens * row)};
 }
 
@@ -227,7 +228,9 @@ Status Realizer::Embedding(const Op& op) {
   Kernel k = Describe(KernelKind::kEmbedding, op, value(op.outputs[0]));
   k.k = model_.tensors[static_cast<std::size_t>(op.weights[0])].shape[0];
   Operand y = Fresh(op.outputs[0]);
-  Emit(std::move(k), op, {Tokens(0, graph_.pass.tokens), Weight(op.weights[0])}, {y});
+  const bool source = op.inputs[0] == graph_.source_ids;
+  const Operand ids = source ? Tokens(-graph_.first_id, graph_.first_id) : Tokens(0, graph_.pass.tokens);
+  Emit(std::move(k), op, {ids, Weight(op.weights[0])}, {y});
   return OkStatus();
 }
 

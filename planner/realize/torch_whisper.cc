@@ -213,7 +213,8 @@ Status ReadEncoder(TorchWords& t, Whisper& w, std::int64_t& bins) {
 }  // namespace
 
 Status ForwardWhisper(TorchWords& t) {
-  if (t.pass.reserved > 0) return t.Refuse("a static cache of an encoder and a decoder is not realized yet");
+  if (!t.pass.keeps_cache) return t.Refuse("an encoder-decoder without a cache (--kv none) is not realized");
+  if (t.pass.reserved > 0) return t.Refuse("an encoder-decoder with a static cache is not realized");
   Whisper w;
   std::int64_t bins = 0;
   STOWAGE_RETURN_IF_ERROR(ReadEncoder(t, w, bins));

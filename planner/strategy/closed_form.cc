@@ -27,7 +27,8 @@ bool IsTable(const Model& model, const Tensor& t, const std::vector<bool>& share
 bool InFirstPassOnly(const Model& model, const Tensor& t) {
   if (!IsEncoderDecoder(model)) return false;
   const auto has = [&](std::string_view part) { return t.name.find(part) != std::string::npos; };
-  return t.name.starts_with("encoder.") || has(".EncDecAttention.k.") || has(".EncDecAttention.v.");
+  return t.name.starts_with("encoder.") || t.name.starts_with("model.encoder.") || has(".EncDecAttention.k.") ||
+         has(".EncDecAttention.v.") || has(".encoder_attn.k_proj.") || has(".encoder_attn.v_proj.");
 }
 
 std::vector<bool> SharedTensors(const Model& model) {
@@ -48,7 +49,11 @@ void AddRequest(const Model& model, const Request& request, DType dtype, Request
   if (!cached || (s.layers > 0 && CacheBytesPerPosition(model) > Bytes(0))) out.kv = memory.kv;
   if (s.hidden == 0 || s.vocab == 0) return;
   out.native_activations = std::max(memory.activations, memory.logits);
-  const std::int64_t rows = (cached ? request.prompt_tokens : request.CachePositions()) * request.batch;
+  const std::int64_t source = SourcePositions(model, request.prompt_tokens);
+  const std::int64_t rows = (source > 0 ? source
+                             : cached   ? request.prompt_tokens
+                                        : request.CachePositions()) *
+                            request.batch;
   const std::int64_t heads = (2 * s.heads + 2 * s.kv_heads) * s.head_dim;
   const std::int64_t mlp = s.experts > 0 ? 0 : s.intermediate;  // torch's experts work on their rows in turn
   const DType computed = IsFloating(dtype) ? dtype : DType::kBF16;
@@ -112,10 +117,6 @@ ClosedForm BestForm(const Request& request, std::vector<std::string> parameters,
   return best;
 }
 
-std::string NativeRefusal(const Model& model) {
-  return IsEncoderDecoder(model) ? "the native runtime runs no encoder-decoders yet" : "";
-}
-
 DType MainDType(const Model& model) {
   std::map<DType, Bytes> bytes;
   for (const Tensor& t : model.tensors) {
@@ -156,8 +157,9 @@ RequestSizes SizesOf(const Model& model, const Request& request) {
   const auto batch = static_cast<double>(request.batch);
   const double again = request.kv == KvCache::kNone ? static_cast<double>(request.prompt_tokens + 1) : 1;
   out.decode = Flops(2 * (body * again + head) * batch);
-  const auto prompt = static_cast<double>(request.prompt_tokens);
-  out.prefill = Flops(2 * (first * prompt + body * (IsEncoderDecoder(model) ? 1 : prompt) + head) * batch);
+  const auto source = static_cast<double>(SourcePositions(model, request.prompt_tokens));
+  const auto prompt = static_cast<double>(DecoderPrompt(model, request.prompt_tokens));
+  out.prefill = Flops(2 * (first * source + body * prompt + head) * batch);
   AddRequest(model, request, MainDType(model), out);
   return out;
 }

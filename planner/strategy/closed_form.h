@@ -63,9 +63,6 @@ struct Demand {
 };
 ClosedForm CloseForm(const PlanningTask& task, const RequestSizes& sizes, const Demand& demand);
 
-// Why no native strategy lowers this model, whatever the memory: it is an encoder-decoder. Empty: nothing known.
-std::string NativeRefusal(const Model& model);
-
 // The type most of the parameters have.
 DType MainDType(const Model& model);
 

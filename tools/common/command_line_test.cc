@@ -146,7 +146,7 @@ TEST(CommandLine, HelpShowsOptionsAndExamples) {
       "  --dtype TEXT        bf16, fp16, fp32, int8, nf4, fp8, gptq, q4_k_m and more; auto, or without it, as the "
       "checkpoint holds it\n"
       "  --batch N           sequences at once (1)\n"
-      "  --prompt N          tokens of each prompt (512)\n"
+      "  --prompt TEXT       tokens of each prompt (512; of whisper's decoder: 4)\n"
       "  --new N             tokens to generate for each sequence (128)\n"
       "  --kv TEXT           dynamic, static, or none: the whole context again for each token; without it each "
       "runtime's "

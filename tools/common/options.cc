@@ -63,8 +63,14 @@ void AddFormatOption(CommandLine& line, Request* request) {
 void AddRequestOptions(CommandLine& line, Request* request) {
   AddFormatOption(line, request);
   line.Option("--batch", &request->batch, 1, kMostBatch, fmt::format("sequences at once ({})", request->batch));
-  line.Option("--prompt", &request->prompt_tokens, 1, kMostTokens,
-              fmt::format("tokens of each prompt ({})", request->prompt_tokens));
+  line.Option(
+      "--prompt",
+      [request](const std::string& text) -> Status {
+        STOWAGE_TRY(request->prompt_tokens, ReadNumber(text, 1, kMostTokens));
+        request->prompt_given = true;
+        return OkStatus();
+      },
+      fmt::format("tokens of each prompt ({}; of whisper's decoder: 4)", request->prompt_tokens));
   line.Option("--new", &request->new_tokens, 0, kMostTokens,
               fmt::format("tokens to generate for each sequence ({})", request->new_tokens));
   line.Option(

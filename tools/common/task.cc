@@ -32,13 +32,36 @@ Status CheckComputable(const Model& model) {
                fmt::format("{}: running GGUF weights is not supported yet; `inspect` shows what they are", model.name)};
 }
 
-// A model that makes no tokens is run once, over the prompt: what --prompt does not say is what it can take.
+// A model that makes no tokens is run once, over the prompt: what --prompt does not say is what it can take. Whisper's
+// prompt is its decoder's: what generate() starts it with.
 void FitRequest(const Model& model, Request& request) {
-  if (!IsKnownFamily(model.family) || MakesTokens(model)) return;
-  request.new_tokens = 0;
-  if (request.prompt_tokens == Request().prompt_tokens && model.shape.max_positions > 0) {
-    request.prompt_tokens = std::min(request.prompt_tokens, model.shape.max_positions);
+  if (!IsKnownFamily(model.family)) return;
+  std::int64_t most = model.shape.max_positions > 0 ? model.shape.max_positions : request.prompt_tokens;
+  if (model.forward.forced_tokens > 0) {
+    most = model.forward.forced_tokens;
+  } else if (MakesTokens(model)) {
+    return;
+  } else {
+    request.new_tokens = 0;
   }
+  if (!request.prompt_given) request.prompt_tokens = std::min(request.prompt_tokens, most);
+}
+
+// What the prompt of an encoder-decoder is.
+std::string PromptNote(const Model& model) {
+  if (model.forward.forced_tokens == 0) {
+    return "The encoder reads the prompt, once; the decoder starts with one token of its own, which the prompt does "
+           "not "
+           "count.";
+  }
+  constexpr std::int64_t kFramesASecond = 100;  // a hop of 160 samples at 16 kHz
+  const std::int64_t frames = 2 * model.shape.cross_positions;
+  const char* made_of =
+      model.forward.forced_tokens == 2 ? "start, no timestamps" : "start, language, task, no timestamps";
+  return fmt::format(
+      "The encoder hears {} frames of sound ({} s), once, however short the speech; the prompt is what the "
+      "decoder starts with: {} tokens ({}), more with a text before it.",
+      FormatCount(frames), FormatCount(frames / kFramesASecond), model.forward.forced_tokens, made_of);
 }
 
 // "--gpu auto" stands for the cards of this computer.
@@ -60,6 +83,7 @@ Result<Model> LoadModelFor(const std::string& what, Request& request, bool any_w
   }
   STOWAGE_RETURN_IF_ERROR(ApplyFormat(model, request));
   FitRequest(model, request);
+  if (IsEncoderDecoder(model)) model.notes.push_back(PromptNote(model));
   const std::int64_t positions = model.shape.max_positions;  // 0: no limit (t5), no text (vit), or not known
   if (positions > 0 && request.prompt_tokens + request.new_tokens > positions) {
     return Error{ErrorCode::kInvalidInput,

@@ -38,9 +38,9 @@ TensorId RopeTable(const GraphBuilder& g, ModuleId body, std::int32_t layer) {
 Qkv Project(GraphBuilder& g, ModuleId module, std::int32_t layer, ValueId x) {
   const ModuleId fused = g.FindAny(module, {"qkv_proj", "query_key_value", "c_attn"});
   if (fused == kNoId) {
-    const ValueId q = g.Linear(g.Find(module, "q_proj"), layer, x);
-    const ValueId k = g.Linear(g.Find(module, "k_proj"), layer, x);
-    return {q, k, g.Linear(g.Find(module, "v_proj"), layer, x)};
+    const ValueId q = g.Linear(g.FindAny(module, {"q_proj", "q"}), layer, x);
+    const ValueId k = g.Linear(g.FindAny(module, {"k_proj", "k"}), layer, x);
+    return {q, k, g.Linear(g.FindAny(module, {"v_proj", "v"}), layer, x)};
   }
   const TransformerShape& s = g.shape();
   const ValueId qkv = g.Linear(fused, layer, x);
@@ -71,6 +71,7 @@ void Rope(GraphBuilder& g, ModuleId body, ModuleId module, std::int32_t layer, Q
 
 // The positions that the layer's cache has room for.
 std::int64_t Kept(const GraphBuilder& g, std::int32_t layer) {
+  if (IsEncoderDecoder(g.model())) return g.graph().cache_positions;  // cross attention's are beside them
   return CachedPositions(g.model(), layer, g.graph().cache_positions);
 }
 
@@ -179,7 +180,7 @@ AffineFlops Seen::Pairs(const Pass& pass, std::int64_t end) const {
   return {sum / n, 0};
 }
 
-ValueId SelfAttention(GraphBuilder& g, ModuleId body, ModuleId module, std::int32_t layer, ValueId x) {
+ValueId SelfAttention(GraphBuilder& g, ModuleId body, ModuleId module, std::int32_t layer, ValueId x, TensorId bias) {
   const TransformerShape& s = g.shape();
   Qkv qkv = Project(g, module, layer, x);
   qkv.q = Norm(g, module, "q_norm", layer, qkv.q);
@@ -193,11 +194,36 @@ ValueId SelfAttention(GraphBuilder& g, ModuleId body, ModuleId module, std::int3
   const Qkv& seen = Overflows(g, layer) ? qkv : cache;
   const ValueId out = AttendCached(g, OpKind::kAttention, module, layer, {qkv.q, seen.k, seen.v}, g.value(qkv.q).width,
                                    4.0 * static_cast<double>(s.heads * s.head_dim));
-  if (const TensorId sinks = g.OwnTensor(module, "sinks"); sinks != kNoId) {
-    g.Use(g.graph().ops.back(), sinks);
+  for (const TensorId added : {bias, g.OwnTensor(module, "sinks")}) {
+    if (added == kNoId) continue;
+    g.Use(g.graph().ops.back(), added);
     g.graph().ops.back().plain = false;
   }
-  return g.Linear(g.FindAny(module, {"o_proj", "out_proj", "dense", "c_proj"}), layer, out);
+  return g.Linear(g.FindAny(module, {"o_proj", "out_proj", "dense", "c_proj", "o"}), layer, out);
+}
+
+ValueId CrossAttention(GraphBuilder& g, ModuleId module, std::int32_t layer, ValueId x, ValueId encoded,
+                       std::int64_t source) {
+  const TransformerShape& s = g.shape();
+  const std::string& name = g.NameOf(module);
+  const std::int64_t batch = g.pass().batch, width = s.heads * s.head_dim;
+  const auto cache = static_cast<std::int32_t>(s.layers) + layer;
+  const ValueId q = g.Linear(g.FindAny(module, {"q_proj", "q"}), layer, x);
+  const ValueId keys =
+      g.Add({name + ".keys", ValueKind::kKeys, g.dtype(), source * batch, width, cache, /*fixed=*/true});
+  const ValueId values =
+      g.Add({name + ".values", ValueKind::kValues, g.dtype(), source * batch, width, cache, /*fixed=*/true});
+  if (encoded != kNoId) {
+    const ValueId k = g.Linear(g.FindAny(module, {"k_proj", "k"}), layer, encoded);
+    const ValueId v = g.Linear(g.FindAny(module, {"v_proj", "v"}), layer, encoded);
+    g.Emit(OpKind::kCacheAppend, name + ".cache_append", module, layer, {k, v}, {keys, values}, 0);
+  }
+  const ValueId out = g.Activation(name + ".attention.out", g.rows(), width);
+  const double pairs = static_cast<double>(g.rows() * source);
+  g.Emit(OpKind::kAttention, name + ".attention", module, layer, {q, keys, values}, {out},
+         4 * static_cast<double>(width) * pairs)
+      .plain = false;
+  return g.Linear(g.FindAny(module, {"out_proj", "o"}), layer, out);
 }
 
 ValueId LatentAttention(GraphBuilder& g, ModuleId body, ModuleId module, std::int32_t layer, ValueId x) {

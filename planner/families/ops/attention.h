@@ -26,8 +26,15 @@ class Seen {
 };
 
 // Self-attention of a decoder layer with its projections: separate or fused q, k and v, norms of q and k, rope where the
-// layer has it, the cache, windows, sinks. `body` has the rope tables.
-ValueId SelfAttention(GraphBuilder& g, ModuleId body, ModuleId module, std::int32_t layer, ValueId x);
+// layer has it, the cache, windows, sinks. `body` has the rope tables; `bias` is a table that is added to the scores, or
+// kNoId.
+ValueId SelfAttention(GraphBuilder& g, ModuleId body, ModuleId module, std::int32_t layer, ValueId x,
+                      TensorId bias = kNoId);
+
+// Of a decoder layer to an encoder's rows, `source` a sequence. `encoded`: those rows, in the pass that makes keys and
+// values of them and caches them; kNoId in later ones.
+ValueId CrossAttention(GraphBuilder& g, ModuleId module, std::int32_t layer, ValueId x, ValueId encoded,
+                       std::int64_t source);
 
 // DeepSeek's. With c = kv_lora_rank and r = rope_head_dim a position caches c + r numbers. A pass without past expands
 // its own latents by kv_b; with one, kv_b is absorbed: q W_k against the latents, their weighted sum times W_v. Both

@@ -10,8 +10,10 @@ namespace stowage {
 // whose norms say how their halves are joined, the last norm, the head.
 Result<OpGraph> BuildDecoderOps(const Model& model, const Pass& pass, std::int64_t cache_positions);
 
-// Models of one pass without a cache: bert, t5 encoders, clip text, vit, whisper (encoder, then the decoder over
-// pass.tokens positions). The result is OpGraph::output. kInvalidInput for T5 with its decoder.
+// Models of one pass without a cache: bert, t5 encoders, clip text, vit. The result is OpGraph::output.
 Result<OpGraph> BuildEncoderOps(const Model& model, const Pass& pass);
+
+// T5 with its decoder, and whisper. Without a head, the first pass's result is OpGraph::output.
+Result<OpGraph> BuildEncoderDecoderOps(const Model& model, const Pass& pass, std::int64_t cache_positions);
 
 }  // namespace stowage

@@ -6,44 +6,12 @@
 #include "planner/families/families.h"
 #include "planner/families/ops/attention.h"
 #include "planner/families/ops/decoder_ops.h"
+#include "planner/families/ops/encoder_layers.h"
 #include "planner/families/ops/graph_builder.h"
 #include "planner/families/ops/mlp.h"
 
 namespace stowage {
 namespace {
-
-// Attention of a module with separate projections, without cache, up to and with `out`'s product. Keys and values come
-// from `memory`: x itself, or an encoder's rows.
-ValueId Projected(GraphBuilder& g, ModuleId module, ModuleId out, std::int32_t layer, ValueId x, ValueId memory,
-                  bool causal, TensorId bias = kNoId) {
-  const ValueId q = g.Linear(g.FindAny(module, {"q_proj", "query", "q"}), layer, x);
-  const ValueId k = g.Linear(g.FindAny(module, {"k_proj", "key", "k"}), layer, memory);
-  const ValueId v = g.Linear(g.FindAny(module, {"v_proj", "value", "v"}), layer, memory);
-  return g.Linear(out, layer, Attend(g, module, layer, q, k, v, causal, bias));
-}
-
-// x + half(norm x), for attention.
-ValueId AttentionHalf(GraphBuilder& g, ModuleId module, ModuleId norm, std::int32_t layer, ValueId x, bool causal) {
-  const ValueId normed = g.Norm(norm, layer, x);
-  const ValueId y = Projected(g, module, g.Find(module, "out_proj"), layer, normed, normed, causal);
-  return g.Residual(g.NameOf(module) + ".residual", module, layer, x, y);
-}
-
-ValueId Product(GraphBuilder& g, ModuleId convolution, ValueId image, std::int64_t rows) {
-  const TensorId weight = g.OwnTensor(convolution, "weight");
-  const Shape& shape = g.tensor(weight).shape;
-  const ValueId out = g.Activation(g.NameOf(convolution) + ".out", rows, shape[0]);
-  Op& op = g.Emit(
-      OpKind::kConvolution, g.NameOf(convolution), convolution, kNoId, {image}, {out},
-      2.0 * static_cast<double>(rows) * static_cast<double>(Elements(shape)) + static_cast<double>(rows * shape[0]));
-  g.Use(op, weight);
-  g.Use(op, g.OwnTensor(convolution, "bias"));
-  return out;
-}
-
-ValueId Input(GraphBuilder& g, const char* name, std::int64_t rows, std::int64_t width) {
-  return g.graph().input = g.Add({name, ValueKind::kInput, g.dtype(), rows, width});
-}
 
 // One row a sequence.
 ValueId SelectToken(GraphBuilder& g, ModuleId module, OpKind kind, ValueId x) {
@@ -65,7 +33,7 @@ ValueId IntermediateMlp(GraphBuilder& g, ModuleId module, std::int32_t layer, Va
 ValueId BertLayer(GraphBuilder& g, ModuleId module, std::int32_t layer, ValueId x) {
   const std::string& name = g.NameOf(module);
   const ModuleId attention = g.Find(module, "attention"), after = g.Find(attention, "output");
-  const ValueId a = Projected(g, g.Find(attention, "self"), g.Find(after, "dense"), layer, x, x, false);
+  const ValueId a = Projected(g, g.Find(attention, "self"), g.Find(after, "dense"), layer, x, false);
   x = g.Residual(name + ".attention_residual", module, layer, x, a);
   x = g.Norm(g.Find(after, "LayerNorm"), layer, x);
   x = g.Residual(name + ".mlp_residual", module, layer, x, IntermediateMlp(g, module, layer, x));
@@ -85,27 +53,6 @@ void Bert(GraphBuilder& g) {
   const ModuleId pooler = g.Find(0, "pooler");
   const ValueId pooled = g.Linear(g.Find(pooler, "dense"), kNoId, SelectToken(g, pooler, OpKind::kFirstToken, x));
   g.Activate(g.Find(pooler, "activation"), kNoId, pooled);
-}
-
-void T5(GraphBuilder& g) {
-  const ModuleId encoder = g.Find(0, "encoder");
-  ValueId x = g.Embedding(g.Find(0, "shared"), g.TokenIds());
-  TensorId bias = kNoId;  // umt5 has a table in every block, the others share the first's
-  std::int32_t layer = 0;
-  for (const ModuleId block : g.Children(g.Find(encoder, "block"))) {
-    const std::vector<ModuleId>& parts = g.Children(g.Find(block, "layer"));
-    const ModuleId attention = g.Find(parts[0], "SelfAttention");
-    const TensorId own = g.OwnTensor(g.Find(attention, "relative_attention_bias"), "weight");
-    if (own != kNoId) bias = own;
-    const ValueId normed = g.Norm(g.Find(parts[0], "layer_norm"), layer, x);
-    const ValueId a = Projected(g, attention, g.Find(attention, "o"), layer, normed, normed, false, bias);
-    x = g.Residual(g.NameOf(block) + ".attention_residual", block, layer, x, a);
-    const ValueId y =
-        DenseMlp(g, g.Find(parts[1], "DenseReluDense"), layer, g.Norm(g.Find(parts[1], "layer_norm"), layer, x));
-    x = g.Residual(g.NameOf(block) + ".mlp_residual", block, layer, x, y);
-    ++layer;
-  }
-  g.graph().output = g.Norm(g.Find(encoder, "final_layer_norm"), kNoId, x);
 }
 
 void ClipText(GraphBuilder& g) {
@@ -146,7 +93,7 @@ void Vit(GraphBuilder& g) {
     const ModuleId attention = g.Find(m, "attention");
     const ValueId normed = g.Norm(g.Find(m, "layernorm_before"), layer, x);
     const ValueId a = Projected(g, g.Find(attention, "attention"), g.Find(g.Find(attention, "output"), "dense"), layer,
-                                normed, normed, false);
+                                normed, false);
     x = g.Residual(g.NameOf(m) + ".attention_residual", m, layer, x, a);
     const ValueId y = IntermediateMlp(g, m, layer, g.Norm(g.Find(m, "layernorm_after"), layer, x));
     x = g.Residual(g.NameOf(m) + ".mlp_residual", m, layer, x, y);
@@ -163,70 +110,18 @@ void Vit(GraphBuilder& g) {
   }
 }
 
-ValueId WhisperMlp(GraphBuilder& g, ModuleId module, std::int32_t layer, ValueId x) {
-  const ValueId y = DenseMlp(g, module, layer, g.Norm(g.Find(module, "final_layer_norm"), layer, x));
-  return g.Residual(g.NameOf(module) + ".mlp_residual", module, layer, x, y);
-}
-
-// Frames, twice as many as positions, are halved by the second convolution.
-ValueId WhisperEncoder(GraphBuilder& g, ModuleId encoder) {
-  const ModuleId conv1 = g.Find(encoder, "conv1"), conv2 = g.Find(encoder, "conv2");
-  const TensorId table = g.OwnTensor(g.Find(encoder, "embed_positions"), "weight");
-  const std::int64_t rows = g.tensor(table).shape[0] * g.pass().batch;
-  const std::int64_t mel = g.tensor(g.OwnTensor(conv1, "weight")).shape[1];
-  ValueId x = Product(g, conv1, Input(g, "mel", 2 * rows, mel), 2 * rows);
-  x = g.Elementwise(OpKind::kGelu, g.NameOf(conv1) + ".gelu", conv1, kNoId, {x}, kActivationFlops);
-  x = Product(g, conv2, x, rows);
-  x = g.Elementwise(OpKind::kGelu, g.NameOf(conv2) + ".gelu", conv2, kNoId, {x}, kActivationFlops);
-  x = g.AddRows(g.Find(encoder, "embed_positions"), table, g.tensor(table).shape[0], x);
-  std::int32_t layer = 0;
-  for (const ModuleId m : g.Children(g.Find(encoder, "layers"))) {
-    x = AttentionHalf(g, g.Find(m, "self_attn"), g.Find(m, "self_attn_layer_norm"), layer, x, /*causal=*/false);
-    x = WhisperMlp(g, m, layer++, x);
-  }
-  return g.Norm(g.Find(encoder, "layer_norm"), kNoId, x);
-}
-
-void Whisper(GraphBuilder& g) {
-  const ModuleId inner = g.Find(0, "model"), body = inner == kNoId ? 0 : inner, decoder = g.Find(body, "decoder");
-  const ValueId heard = WhisperEncoder(g, g.Find(body, "encoder"));
-  const ModuleId positions = g.Find(decoder, "embed_positions");
-  ValueId x = g.Embedding(g.Find(decoder, "embed_tokens"), g.TokenIds());
-  x = g.AddRows(positions, g.OwnTensor(positions, "weight"), g.pass().tokens, x);
-  std::int32_t layer = 0;
-  for (const ModuleId m : g.Children(g.Find(decoder, "layers"))) {
-    x = AttentionHalf(g, g.Find(m, "self_attn"), g.Find(m, "self_attn_layer_norm"), layer, x, /*causal=*/true);
-    const ModuleId cross = g.Find(m, "encoder_attn");
-    const ValueId normed = g.Norm(g.Find(m, "encoder_attn_layer_norm"), layer, x);
-    const ValueId y = Projected(g, cross, g.Find(cross, "out_proj"), layer, normed, heard, false);
-    x = g.Residual(g.NameOf(cross) + ".residual", cross, layer, x, y);
-    x = WhisperMlp(g, m, layer++, x);
-  }
-  x = g.Norm(g.Find(decoder, "layer_norm"), kNoId, x);
-  const ModuleId head = g.Find(0, "proj_out");
-  if (head != kNoId && !g.pass().all_logits && g.pass().tokens > 1) x = g.LastToken(decoder, x);
-  g.graph().output = head == kNoId ? x : g.Linear(head, kNoId, x);
-}
-
 }  // namespace
 
 Result<OpGraph> BuildEncoderOps(const Model& model, const Pass& pass) {
-  if (IsEncoderDecoder(model)) {
-    return Error{ErrorCode::kInvalidInput, fmt::format("model '{}': no op graph for a {}: the native runtime runs no "
-                                                       "encoder-decoders of family {} yet",
-                                                       model.name, model.class_name, model.family)};
-  }
   GraphBuilder g(model, pass, pass.tokens);
   if (model.family == "bert") {
     Bert(g);
   } else if (model.family == "t5" || model.family == "mt5" || model.family == "umt5") {
-    T5(g);
+    g.graph().output = T5Encoder(g, g.TokenIds());
   } else if (model.family == "clip_text_model") {
     ClipText(g);
   } else if (model.family == "vit") {
     Vit(g);
-  } else if (model.family == "whisper") {
-    Whisper(g);
   } else {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("model '{}': no op graph for family {} yet", model.name, model.family)};

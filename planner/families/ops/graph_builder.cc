@@ -139,6 +139,11 @@ ValueId GraphBuilder::TokenIds() {
   return graph_.token_ids;
 }
 
+ValueId GraphBuilder::SourceIds(std::int64_t positions) {
+  graph_.source_ids = Add({"source_ids", ValueKind::kTokenIds, DType::kI32, positions * graph_.pass.batch, 1});
+  return graph_.source_ids;
+}
+
 ValueId GraphBuilder::Embedding(ModuleId module, ValueId ids) {
   const TensorId table = OwnTensor(module, "weight");
   STOWAGE_CHECK(table != kNoId);

@@ -70,6 +70,7 @@ class GraphBuilder {
   }
 
   ValueId TokenIds();
+  ValueId SourceIds(std::int64_t positions);  // a sequence: what an encoder reads before the decoder
   // Gathers a row of the module's table for each token id.
   ValueId Embedding(ModuleId module, ValueId ids);
   // Adds `count` different rows of a table (a position each, or one type for all) to x.

@@ -13,19 +13,28 @@ namespace {
 class Bottleneck {
  public:
   Bottleneck(const PlacementProblem& problem, Homes homes, std::int64_t* nodes_left)
-      : problem_(problem), homes_(std::move(homes)), nodes_left_(nodes_left), relaxed_(MakeTables(problem, {}, true)) {
-    relaxed_.by_host = relaxed_.host_binds;
+      : problem_(problem),
+        homes_(std::move(homes)),
+        nodes_left_(nodes_left),
+        tied_(!problem.ties.empty()),
+        plain_(MakeTables(problem, {}, tied_)) {
+    plain_.by_host = plain_.host_binds;
   }
 
   SearchResult Solve(Time upper_bound) {
-    const Time most = std::min(upper_bound, kInfinite / 2) - 1;
-    if (!MayTake(most)) return SearchResult{};
-    Time time = Least(most);
+    most_ = std::min(upper_bound, kInfinite / 2) - 1;
+    Time time = Least({Guess(), 1, tied_ ? kTiedGrain : kGrain}, [this](Time t) { return PlainExcess(t); });
+    if (tied_ && time < kInfinite) {
+      time = Least({time, kTiedGrain, kGrain}, [this](Time t) { return TiedExcess(t); });
+    }
+    if (time >= kInfinite) return SearchResult{};
     Time step = time / kGrain + 1;
-    while (!Takes(time)) {
+    share_ = *nodes_left_ / 64;
+    while (Excess(time) > 0 || !Takes()) {
+      share_ = std::min(2 * share_, *nodes_left_ / 2);
       lower_ = time + 1;
-      if (time == most || *nodes_left_ <= 0) return Ended();
-      time = std::min(most, time + step);
+      if (time == most_ || *nodes_left_ <= 0) return Ended();
+      time = std::min(most_, time + step);
       step *= 2;
     }
     Improve();
@@ -33,88 +42,157 @@ class Bottleneck {
   }
 
  private:
-  static constexpr Time kGrain = 1024;  // the bounds alone bracket the time to a part of this
+  static constexpr Time kGrain = 1024;    // the bounds alone bracket the time to a part of this
+  static constexpr Time kTiedGrain = 16;  // ties cost about so much of it
 
-  // By the bounds.
-  bool MayTake(Time time) {
-    if (relaxed_.by_host && !Keeps(relaxed_, time, false)) return false;
-    if (problem_.ties.empty()) return Keeps(Plain(), time, Plain().host_binds);
-    homes_.Start(time, relaxed_.by_host);
-    std::vector<Home> some;
-    Time bound = 0;
-    return homes_.Next(Below(relaxed_, time, relaxed_.by_host), some, bound);
+  // When nothing may take longer than `time`: by how much the bounds exceed what there is, in the time of the CPU or in
+  // the bytes of the host. > 0: it cannot be.
+  Time Excess(Time time) { return tied_ ? TiedExcess(time) : PlainExcess(time); }
+
+  // Of the tables without ties.
+  Time PlainExcess(Time time) {
+    if (asked_ == time) return excess_;
+    asked_ = time;
+    Reopen(time);
+    const Time least = FindBounds(plain_, time);
+    excess_ = least >= kInfinite ? kInfinite : least - Below(plain_) + 1;
+    if (excess_ <= 0 && plain_.by_host) Close(time, bounds_.rest, MakeProgress(plain_));
+    return excess_;
   }
 
-  // By the bounds, in the time of the CPU or in the bytes of the host.
-  static bool Keeps(Tables& t, Time time, bool by_host) {
-    const bool before = std::exchange(t.by_host, by_host);
+  Time TiedExcess(Time time) {
+    if (tied_asked_ == time) return tied_excess_;
+    tied_asked_ = time;
+    Reopen(time);
+    plain_.limit = time;
+    below_ = Below(plain_);
+    some_.clear();
+    homes_.Start(time, plain_.by_host, plain_.open);
+    Time least = kInfinite;
+    if (!homes_.Next(below_, some_, least)) least = homes_.LeastBound();
+    tied_excess_ = least >= kInfinite ? kInfinite : least - below_ + 1;
+    if (tied_excess_ <= 0 && plain_.by_host) Close(time, homes_.rest(), homes_.Progress());
+    return tied_excess_;
+  }
+
+  // What cannot be part of a placement within a time cannot within less: later bounds leave it out.
+  void Close(Time time, const States& rest, const States& progress) {
+    open_.push_back({time, OpenStates(plain_, progress, rest, Below(plain_))});
+  }
+  void Reopen(Time time) {
+    while (!open_.empty() && open_.back().first < time) open_.pop_back();
+    plain_.open = open_.empty() ? std::vector<char>() : open_.back().second;
+  }
+
+  // The least measure of a placement within the time; `bounds_` are then those of `t`.
+  Time FindBounds(Tables& t, Time time) {
     t.limit = time;
-    const bool keeps = RootBound(t) < Below(t, time, by_host);
-    t.limit = kInfinite;
-    t.by_host = before;
-    return keeps;
+    Time cpu = 0;
+    const Time start = t.fits ? StartValue(t, &cpu) : kInfinite;
+    if (start >= kInfinite) return kInfinite;
+    bounds_ = BoundsAt(t, {});
+    return Join(t, start, bounds_.Root(t.host_room));
   }
-  static Time Below(const Tables& t, Time time, bool by_host) { return (by_host ? t.host_room : time) + 1; }
 
-  // By a placement, which is then the best one known.
-  bool Takes(Time time) {
-    homes_.Start(time, relaxed_.by_host);
-    std::vector<Home> some;
+  // Is there a placement within the time asked for last? It is then the best one known.
+  bool Takes() {
+    if (!tied_) return Found(plain_, {});
     Time bound = 0;
-    while (homes_.Next(Below(relaxed_, time, relaxed_.by_host), some, bound)) {
-      Tables tied;
-      if (!some.empty()) tied = MakeTables(problem_, some, false);
-      Tables& t = some.empty() ? Plain() : tied;
-      t.limit = time;
-      t.by_host = t.host_binds;
-      SearchResult r = Search(t, Below(t, time, t.by_host), nodes_left_);
-      t.limit = kInfinite;
-      t.by_host = false;
-      if (!r.found) {
-        if (r.lower_bound < kInfinite) undecided_ = std::min(undecided_, lower_);
-        continue;
+    do {
+      if (placed_ != some_) {
+        tables_ = MakeTables(problem_, some_, false);
+        tables_.by_host = tables_.host_binds;
+        placed_ = some_;
       }
-      PlaceTies(problem_, some, r.units);
-      best_ = std::move(r);
-      return true;
-    }
+      tables_.open = plain_.open;
+      if (FindBounds(tables_, tied_asked_) < Below(tables_) && Found(tables_, some_)) return true;
+    } while (homes_.Next(below_, some_, bound));
     return false;
   }
 
-  Tables& Plain() {
-    if (plain_.n == 0) plain_ = MakeTables(problem_, {}, false);
-    return plain_;
+  static Time Below(const Tables& t) { return (t.by_host ? t.host_room : t.limit) + 1; }
+
+  bool Found(const Tables& t, const std::vector<Home>& homes) {
+    const std::int64_t most = std::min(*nodes_left_, share_);
+    std::int64_t steps = most;
+    SearchResult r = RunSearch(t, bounds_, Below(t), &steps, kLastSteps);
+    *nodes_left_ -= most - std::min(steps, most);
+    if (!r.found) {
+      if (r.lower_bound < kInfinite) undecided_ = std::min(undecided_, lower_);
+      return false;
+    }
+    PlaceTies(problem_, homes, r.units);
+    best_ = std::move(r);
+    return true;
   }
 
-  // The least time that the bounds allow, to a grain; nothing is below lower_.
-  Time Least(Time most) {
-    Tables unlimited = relaxed_;
+  // Where to start looking, by what is needed without a limit of the host; nothing is below lower_.
+  Time Guess() {
+    Tables unlimited = plain_;
     unlimited.by_host = false;
-    lower_ = std::min(most, RootBound(unlimited));
-    Time time = lower_;
-    while (!MayTake(time)) {
+    unlimited.limit = kInfinite;
+    unlimited.open.clear();
+    lower_ = std::min(most_, RootBound(unlimited));
+    if (!plain_.memory()) return lower_;
+    std::int64_t all = 0;
+    for (int u = 0; u < plain_.n; ++u) all += plain_.weights[u] + plain_.state[u];
+    return std::clamp(all / plain_.devices / 8, lower_, most_);
+  }
+
+  // A time, and its excess there.
+  struct Asked {
+    Time time = 0, excess = kInfinite;
+  };
+
+  // A time to begin with, which part of it the first step is, and to which part the answer is found.
+  struct Steps {
+    Time time, first, grain;
+  };
+
+  // The least time whose excess is not above 0, to a grain, and nothing is below lower_; kInfinite if there is none.
+  template <typename Excess>
+  Time Least(const Steps& steps, Excess excess) {
+    Time time = steps.time;
+    Asked over, under{time, excess(time)};
+    Time step = time / steps.first + 1;
+    for (Time grow = 2; under.excess > 0; ++grow) {
+      if (time >= most_) return kInfinite;
+      const Time next = Extrapolated(over, under, time + step);
       lower_ = time + 1;
-      time = std::min(most, 2 * time + 1);
+      over = under;
+      time = std::min(most_, next);
+      step *= grow;
+      under = {time, excess(time)};
     }
-    while (time - lower_ > time / kGrain) {
-      const Time middle = lower_ + (time - lower_) / 2;
-      if (MayTake(middle)) {
-        time = middle;
-      } else {
+    while (under.time - lower_ > under.time / steps.grain) {
+      const Time middle = lower_ + (under.time - lower_) / 2;
+      const Asked now{middle, excess(middle)};
+      if (now.excess > 0) {
         lower_ = middle + 1;
+      } else {
+        under = now;
       }
     }
-    return time;
+    return under.time;
+  }
+
+  // A little more than where the excess is 0 if it is linear, but not beyond `most`.
+  static Time Extrapolated(const Asked& a, const Asked& b, Time most) {
+    if (a.excess >= kInfinite || a.excess <= b.excess) return most;
+    const double slope = static_cast<double>(a.excess - b.excess) / static_cast<double>(b.time - a.time);
+    const double more = static_cast<double>(b.excess) / slope * 1.125;
+    return static_cast<double>(b.time) + more < static_cast<double>(most) ? b.time + static_cast<Time>(more) + 1 : most;
   }
 
   // Between lower_ and the best one known. That is usually the best there is, so what is a little better is asked
   // first.
   void Improve() {
     bool halve = false;
-    while (lower_<best_.value&& * nodes_left_> 0) {
+    while (*nodes_left_ > 0 && lower_ < best_.value) {
       const Time time = halve ? lower_ + (best_.value - lower_) / 2 : best_.value - 1;
       halve = !halve;
-      if (!MayTake(time) || !Takes(time)) lower_ = time + 1;
+      share_ = *nodes_left_ / 2 + 1;
+      if (Excess(time) > 0 || !Takes()) lower_ = time + 1;
     }
   }
 
@@ -127,8 +205,18 @@ class Bottleneck {
   const PlacementProblem& problem_;
   Homes homes_;
   std::int64_t* nodes_left_;
-  Tables relaxed_;
-  Tables plain_;
+  bool tied_;
+  Time most_ = 0;
+  Tables plain_;   // with ties: relaxed
+  Tables tables_;  // with ties, at `placed_`
+  std::vector<Home> placed_;
+  Bounds bounds_;                                         // of the tables looked at last
+  std::vector<std::pair<Time, std::vector<char>>> open_;  // Tables::open for a time and less, the least time last
+  // What was asked last, and the choice of homes that the bounds allow then.
+  Time asked_ = -1, excess_ = 0;
+  Time tied_asked_ = -1, tied_excess_ = 0, below_ = 0;
+  std::vector<Home> some_;
+  std::int64_t share_ = 0;  // of the steps: so many for one search
   Time lower_ = 0;
   Time undecided_ = kInfinite;  // a search that ended for want of steps leaves this as the bound
   SearchResult best_;

@@ -10,15 +10,65 @@ namespace {
 
 void Lower(Time& least, Time value) { least = std::min(least, value); }
 
+// Under a limit, of the runs that begin at one unit of a device after the other: the last end that keeps it, and the last
+// up to which it is kept for nothing. From some unit on they move along with the beginning.
+class Ends {
+ public:
+  Ends(const Tables& t, int device) : t_(t), device_(device), from_(t.by_host ? t.shrink_from : t.alike_from) {}
+
+  // The least of all runs [i, end) and what remains; for one i after the other, downwards. Where less is to be done,
+  // less is needed. So of the ends that cost nothing the last one is best, and none is of use beyond one that costs more
+  // than all.
+  Time Rest(int i, const RunRow& row, const States& rest) {
+    Find(i, row);
+    Time best = free_ > i ? *rest.Gpu(device_, free_) : kInfinite;
+    for (int e = std::max(free_, i) + 1; e <= last_; ++e) {
+      const Time more = Count(t_, row, device_, i, e);
+      if (free_ >= 0 && more >= best) break;
+      if (more < best) Lower(best, Join(t_, more, *rest.Gpu(device_, e)));
+    }
+    return best;
+  }
+
+  // All runs [i, end), after what came before them.
+  void Progress(int i, const RunRow& row, States& progress) {
+    const Time enter = *progress.Enter(device_, i);
+    if (enter >= kInfinite) return;
+    Find(i, row);
+    for (int e = i + 1; e <= last_; ++e) {
+      Time& after = *progress.Gpu(device_, e);
+      if (enter < after) Lower(after, e <= free_ ? enter : Join(t_, enter, Count(t_, row, device_, i, e)));
+    }
+  }
+
+ private:
+  // free_ < 0: not known.
+  void Find(int i, const RunRow& row) {
+    last_ = LastEnd(t_, row, device_, i);
+    free_ = -1;
+    if (i < from_) return;
+    int low = i, high = last_;
+    while (low < high) {
+      const int middle = (low + high + 1) / 2;
+      if (Count(t_, row, device_, i, middle) > 0) {
+        high = middle - 1;
+      } else {
+        low = middle;
+      }
+    }
+    free_ = low;
+  }
+
+  const Tables& t_;
+  int device_;
+  int from_;
+  int last_ = 0, free_ = -1;
+};
+
 // `tail`: [end]: what a run that ends there adds wherever it began, and the rest.
 Time EnterRest(const Tables& t, int q, int i, const RunRow& row, const std::vector<Time>& tail, const States& rest) {
   Time best = kInfinite;
-  if (t.limited()) {
-    const int last = LastEnd(t, row, q, i);
-    for (int e = i + 1; e <= last; ++e) {
-      if (*rest.Gpu(q, e) < best) Lower(best, Join(t, Count(t, row, q, i, e), *rest.Gpu(q, e)));
-    }
-  } else if (t.latency()) {
+  if (t.latency()) {
     const Time* streamed = row.Streamed();
     const Time* ended = &tail[i];
     for (int length = 1; length <= row.last() - i; ++length) Lower(best, streamed[length] + ended[length]);
@@ -71,15 +121,33 @@ void Arrive(const Tables& t, int i, States& progress) {
 void RunOn(const Tables& t, int q, int i, const RunRow& row, States& progress) {
   const Time enter = *progress.Enter(q, i);
   if (enter >= kInfinite) return;
-  const int last = LastEnd(t, row, q, i);
-  for (int e = i + 1; e <= last; ++e) {
+  for (int e = i + 1; e <= row.last(); ++e) {
     if (enter < *progress.Gpu(q, e) || !t.sums()) Lower(*progress.Gpu(q, e), Join(t, enter, Count(t, row, q, i, e)));
   }
 }
 
 }  // namespace
 
+bool AnyOpen(const Tables& t, const RunRow& row, int i) {
+  if (t.open.empty()) return true;
+  for (int q = row.device(); q < t.devices; ++q) {
+    if (t.device_class[q] == row.device() && t.Open(q, i)) return true;
+  }
+  return false;
+}
+
+std::vector<char> OpenStates(const Tables& t, const States& before, const States& rest, Time below) {
+  std::vector<char> open(static_cast<std::size_t>(t.devices) * (t.n + 1), 0);
+  for (int q = 0; q < t.devices; ++q) {
+    for (int i = 0; i < t.n; ++i) {
+      open[q * (t.n + 1) + i] = Join(t, *before.Enter(q, i), *rest.Enter(q, i)) < below ? 1 : 0;
+    }
+  }
+  return open;
+}
+
 bool HopsAlikeFrom(const Tables& t, int p, int i) {
+  if (!t.latency() || t.hops_alike[i] != 0) return true;
   for (int q = p + 1; q < t.devices; ++q) {
     if (HopInto(t, p, q, i) != HopInto(t, t.devices, q, i)) return false;
   }
@@ -87,6 +155,7 @@ bool HopsAlikeFrom(const Tables& t, int p, int i) {
 }
 
 bool HopsAlikeInto(const Tables& t, int q, int i) {
+  if (!t.latency() || t.hops_alike[i] != 0) return true;
   for (int p = 0; p < q; ++p) {
     if (HopInto(t, p, q, i) != HopInto(t, t.devices, q, i)) return false;
   }
@@ -120,12 +189,15 @@ States MakeRest(const Tables& t) {
   }
   std::vector<RunRow> rows = RowsOf(t);
   for (int i = n - 1; i >= 0; --i) {
+    for (int q = 0; q < d; ++q) {
+      tail[q][i + 1] = std::min(kInfinite, t.before[q][i + 1] + t.inner[q][i + 1] + *rest.Gpu(q, i + 1));
+    }
     for (RunRow& row : rows) {
+      if (!AnyOpen(t, row, i)) continue;
       row.MoveTo(i);
       for (int q = row.device(); q < d; ++q) {
-        if (t.device_class[q] != row.device()) continue;
-        tail[q][i + 1] = std::min(kInfinite, row.Tail(i + 1) + *rest.Gpu(q, i + 1));
-        *rest.Enter(q, i) = EnterRest(t, q, i, row, tail[q], rest);
+        if (t.device_class[q] != row.device() || !t.Open(q, i)) continue;
+        *rest.Enter(q, i) = t.limited() ? Ends(t, q).Rest(i, row, rest) : EnterRest(t, q, i, row, tail[q], rest);
       }
     }
     Leave(t, i, rest);
@@ -141,9 +213,15 @@ States MakeProgress(const Tables& t) {
   for (int i = 0; i < t.n; ++i) {
     Arrive(t, i, progress);
     for (RunRow& row : rows) {
+      if (!AnyOpen(t, row, i)) continue;
       row.MoveTo(i);
       for (int q = row.device(); q < d; ++q) {
-        if (t.device_class[q] == row.device()) RunOn(t, q, i, row, progress);
+        if (t.device_class[q] != row.device() || !t.Open(q, i)) continue;
+        if (t.limited()) {
+          Ends(t, q).Progress(i, row, progress);
+        } else {
+          RunOn(t, q, i, row, progress);
+        }
       }
     }
     const Time on_cpu = OnCpu(t, i);

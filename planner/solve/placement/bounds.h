@@ -74,10 +74,16 @@ bool HopsAlikeInto(const Tables& t, int q, int i);
 // A row of run bounds for each class of devices; devices that are the first of theirs, in order.
 std::vector<RunRow> RowsOf(const Tables& t);
 
+// Tables::open for a run from unit i on of any device of the row's class.
+bool AnyOpen(const Tables& t, const RunRow& row, int i);
+
+// Tables::open for placements whose way, what came before a run and what remains from there, is below `below`.
+std::vector<char> OpenStates(const Tables& t, const States& before, const States& rest, Time below);
+
 // What unit i counts for on the CPU, with its price.
 inline Time OnCpu(const Tables& t, int i) {
   const Time time = t.compute[t.devices][i];
-  if (time >= kNever) return kInfinite;
+  if (time >= kNever || time > t.limit) return kInfinite;
   return t.by_host ? t.weights[i] + t.state[i] : time + t.CpuPrice(i);
 }
 

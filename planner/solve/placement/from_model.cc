@@ -139,6 +139,7 @@ class Chain {
     const std::vector<Unit> units = Cutter(model_).Run();
     blocks_ = std::count_if(units.begin(), units.end(), [](const Unit& u) { return u.block >= 0; });
     if (blocks_ == 0) return Invalid(fmt::format("'{}': no module is known as a no-split block", model_.name));
+    if (model_.shape.cross_positions > 0) encoder_blocks_ = std::max<std::int64_t>(0, blocks_ - model_.shape.layers);
     ModelChain chain;
     std::int64_t done = 0;
     for (std::size_t i = 0; i < units.size(); ++i) {
@@ -178,14 +179,24 @@ class Chain {
   // transformers' forward computes them for every position.
   bool AllLogits() const { return request_.all_logits || options_.runtime == ChainRuntime::kAccelerate; }
 
+  // Of an encoder-decoder: run by the first pass alone, over the encoder's rows; nothing is cached there.
+  bool InEncoder(const Unit& unit) const { return unit.block >= 0 && unit.block < encoder_blocks_; }
+  // Rows of the widest pass: whisper's frames are more than its prompt.
+  std::int64_t FirstRows() const {
+    return request_.batch * std::max(request_.prompt_tokens, model_.shape.cross_positions);
+  }
+
   Bytes CacheOf(const Unit& unit, std::int64_t positions) const {
-    return unit.block >= 0 && options_.layer_cache ? options_.layer_cache(unit.block, positions) : Bytes(0);
+    const bool cached = unit.block >= encoder_blocks_ && options_.layer_cache;
+    return cached ? options_.layer_cache(unit.block - encoder_blocks_, positions) : Bytes(0);
   }
 
   Seconds UnitTime(const Unit& unit, bool head, const ComputeRate& rate) const {
     Seconds time;
     for (const MeanPass& pass : passes_) {
-      const std::int64_t rows = head && !AllLogits() ? pass.sequences : pass.rows;
+      const bool first = &pass == &passes_.front();
+      if (InEncoder(unit) && !first) break;
+      const std::int64_t rows = InEncoder(unit) ? FirstRows() : head && !AllLogits() ? pass.sequences : pass.rows;
       for (const TensorId t : unit.tensors) {
         if (!model_.tensors[t].buffer) time += TensorTime(model_.tensors[t], pass, rows, rate);
       }
@@ -211,7 +222,7 @@ class Chain {
       head |= last && !tensor.shape.empty() && tensor.shape[0] == model_.shape.vocab;
     }
     u.staging = u.weights;
-    const std::int64_t rows = request_.batch * request_.prompt_tokens;
+    const std::int64_t rows = FirstRows();
     u.boundary = SizeOf(dtype, rows * model_.shape.hidden);
     if (unit.block >= 0) {
       u.state = CacheOf(unit, request_.CachePositions()) * request_.batch;
@@ -222,6 +233,7 @@ class Chain {
     }
     double passes = 0;
     for (const MeanPass& pass : passes_) passes += pass.times;
+    if (InEncoder(unit)) passes = passes_.front().times;
     for (std::size_t g = 0; g < rates_.gpu.size(); ++g) {
       const TransferRate& link = rates_.link[g];
       const bool native = options_.runtime == ChainRuntime::kNative;
@@ -292,7 +304,7 @@ class Chain {
   const ChainOptions& options_;
   Rates rates_;
   std::vector<MeanPass> passes_;
-  std::int64_t blocks_ = 0;
+  std::int64_t blocks_ = 0, encoder_blocks_ = 0;
 };
 
 }  // namespace

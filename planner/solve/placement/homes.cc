@@ -86,7 +86,6 @@ Result<Homes> Homes::Of(const PlacementProblem& problem) {
     }
     all = std::move(longer);
   }
-  homes.Start(kInfinite, false);
   return homes;
 }
 
@@ -96,7 +95,7 @@ Homes::Homes(const PlacementProblem& problem) : problem_(&problem) {
   homes_ = HomesOf(problem);
 }
 
-void Homes::Start(Time limit, bool by_host) {
+void Homes::Start(Time limit, bool by_host, std::vector<char> open) {
   heap_.clear();
   if (problem_->ties.empty()) {
     heap_.emplace_back();
@@ -104,6 +103,7 @@ void Homes::Start(Time limit, bool by_host) {
   }
   tables_.limit = limit;
   tables_.by_host = by_host;
+  tables_.open = std::move(open);
   sharpened_ = false;
   prices_ = {};
   levels_ = {};
@@ -123,6 +123,7 @@ void Homes::Sharpen(Time below) {
   for (const Choice& c : heap_) pinned = std::min(pinned, Pinned(c));
   below_ = below - pinned + bounds_.worth.Most(tables_.host_room);
   const Band band{progress_, bounds_.rest, below_};
+  tables_.open = OpenStates(tables_, progress_, bounds_.rest, below_);
   layered_rest_ = LayeredRest(tables_, levels_, band);
   layered_progress_ = LayeredProgress(tables_, levels_, band);
 }
@@ -154,9 +155,11 @@ bool Homes::Next(Time below, std::vector<Home>& homes, Time& bound) {
       c.refined = true;
       c.bound = std::max(c.bound, Bounded(c, rest));
       if (c.bound >= kInfinite) continue;
-      heap_.push_back(std::move(c));
-      std::push_heap(heap_.begin(), heap_.end(), Later);
-      continue;
+      if (!tables_.limited() || c.bound >= below) {
+        heap_.push_back(std::move(c));
+        std::push_heap(heap_.begin(), heap_.end(), Later);
+        continue;
+      }
     }
     bound = c.bound;
     homes.clear();
@@ -165,6 +168,31 @@ bool Homes::Next(Time below, std::vector<Home>& homes, Time& bound) {
     return true;
   }
   return false;
+}
+
+std::vector<char> Homes::Open(Time below) {
+  const Tables& t = tables_;
+  if (problem_->ties.empty() || !t.latency()) return {};
+  FindProgress();
+  const std::int64_t room = t.host_room - HostBytes(last_);
+  const Time way = below - Pinned(last_) + bounds_.worth.Most(room);
+  std::vector<char> open = OpenStates(t, progress_, bounds_.rest, way);
+  if (!levels_) return open;
+  const int layers = levels_.Of(room) + 1;
+  for (int q = 0; q < t.devices; ++q) {
+    for (int i = 0; i < t.n; ++i) {
+      char& here = open[q * (t.n + 1) + i];
+      if (here != 0) here = LeastOf(layered_progress_.Enter(q, i), layered_rest_.Enter(q, i), layers) < way ? 1 : 0;
+    }
+  }
+  return open;
+}
+
+// With so many layers for what came before and what remains together.
+Time Homes::LeastOf(const double* before, const double* after, int layers) const {
+  double least = std::numeric_limits<double>::infinity();
+  for (int k = 0; k < layers; ++k) least = std::min(least, before[k] + after[layers - 1 - k]);
+  return levels_.TimeOf(least);
 }
 
 // What the tied units take by themselves: all of it for kLatency, the busiest for kThroughput, the CPU's under a limit.
@@ -284,11 +312,7 @@ Time Homes::Rest(std::size_t tie, int home) {
 
 // What comes before device `device` runs [begin, end), the run and what remains, with so many layers for all.
 Time Homes::LayeredWay(int device, int begin, int end, Time run, int layers) const {
-  const double* before = layered_progress_.Enter(device, begin);
-  const double* after = layered_rest_.Gpu(device, end);
-  double least = std::numeric_limits<double>::infinity();
-  for (int k = 0; k < layers; ++k) least = std::min(least, before[k] + after[layers - 1 - k]);
-  const Time rest = levels_.TimeOf(least);
+  const Time rest = LeastOf(layered_progress_.Enter(device, begin), layered_rest_.Gpu(device, end), layers);
   return rest >= kInfinite ? kInfinite : rest + run;
 }
 
@@ -315,13 +339,21 @@ Time Homes::RestBeside(const ChainTie& tie, const Home& home) const {
   Time best = skip_[d] >= kInfinite ? kInfinite : skip_[d] + before[t.n];
   if (t.by_host && t.memory() && alone > t.limit) return kInfinite;
   if (t.memory() && !t.by_host) best = std::max(best, alone);
+  // More than the host has is no way.
+  const Time most = t.by_host ? t.host_room + 1 - HostBytes(tie, home) : kInfinite;
+  best = std::min(best, most);
   RunRow row(t, d, burden);
   for (int b = 0; b < t.n; ++b) {
     const Time enter = *progress_.Enter(d, b);
-    if (enter >= kInfinite) continue;
+    if (!t.Open(d, b) || enter >= best) continue;
+    const auto hopeless = [&](int e) { return t.sums() && enter + *bounds_.rest.Gpu(d, e) >= best; };
+    int e = b + 1;
+    while (e < t.n && hopeless(e)) ++e;
+    if (hopeless(e)) continue;
     row.MoveTo(b);
     const int last = LastEnd(t, row, d, b);
-    for (int e = b + 1; e <= last; ++e) {
+    for (; e <= last; ++e) {
+      if (hopeless(e)) continue;
       const Time run = Count(t, row, d, b, e);
       Time all = Join(t, Join(t, enter, run), *bounds_.rest.Gpu(d, e));
       if (all >= kInfinite || all + before[b] + after[e] >= best) continue;
@@ -329,7 +361,7 @@ Time Homes::RestBeside(const ChainTie& tie, const Home& home) const {
       if (all < kInfinite) best = std::min(best, all + before[b] + after[e]);
     }
   }
-  return best;
+  return best < most ? best : kInfinite;
 }
 
 }  // namespace stowage::placement

@@ -20,20 +20,30 @@ void PlaceTies(const PlacementProblem& problem, const std::vector<Home>& homes, 
 // units.
 class Homes {
  public:
-  // kInvalidInput for too many ties. `problem` must outlive this.
+  // kInvalidInput for too many ties. `problem` must outlive this. Start comes first.
   static Result<Homes> Of(const PlacementProblem& problem);
 
-  // From the first choice again, under this limit of Tables, by host or not. kInfinite: no limit.
-  void Start(Time limit, bool by_host);
+  // From the first choice on, under this limit of Tables, by host or not. kInfinite: no limit. `open`: Tables::open.
+  void Start(Time limit, bool by_host, std::vector<char> open);
 
-  std::int64_t host_room() const { return tables_.host_room; }
+  // What remains, and what came before, wherever the ties are.
+  const States& rest() const { return bounds_.rest; }
+  const States& Progress() {
+    FindProgress();
+    return progress_;
+  }
 
   // The next choice whose bound is below `below`; false when there is none.
   bool Next(Time below, std::vector<Home>& homes, Time& bound);
 
+  // Of the choices that are left; under a limit, what Next finds is below `below`, but perhaps not the least.
+  Time LeastBound() const { return heap_.empty() ? kInfinite : heap_.front().bound; }
+
   // At first the bounds look at no prices of host memory (prices.h), which is all there is to it where it has room.
   bool CanSharpen() const { return HasPrices(tables_) && !sharpened_; }
   const Prices& prices() const { return prices_; }
+  // Tables::open for placements below `below` at the last choice.
+  std::vector<char> Open(Time below);
   // The last choice comes up again, and all that are left under bounds with prices, and layers (layers.h).
   void Sharpen(Time below);
 
@@ -58,6 +68,7 @@ class Homes {
   void FindHops(const ChainTie& tie, int device, std::vector<Time>& before, std::vector<Time>& after) const;
   Time Rest(std::size_t tie, int home);
   Time RestBeside(const ChainTie& tie, const Home& home) const;
+  Time LeastOf(const double* before, const double* after, int layers) const;
   Time LayeredWay(int device, int begin, int end, Time run, int layers) const;
 
   const PlacementProblem* problem_;

@@ -71,9 +71,10 @@ class Pass {
   template <typename Each>
   void ForRuns(std::vector<RunRow>& rows, int i, Each each) {
     for (RunRow& row : rows) {
+      if (!AnyOpen(t_, row, i)) continue;
       row.MoveTo(i);
       for (int q = row.device(); q < t_.devices; ++q) {
-        if (t_.device_class[q] != row.device()) continue;
+        if (t_.device_class[q] != row.device() || !t_.Open(q, i)) continue;
         const Time enter = *band_.before.Enter(q, i);
         if (enter >= band_.below) continue;
         const Time within = std::min(band_.below - enter - row.Base(), kInfinite);

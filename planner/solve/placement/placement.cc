@@ -76,6 +76,8 @@ Status Check(const PlacementProblem& p) {
   return CheckTies(p);
 }
 
+constexpr Time kNear = 1024;  // a value that exceeds its bound by less than this part
+
 struct Best {
   Time value = kInfinite;
   Time lower_bound = kInfinite;
@@ -98,6 +100,7 @@ Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& or
     return OkStatus();
   }
   STOWAGE_TRY(Homes all, Homes::Of(p));
+  all.Start(kInfinite, false, {});
   std::vector<Home> homes;
   Time bound = 0;
   const auto take = [&](placement::SearchResult r) {
@@ -120,8 +123,15 @@ Status SolveOrder(const PlacementProblem& p, const std::vector<std::int32_t>& or
         continue;
       }
     } else {
-      r = tied ? placement::SearchAt(tables, all.prices(), best.value, nodes)
-               : placement::Search(tables, best.value, nodes);
+      // The bound is often close: then little is left to look at.
+      const Time near = tied ? std::min(best.value, bound + bound / kNear + 1) : best.value;
+      const auto search = [&](Time below) {
+        tables.open = all.Open(below);
+        return tied ? placement::SearchAt(tables, {all.prices(), &all.Progress()}, below, nodes)
+                    : placement::Search(tables, below, nodes);
+      };
+      r = search(near);
+      if (!r.found && *nodes > 0 && near < best.value) r = search(best.value);
     }
     best.lower_bound = std::min(best.lower_bound, r.lower_bound);
     if (r.found) take(std::move(r));

@@ -1,5 +1,5 @@
-// How long the proof takes: 200 units on 16 devices. The bound is 10 ms of CPU time unless the CPU computes while host
-// memory binds; those rows show what that costs.
+// How long the proof takes: 200 units on 16 devices. The bound is 10 ms of CPU time; docs/performance.md says where it is
+// missed.
 #include <benchmark/benchmark.h>
 
 #include "planner/solve/placement/placement.h"

@@ -177,11 +177,13 @@ Prices BestPrices(Tables& t) {
   return best;
 }
 
-Bounds WithLayers(Tables& t, const Prices& prices, Bounds plain, Time below) {
+Bounds WithLayers(Tables& t, const Prices& prices, Bounds plain, Time below, const States* progress) {
   plain.levels = LevelsOf(t, true, below);
   if (!plain.levels) return plain;
-  const States before = MakeProgress(t);
+  const States own = progress == nullptr ? MakeProgress(t) : States();
+  const States& before = progress == nullptr ? own : *progress;
   const Band band{before, plain.rest, below + plain.worth.Most(t.host_room)};
+  t.open = OpenStates(t, before, plain.rest, band.below);
   SetPrices(t, {prices.host, std::vector<Time>(t.n, 0)});
   plain.layers = LayeredRest(t, plain.levels, band);
   plain.worth = HostWorth(t);

@@ -49,7 +49,7 @@ Prices LevelGains(const Tables& t);
 Prices BestPrices(Tables& t);
 
 // With layers, if they are of use, for ways whose bound is below `below`. `plain`: BoundsAt(t, prices); the prices of
-// `t` change to those of the layers.
-Bounds WithLayers(Tables& t, const Prices& prices, Bounds plain, Time below);
+// `t` change to those of the layers. `progress`: what came before at least, under these prices; nullptr: not known.
+Bounds WithLayers(Tables& t, const Prices& prices, Bounds plain, Time below, const States* progress);
 
 }  // namespace stowage::placement

@@ -1,100 +1,10 @@
 #include "planner/solve/placement/row.h"
 
 #include <algorithm>
-#include <array>
+
+#include "planner/solve/placement/cover.h"
 
 namespace stowage::placement {
-
-// The least price of streaming a run, without limits of host and disk. Exact as long as all kinds but the commonest
-// have few units, so for a stack of equal blocks with what is before and after it; else the price of its bytes at the
-// best rate.
-class RunRow::Cover {
- public:
-  Cover(const Tables& t, std::int64_t pinned_staging, const std::vector<Time>& prices)
-      : t_(t), pinned_(pinned_staging), prices_(prices) {}
-
-  static bool Covers(const Tables& t, const std::vector<Time>& prices, int kind) {
-    return kind >= 0 && t.kinds[kind].weights > 0 && prices[kind] < kNever;
-  }
-
-  // So many more units of the kind are in the run.
-  void Add(int kind, int count) {
-    const Kind& k = t_.kinds[kind];
-    bytes_ += count * k.weights;
-    least_staging_ = std::min(least_staging_, k.staging);
-    least_rate_ = std::min(least_rate_, static_cast<double>(prices_[kind]) / static_cast<double>(k.weights));
-    if (size_ > kMost) return;
-    if (size_ > 0 && items_[common_].kind == kind) {
-      items_[common_].count += count;
-      return;
-    }
-    std::size_t at = 0;
-    while (at < size_ && items_[at].kind != kind) ++at;
-    if (at == size_ && ++size_ > kMost) return;
-    if (items_[at].kind != kind) items_[at] = {kind, 0};
-    if ((items_[at].count += count) > items_[common_].count) common_ = at;
-    std::int64_t ways = 1;
-    for (std::size_t i = 0; i < size_; ++i) {
-      if (i != common_) ways *= items_[i].count + 1;
-    }
-    exact_ = ways <= kMostWays;
-  }
-
-  // `need`: without staging.
-  Time AtLeast(std::int64_t need) {
-    if (bytes_ == 0) return kInfinite;
-    if (size_ <= kMost && exact_) {
-      best_ = kInfinite;
-      Choose(0, need, pinned_, 0);
-      return best_;
-    }
-    need += std::max<std::int64_t>(0, least_staging_ - pinned_);
-    if (need > bytes_) return kInfinite;
-    return static_cast<Time>(static_cast<double>(need) * least_rate_ * (1 - 1e-12));
-  }
-
- private:
-  static constexpr std::size_t kMost = 6;
-  static constexpr std::int64_t kMostWays = 32;
-  struct Item {
-    int kind = -1;
-    int count = 0;
-  };
-
-  // Every number of units of each kind but the commonest, of which then as many as are needed.
-  void Choose(std::size_t i, std::int64_t need, std::int64_t staging, Time price) {
-    if (i == common_) ++i;
-    if (i < size_) {
-      const Kind& k = t_.kinds[items_[i].kind];
-      Choose(i + 1, need, staging, price);
-      for (int m = 1; m <= items_[i].count; ++m) {
-        Choose(i + 1, need - m * k.weights, std::max(staging, k.staging), price + m * prices_[items_[i].kind]);
-      }
-      return;
-    }
-    const std::int64_t least = need + staging - pinned_;
-    if (least <= 0) {
-      best_ = std::min(best_, price);
-      return;
-    }
-    const Kind& k = t_.kinds[items_[common_].kind];
-    const std::int64_t more = need + std::max(staging, k.staging) - pinned_;
-    const std::int64_t m = (more + k.weights - 1) / k.weights;
-    if (m <= items_[common_].count) best_ = std::min(best_, price + m * prices_[items_[common_].kind]);
-  }
-
-  const Tables& t_;
-  std::int64_t pinned_;
-  const std::vector<Time>& prices_;  // of streaming a unit of each kind
-  std::int64_t bytes_ = 0;
-  std::int64_t least_staging_ = kInfinite;
-  double least_rate_ = 1e300;
-  std::array<Item, kMost> items_;
-  std::size_t size_ = 0;  // beyond kMost: too many
-  std::size_t common_ = 0;
-  bool exact_ = true;
-  Time best_ = kInfinite;
-};
 
 namespace {
 
@@ -118,7 +28,7 @@ RunRow::RunRow(const Tables& t, int device, const Burden& more)
   at_.resize(t.n + 1);
   streamed_.assign(t.n + 1, 0);
   if (t.memory()) FindLevels();
-  if (t.by_host) from_disk_.resize(t.n + 1);
+  if (t.by_host) streams_.resize(t.n + 1);
   at_[0].state = t.fixed[device] + more.bytes;
   at_[0].transient = std::max(t.pinned_transient[device], more.transient);
 }
@@ -176,35 +86,48 @@ std::int64_t RunRow::LeastKept(int kind) {
   return least;
 }
 
-std::int64_t RunRow::HostAt(int end, Time hop) const {
-  const FromDisk& f = from_disk_[end - begin_];
-  std::int64_t least = f.least;
-  if (!t_.memory()) {
-    const Time over = base_ + Tail(end) + f.time + hop - t_.limit;
-    if (over > 0 && f.rate <= 0) return kInfinite;
-    if (over > 0) least = std::max(least, static_cast<std::int64_t>(static_cast<double>(over) / f.rate * (1 - 1e-12)));
+std::int64_t RunRow::LeastHost(const Streams& s, Time room) const {
+  if (s.count >= 0) {
+    std::int64_t least = kInfinite;
+    for (int i = s.first; i < s.first + s.count; ++i) least = std::min(least, s.HostOf(mixes_[i], room));
+    return least;
   }
-  return f.unit <= 1 ? least : (least + f.unit - 1) / f.unit * f.unit;
+  if (s.time <= room) return s.least;
+  if (s.rate <= 0) return kInfinite;
+  return std::max(s.least, static_cast<std::int64_t>(static_cast<double>(s.time - room) / s.rate * (1 - 1e-12)));
 }
 
-// What `cover`, at the disk's prices, and the units of the run say of a run of this length, which must stream `need`.
-RunRow::FromDisk RunRow::Extended(const FromDisk& shorter, int kind, std::int64_t need, Cover& cover) const {
-  FromDisk f = shorter;
+// Of a run of this length, which must stream `need`. `cover`: at the disk's prices.
+RunRow::Streams RunRow::StreamsOf(const Streams& shorter, int kind, std::int64_t need, Cover& cover) {
+  Streams s = shorter;
+  s.first = shorter.first + std::max(0, shorter.count);
   if (Cover::Covers(t_, t_.stream[device_], kind)) {
     const Kind& k = t_.kinds[kind];
     const Time host = k.host[device_], disk = k.disk[device_];
     if (host < disk && disk < kNever)
-      f.rate = std::max(f.rate, static_cast<double>(disk - host) / static_cast<double>(k.weights));
-    f.unit = f.unit == 0 || f.unit == k.weights ? k.weights : 1;
+      s.rate = std::max(s.rate, static_cast<double>(disk - host) / static_cast<double>(k.weights));
   }
-  f.time = need <= 0 ? 0 : std::max(shorter.time, cover.AtLeast(need));
-  if (t_.disk_room == 0) f.least = std::max<std::int64_t>(f.least, need);
-  return f;
+  if (need <= 0) {
+    mixes_.emplace_back();
+  } else if (!cover.Mixes(need, mixes_)) {
+    s.time = std::max(shorter.time, cover.AtLeast(need));
+    if (t_.disk_room == 0) s.least = std::max<std::int64_t>(s.least, need);
+    s.count = -1;
+    return s;
+  }
+  s.count = static_cast<int>(mixes_.size()) - s.first;
+  if (const int common = cover.commonest(); need > 0 && common >= 0) {
+    const Kind& k = t_.kinds[common];
+    s.bytes = k.weights;
+    s.saved = k.host[device_] < kNever && k.disk[device_] < kNever ? k.disk[device_] - k.host[device_] : 0;
+  }
+  return s;
 }
 
 void RunRow::Extend() {
   const std::vector<Time>& prices = t_.stream[device_];
-  Cover cover(t_, staging_, prices), disk_cover(t_, staging_, t_.disk_stream[device_]);
+  Cover cover(t_, device_, staging_, prices), disk_cover(t_, device_, staging_, t_.disk_stream[device_]);
+  if (t_.by_host) mixes_.resize(streams_[valid_].first + std::max(0, streams_[valid_].count));
   const auto add = [&](int k, int count) {
     if (!Cover::Covers(t_, prices, k)) return;
     cover.Add(k, count);
@@ -241,7 +164,7 @@ void RunRow::Extend() {
     }
     if (t_.by_host) {
       const std::int64_t room = t_.memory() ? std::min(free, t_.limit - staging_ - now.state - now.transient) : free;
-      from_disk_[valid_ + 1] = Extended(from_disk_[valid_], k, now.weights - room, disk_cover);
+      streams_[valid_ + 1] = StreamsOf(streams_[valid_], k, now.weights - room, disk_cover);
     }
     at_[++valid_] = now;
     streamed_[valid_] = streamed;

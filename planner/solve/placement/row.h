@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "planner/solve/placement/cover.h"
 #include "planner/solve/placement/tables.h"
 
 namespace stowage::placement {
@@ -43,7 +44,11 @@ class RunRow {
   const Time* Streamed() const { return streamed_.data(); }
 
   // By host: what a run that keeps the limit streams from the host, at least, after a hop that takes so long.
-  std::int64_t HostAt(int end, Time hop) const;
+  std::int64_t HostAt(int end, Time hop) const {
+    const Streams& s = streams_[end - begin_];
+    const Time room = t_.memory() ? 0 : t_.limit - hop - base_ - Tail(end);
+    return s.count == 1 ? s.HostOf(mixes_[s.first], room) : LeastHost(s, room);
+  }
 
   // The largest end whose bound is at most `most`; the bounds grow with the end. begin if there is none.
   int EndWithin(Time most) const;
@@ -54,15 +59,27 @@ class RunRow {
     bool resident = true;
   };
 
-  struct FromDisk {  // by host: of a run whose streamed units all come from the disk where they can
+  // By host: what a run streams. From the disk alone where that can be it takes `time` at least; each byte that comes
+  // from the host instead, of which there are `least`, saves at most `rate`.
+  struct Streams {
     Time time = 0;
-    double rate = 0;         // less time a byte of the host, at most
-    std::int64_t unit = 0;   // the bytes of each unit that can be streamed; 1: they differ
-    std::int64_t least = 0;  // of the host, whatever the time
-  };
-  class Cover;
+    double rate = 0;
+    std::int64_t least = 0;
+    // Exactly that: so many of mixes_. count < 0: there are too many. Of the commonest kind: what it saves and weighs.
+    int first = 0, count = 0;
+    Time saved = 0;
+    std::int64_t bytes = 0;
 
-  FromDisk Extended(const FromDisk& shorter, int kind, std::int64_t need, Cover& cover) const;
+    std::int64_t HostOf(const Mix& m, Time room) const {
+      const Time over = m.time - room;
+      if (over <= 0) return m.host;
+      return over <= m.count * saved ? m.host + (over + saved - 1) / saved * bytes : kInfinite;
+    }
+  };
+
+  std::int64_t LeastHost(const Streams& s, Time room) const;
+
+  Streams StreamsOf(const Streams& shorter, int kind, std::int64_t need, Cover& cover);
   void FindLevels();
   std::int64_t LeastKept(int kind);
   bool TooLong() const { return valid_ > 0 && t_.limited() && At(last()) > t_.limit; }
@@ -85,8 +102,9 @@ class RunRow {
   // too many levels, and streamed units are taken to need none.
   std::vector<std::int64_t> levels_;
   std::vector<std::int64_t> kept_;
-  std::vector<Time> streamed_;       // [length]
-  std::vector<FromDisk> from_disk_;  // [length]
+  std::vector<Time> streamed_;    // [length]
+  std::vector<Streams> streams_;  // [length]
+  std::vector<Mix> mixes_;
 };
 
 }  // namespace stowage::placement

@@ -10,6 +10,9 @@
 
 namespace stowage::placement {
 
+// Out of steps, so many more complete what is furthest.
+inline constexpr std::int64_t kLastSteps = 20'000;
+
 struct SearchResult {
   bool found = false;                // a placement better than the upper bound given
   Time value = kInfinite;            // under a limit too

@@ -7,18 +7,15 @@
 namespace stowage::placement {
 namespace {
 
-// Out of steps, so many more complete what is furthest.
-constexpr std::int64_t kLastSteps = 20'000;
-
 // A glance: enough where the bound is hardly below the optimum.
-constexpr std::int64_t kGlance = 300;
+constexpr std::int64_t kGlance = 150;
 
 // A placement to start from, of which nothing is proven. A plain dive counts on a CPU that computes all that is left
-// until host memory is full, and then has nowhere to go; so the CPU is given the first or the last units that fit.
+// until host memory is full, and then has nowhere to go; so the CPU is given the first units that fit, or else the last.
 SearchResult SomePlacement(Tables& t, const Bounds& bounds, Time upper, std::int64_t* nodes_left) {
   if (!LevelsOf(t, false, 0)) return Dive(t, bounds, upper, nodes_left);
   const std::vector<Time> compute = t.compute[t.devices];
-  SearchResult best;
+  SearchResult r;
   for (const bool first : {true, false}) {
     std::int64_t room = t.host_room;
     for (int i = 0; i < t.n; ++i) {
@@ -27,11 +24,11 @@ SearchResult SomePlacement(Tables& t, const Bounds& bounds, Time upper, std::int
       if (room < 0) t.compute[t.devices][u] = kNever;
     }
     const Bounds some{MakeRest(t), bounds.worth, {}, {}};
-    SearchResult r = Dive(t, some, std::min(upper, best.value), nodes_left);
-    if (r.found) best = std::move(r);
+    r = Dive(t, some, upper, nodes_left);
     t.compute[t.devices] = compute;
+    if (r.found) break;
   }
-  return best;
+  return r;
 }
 
 // The best placement of several searches, each below what is known before it.
@@ -96,15 +93,17 @@ SearchResult Glance(Tables& t, const Prices& prices, Time upper_bound, std::int6
   return std::move(best).Get();
 }
 
-SearchResult SearchAt(Tables& t, const Prices& prices, Time upper_bound, std::int64_t* nodes_left) {
+SearchResult SearchAt(Tables& t, const Known& known, Time upper_bound, std::int64_t* nodes_left) {
   if (!t.fits) return {};
-  Bounds bounds = BoundsAt(t, prices);
-  if (HasPrices(t)) bounds = WithLayers(t, prices, std::move(bounds), WithoutStart(t, upper_bound));
+  Bounds bounds = BoundsAt(t, known.prices);
+  if (HasPrices(t)) {
+    bounds = WithLayers(t, known.prices, std::move(bounds), WithoutStart(t, upper_bound), known.progress);
+  }
   return RunSearch(t, bounds, upper_bound, nodes_left, kLastSteps);
 }
 
 SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
-  if (!HasPrices(t) || !t.fits) return SearchAt(t, {}, upper_bound, nodes_left);
+  if (!HasPrices(t) || !t.fits) return SearchAt(t, {{}, nullptr}, upper_bound, nodes_left);
   Best best(upper_bound);
   if (best.Take(AFewSteps(t, BoundsAt(t, {}), best.upper(), nodes_left))) return std::move(best).Get();
   Prices prices = LevelGains(t);
@@ -115,7 +114,7 @@ SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left) {
     prices = BestPrices(t);
     bounds = BoundsAt(t, prices);
   }
-  bounds = WithLayers(t, prices, std::move(bounds), WithoutStart(t, best.upper()));
+  bounds = WithLayers(t, prices, std::move(bounds), WithoutStart(t, best.upper()), nullptr);
   best.Take(RunSearch(t, bounds, best.upper(), nodes_left, kLastSteps));
   return std::move(best).Get();
 }

@@ -17,8 +17,14 @@ Time RootBound(Tables& t);
 // start from, then layers, or without a CPU the best prices. Sets the host prices of `t`.
 SearchResult Search(Tables& t, Time upper_bound, std::int64_t* nodes_left);
 
-// The same with prices that are known, as BestPrices of nearly the same tables.
-SearchResult SearchAt(Tables& t, const Prices& prices, Time upper_bound, std::int64_t* nodes_left);
+// Of tables with less pinned: the prices that are best, and under these what came before each state.
+struct Known {
+  const Prices& prices;
+  const States* progress;  // nullptr: not known
+};
+
+// The same with what is known.
+SearchResult SearchAt(Tables& t, const Known& known, Time upper_bound, std::int64_t* nodes_left);
 
 // A few steps of it: the proof when that is easy, else perhaps a placement.
 SearchResult Glance(Tables& t, const Prices& prices, Time upper_bound, std::int64_t* nodes_left);

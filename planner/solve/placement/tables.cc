@@ -213,16 +213,27 @@ class Maker {
     }
     return true;
   }
-  void Further() {
-    t_.further_from = t_.n + 1;
-    if (t_.latency() || t_.disk_binds) return;
-    for (int i = t_.n; i >= 0; --i) {
-      for (int to = 0; to <= t_.devices; ++to) {
-        const int some = to == 0 ? 1 : 0;
-        if (!SameHops(to, i) || (i < t_.n && t_.hop[some][to][i] < t_.hop[some][to][i + 1])) return;
-      }
-      t_.further_from = i;
+  bool AlikeAt(int i) const {
+    for (int to = 0; to <= t_.devices; ++to) {
+      const int some = to == 0 ? 1 : 0;
+      if (!SameHops(to, i) || (i < t_.n && t_.hop[some][to][i] < t_.hop[some][to][i + 1])) return false;
     }
+    return true;
+  }
+  bool ShrinkAt(int i) const {
+    return i == t_.n || std::all_of(t_.least_hop.begin(), t_.least_hop.end(),
+                                    [i](const std::vector<Time>& hop) { return hop[i] >= hop[i + 1]; });
+  }
+  void Further() {
+    for (int i = 0; i <= t_.n; ++i) {
+      bool alike = true;
+      for (int to = 0; to < t_.devices && alike; ++to) alike = SameHops(to, i);
+      t_.hops_alike.push_back(alike ? 1 : 0);
+    }
+    if (t_.latency()) return;
+    t_.alike_from = t_.shrink_from = t_.n + 1;
+    while (t_.alike_from > 0 && AlikeAt(t_.alike_from - 1)) --t_.alike_from;
+    while (t_.shrink_from > 0 && ShrinkAt(t_.shrink_from - 1)) --t_.shrink_from;
   }
 
   bool Alike(int a, int b) const {

@@ -18,6 +18,8 @@ Time Picoseconds(Seconds s);
 struct Home {
   std::int32_t device = 0;  // devices.size(): the CPU
   KeptOn weights = KeptOn::kDevice;
+
+  friend bool operator==(const Home&, const Home&) = default;
 };
 
 // Units that differ only in what does not matter for which of them are streamed.
@@ -52,6 +54,7 @@ struct Tables {
   std::vector<std::vector<Time>> inner;             // prefix sums of hops within a run on the device, [device][i]
   std::vector<std::vector<std::vector<Time>>> hop;  // [from][to][i]: from unit i - 1 to unit i, pinned ones included
 
+  std::vector<char> hops_alike;              // [i]: into each device the hop before unit i is the same from everywhere
   std::vector<std::vector<Time>> least_hop;  // not kLatency: [to][i], from wherever
 
   std::vector<std::int64_t> budget, fixed;  // a device: budget; workspace and pinned bytes
@@ -70,11 +73,17 @@ struct Tables {
   std::vector<std::vector<Time>> disk_stream;
   std::vector<int> device_class;         // devices alike in all that a bound looks at
   std::vector<std::int64_t> host_after;  // [i]: the most host bytes that units from i on could take
-  // From this unit on, whoever is further along at no larger value is no worse: the largest time counts, the disk does
-  // not bind, nor does the host unless its bytes are the value, and a hop costs the same wherever it comes from and
-  // never more further along. n + 1: nowhere.
-  int further_from = 0;
-  int FurtherFrom() const { return host_binds && !by_host ? n + 1 : further_from; }
+  // From this unit on a hop costs the same wherever it comes from, and never more further along.
+  int alike_from = 0;
+  // Not kLatency: from this unit on the least hop into each device never costs more further along.
+  int shrink_from = 0;
+  // From this unit on, whoever is further along at no larger value is no worse: so are the hops, the largest time
+  // counts, the disk does not bind, nor does the host unless its bytes are the value. n + 1: nowhere.
+  int FurtherFrom() const { return latency() || disk_binds || (host_binds && !by_host) ? n + 1 : alike_from; }
+
+  // [device][i]: can a run on the device that begins with unit i be part of a placement that is of use? Empty: it may.
+  std::vector<char> open;
+  bool Open(int device, int i) const { return open.empty() || open[device * (n + 1) + i] != 0; }
 
   int Count(int kind, int begin, int end) const {
     return counts[kind * (n + 1) + end] - counts[kind * (n + 1) + begin];

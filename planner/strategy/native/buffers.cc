@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "planner/families/families.h"
+
 namespace stowage {
 namespace {
 
@@ -72,7 +74,7 @@ class Adder {
     const auto add = [&](std::size_t layer, const char* what, Bytes at, Bytes bytes) {
       if (bytes == Bytes(0)) return BufferId{-1};
       const BufferId arena = OnHost(c_.proposal.cache_on_host, layer) ? host_kv : kv;
-      return b_.AddPart(arena, fmt::format("layers.{}.{}", layer, what), BufferKind::kKv, at, bytes);
+      return b_.AddPart(arena, CacheName(c_.model(), layer, what), BufferKind::kKv, at, bytes);
     };
     for (std::size_t l = 0; l < caches.size(); ++l) {
       out_.keys.push_back(add(l, "keys", c_.layout.keys_at[l], caches[l].keys));
@@ -91,7 +93,7 @@ class Adder {
   }
 
   void HostBuffers() {
-    const Bytes prompt(4 * c_.task.request.batch * c_.task.request.prompt_tokens);
+    const Bytes prompt(4 * c_.task.request.batch * PromptIds(c_.model(), c_.task.request.prompt_tokens));
     out_.prompt = Initial("prompt", BufferKind::kTokens, prompt);
     out_.tokens_out = Arena(pools_.host, "tokens_out", BufferKind::kTokens, c_.layout.tokens);
     const NativeProgram& prefill = c_.native.prefill;

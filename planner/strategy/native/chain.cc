@@ -80,9 +80,23 @@ class ChainLowering {
       for (const ChainGpu& gpu : buffers_.gpus) in.push_back(gpu.in);
       EmitLoad(b_, c_.model(), items, {buffers_.device, buffers_.master, &c_.proposal.gpu},
                {buffers_.read, buffers_.convert, in}, buffers_.disk, staging, size);
+      CopyShared(tables);
       for (const StepId copied : tables) b_.Wait({copied});
     }
     if (staging >= 0) b_.Free(staging);
+  }
+
+  // What blocks on several GPUs read, from the one it was loaded to.
+  void CopyShared(std::vector<StepId>& copies) {
+    for (const TensorId t : c_.native.used) {
+      if (!c_.native.shared[t]) continue;
+      const ChainGpu& home = buffers_.gpus[c_.proposal.gpu[t]];
+      for (std::size_t g = 0; g < buffers_.gpus.size(); ++g) {
+        const BufferId to = buffers_.gpus[g].weights[t];
+        if (to < 0 || to == home.weights[t]) continue;
+        copies.push_back(b_.Copy(home.peer[g], b_.Whole(home.weights[t]), b_.Whole(to)));
+      }
+    }
   }
 
   std::vector<RequiredOp> Required(const NativeProgram& program, const ChainPass& pass) const {
@@ -113,6 +127,7 @@ class ChainLowering {
     for (const Unit& unit : pass.units.units)
       launches_.emplace_back(kernels_.Of(program.kernels[unit.kernel], unit), -1);
     readers_.assign(m_, -1);
+    last_on_.assign(buffers_.gpus.size(), -1);
     for (std::int64_t wave = 0; wave < runs + m_ - 1; ++wave) {
       for (std::int64_t r = std::max<std::int64_t>(0, wave - m_ + 1); r <= std::min(wave, runs - 1); ++r) {
         EmitRun(pass.runs[r], pass, program, decode, wave - r, at);
@@ -132,6 +147,7 @@ class ChainLowering {
       const Unit& unit = pass.units.units[u];
       const NativeKernel& kernel = program.kernels[unit.kernel];
       if (ReadsTokens(kernel)) after.push_back(given_[m]);
+      if (!decode && unit.tile == 0 && ReadsInput(kernel)) after.push_back({GiveInput(run.gpu, m)});
       if (unit.item >= 0) after.push_back({rings_.Bring(decode, unit.item)});
       const StepId step = Launch(u, unit, run.gpu, decode, m, at, std::exchange(after, {}));
       if (unit.item >= 0) rings_.WasRead(decode, unit.item, step);
@@ -148,6 +164,19 @@ class ChainLowering {
   static bool ReadsTokens(const NativeKernel& kernel) {
     return std::any_of(kernel.reads.begin(), kernel.reads.end(),
                        [](const Operand& o) { return o.source == Operand::Source::kTokens; });
+  }
+  bool ReadsInput(const NativeKernel& kernel) const {
+    const std::int32_t input = c_.native.prefill.input;
+    return input != kNoId && std::any_of(kernel.reads.begin(), kernel.reads.end(), [&](const Operand& o) {
+             return o.source == Operand::Source::kActivation && o.id == input;
+           });
+  }
+  // Its place may be another micro-batch's until the launch before this one.
+  StepId GiveInput(std::int16_t gpu, std::int64_t m) {
+    std::vector<StepRef> after;
+    if (last_on_[gpu] >= 0) after.push_back({last_on_[gpu]});
+    const BufferId to = Parts(gpu, false, m)[c_.native.prefill.input];
+    return b_.Copy(buffers_.gpus[gpu].in, b_.Whole(buffers_.inputs[m]), b_.Whole(to), std::move(after));
   }
   static Operand TokensWritten(const NativeKernel& kernel) {
     for (Operand o : kernel.writes) {
@@ -176,9 +205,10 @@ class ChainLowering {
     for (const Operand& o : kernel->writes) writes.push_back(slice_of(o));
     if (id < 0) id = b_.AddKernel(AtPasses(kernel->kernel, at.first, at.stride));
     const Instance instance{.op = unit.kernel, .micro_batch = static_cast<std::int16_t>(m), .tile = unit.tile};
-    return b_.Compute(buffers_.gpus[gpu].compute, id,
-                      ReadsOf(b_, *kernel, unit, {buffers_.gpus[gpu].weights, buffers_.master, piece}, slice_of),
-                      std::move(writes), instance, std::move(after));
+    return last_on_[gpu] =
+               b_.Compute(buffers_.gpus[gpu].compute, id,
+                          ReadsOf(b_, *kernel, unit, {buffers_.gpus[gpu].weights, buffers_.master, piece}, slice_of),
+                          std::move(writes), instance, std::move(after));
   }
 
   Slice SliceOf(const Operand& o, std::int16_t gpu, bool decode, std::int64_t m) const {
@@ -214,6 +244,7 @@ class ChainLowering {
   UnitKernels kernels_;
   std::vector<StepRef> given_;                // by micro-batch: after which its next tokens may be embedded
   std::vector<StepId> readers_;               // by micro-batch: that embeds them
+  std::vector<StepId> last_on_;               // by GPU: the last launch of the pass being written
   std::vector<std::vector<StepId>> step_of_;  // [micro-batch][kernel], of the pass being written
   std::vector<std::pair<const NativeKernel*, std::int32_t>> launches_;  // by unit: and its index in the schedule, or -1
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "planner/families/families.h"
 #include "planner/strategy/native/layout.h"
 
 namespace stowage {
@@ -91,7 +92,8 @@ class Adder {
 
   Bytes TokenBytes() const {
     const Request& r = c_.task.request;
-    return Bytes((r.prompt_tokens + std::max<std::int64_t>(r.new_tokens, 1)) * (r.batch / m_) * 4);
+    return Bytes((PromptIds(c_.model(), r.prompt_tokens) + std::max<std::int64_t>(r.new_tokens, 1)) * (r.batch / m_) *
+                 4);
   }
 
   void AddWeights(std::size_t g, BufferId arena) {
@@ -102,10 +104,11 @@ class Adder {
       const Tensor& tensor = c_.model().tensors[t];
       const std::int64_t rows = RowsOf(tensor), resident = c_.rows.resident_rows[t];
       if (resident == 0) continue;
-      std::string name = tensor.buffer ? OnGpu(tensor.name, g) : tensor.name;
+      const bool copy = !tensor.buffer && static_cast<std::size_t>(c_.proposal.gpu[t]) != g;  // NativeModel::shared
+      std::string name = tensor.buffer || copy ? OnGpu(tensor.name, g) : tensor.name;
       if (resident < rows) name += fmt::format("[0:{}]", resident);
       out_.gpus[g].weights[t] = b_.AddPart(arena, name, BufferKind::kWeights, at, RowBytes(tensor) * resident);
-      if (!tensor.buffer) out_.device[t] = out_.gpus[g].weights[t];
+      if (!tensor.buffer && !copy) out_.device[t] = out_.gpus[g].weights[t];
     }
   }
 
@@ -142,7 +145,7 @@ class Adder {
     for (std::size_t l = 0; l < caches.size(); ++l) {
       if (static_cast<std::size_t>(c_.layout.layer_gpu[l]) != g) continue;
       const auto add = [&](const char* what, Bytes at, Bytes bytes) {
-        const std::string name = OfMicroBatch(fmt::format("layers.{}.{}", l, what), m, m_);
+        const std::string name = OfMicroBatch(CacheName(c_.model(), l, what), m, m_);
         return bytes == Bytes(0) ? BufferId{-1} : b_.AddPart(arena, name, BufferKind::kKv, begin + at, bytes);
       };
       out_.keys[m][l] = add("keys", c_.layout.keys_at[l], caches[l].keys);
@@ -172,8 +175,12 @@ class Adder {
       return id;
     };
     for (std::int64_t m = 0; m < m_; ++m) {
-      const Bytes bytes(r.prompt_tokens * (r.batch / m_) * 4);
+      const Bytes bytes(PromptIds(c_.model(), r.prompt_tokens) * (r.batch / m_) * 4);
       out_.prompts.push_back(initial(OfMicroBatch("prompt", m, m_), BufferKind::kTokens, bytes));
+      if (const std::int32_t input = c_.native.prefill.input; input != kNoId) {
+        out_.inputs.push_back(
+            initial(OfMicroBatch("input", m, m_), BufferKind::kTokens, c_.native.prefill.activations[input].bytes));
+      }
       out_.answers.push_back(Arena(out_.host, OfMicroBatch("tokens_out", m, m_), BufferKind::kTokens, TokenBytes()));
     }
     for (const TensorId t : c_.native.used) {

@@ -28,6 +28,7 @@ struct ChainBuffers {
   std::vector<std::pair<TensorId, BufferId>> computed;  // host copies of tables that are in no file
   std::vector<std::vector<BufferId>> keys, values;      // [micro-batch][layer]
   std::vector<BufferId> prompts, answers;               // by micro-batch
+  std::vector<BufferId> inputs;                         // by micro-batch; empty for models of token ids alone
   std::vector<BufferId> prefill_pieces, decode_pieces;  // by StreamItem: in the ring of its GPU
 };
 

@@ -58,7 +58,8 @@ class ChainDescriber {
     for (std::size_t i = 0; i < tensors.size(); ++i) {
       const Tensor& t = tensors[i];
       const auto owner = t.tied_to == kNoId ? static_cast<TensorId>(i) : t.tied_to;
-      std::size_t gpu = 0;
+      std::size_t gpu = t.buffer ? 0 : static_cast<std::size_t>(c_.proposal.gpu[owner]);
+      if (c_.layout.weight_at[gpu][owner] == kNowhere) gpu = 0;
       while (gpu < c_.gpus() && c_.layout.weight_at[gpu][owner] == kNowhere) ++gpu;
       if (gpu == c_.gpus()) {
         plan.refused.push_back(t.name + " is not placed: no kernel of the native runtime reads it");
@@ -83,11 +84,11 @@ class ChainDescriber {
     }
   }
 
-  // A computed table on further GPUs.
-  void AddCopies(const Tensor& t, TensorId id, std::size_t first, Plan& plan) const {
-    for (std::size_t g = first + 1; g < c_.gpus(); ++g) {
+  // A table that other GPUs than `home` read, too.
+  void AddCopies(const Tensor& t, TensorId id, std::size_t home, Plan& plan) const {
+    for (std::size_t g = 0; g < c_.gpus(); ++g) {
       const Bytes at = c_.layout.weight_at[g][id];
-      if (at == kNowhere) continue;
+      if (g == home || at == kNowhere) continue;
       plan.placements.push_back({OnGpu(t.name, g), OnGpu("weights", g), at, StoredBytes(t), "*"});
     }
   }
@@ -101,7 +102,7 @@ class ChainDescriber {
         const Bytes begin = c_.layout.kv_each[g] * m;
         const auto add = [&](const char* what, Bytes at, Bytes bytes) {
           if (bytes == Bytes(0)) return;
-          const std::string name = OfMicroBatch(fmt::format("layers.{}.{}", l, what), m, count);
+          const std::string name = OfMicroBatch(CacheName(c_.model(), l, what), m, count);
           plan.placements.push_back({name, OnGpu("kv", g), begin + at, bytes, "*"});
         };
         add("keys", c_.layout.keys_at[l], caches[l].keys);

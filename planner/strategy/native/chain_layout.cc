@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "planner/families/families.h"
 #include "planner/solve/pack/pack.h"
 #include "planner/strategy/native/layout.h"
 
@@ -17,8 +18,9 @@ using Source = Operand::Source;
 // Finds the runs of a program and places its activations.
 class PassMaker {
  public:
-  PassMaker(const NativeProgram& program, const Model& model, const ChainProposal& proposal, std::int64_t gpus)
-      : program_(program), model_(model), proposal_(proposal), gpus_(static_cast<std::size_t>(gpus)) {}
+  PassMaker(const NativeProgram& program, const std::vector<bool>& shared, const Model& model,
+            const ChainProposal& proposal, std::int64_t gpus)
+      : program_(program), shared_(shared), model_(model), proposal_(proposal), gpus_(static_cast<std::size_t>(gpus)) {}
 
   ChainPass Run() {
     FindRuns();
@@ -31,7 +33,8 @@ class PassMaker {
   // Where its weights are; without any, where the kernel before it ran.
   std::int16_t GpuOf(const NativeKernel& kernel, std::int16_t before) const {
     for (const Operand& o : kernel.reads) {
-      if (o.source == Source::kWeight && !model_.tensors[o.id].buffer) return proposal_.gpu[o.id];
+      if (o.source != Source::kWeight || model_.tensors[o.id].buffer || shared_[o.id]) continue;
+      return proposal_.gpu[o.id];
     }
     return before;
   }
@@ -79,6 +82,7 @@ class PassMaker {
     for (const ChainRun& run : out_.runs) {
       for (const ChainTransfer& t : run.arrives) copied[run.gpu][t.activation] = copied[t.from][t.activation] = true;
     }
+    if (proposal_.micro_batches > 1) NoteWhatOutlivesARun(copied);
     for (std::size_t g = 0; g < gpus_; ++g) {
       out_.packed.emplace_back(count, kNowhere);
       out_.crosses.emplace_back(count, kNowhere);
@@ -103,6 +107,23 @@ class PassMaker {
     }
   }
 
+  // What is packed belongs to the micro-batch that runs: between two runs of a GPU the next one may run there. An
+  // encoder's rows wait for the decoder's layers.
+  void NoteWhatOutlivesARun(std::vector<std::vector<bool>>& copied) const {
+    std::vector<std::map<std::int32_t, std::size_t>> first(gpus_);  // [gpu][activation]: the run that used it first
+    for (std::size_t r = 0; r < out_.runs.size(); ++r) {
+      const ChainRun& run = out_.runs[r];
+      for (std::int32_t k = run.begin; k < run.end; ++k) {
+        for (const auto* operands : {&program_.kernels[k].reads, &program_.kernels[k].writes}) {
+          for (const Operand& o : *operands) {
+            if (o.source != Source::kActivation) continue;
+            if (first[run.gpu].try_emplace(o.id, r).first->second != r) copied[run.gpu][o.id] = true;
+          }
+        }
+      }
+    }
+  }
+
   // First and last kernel that use each activation there.
   std::map<std::int32_t, std::pair<std::int32_t, std::int32_t>> LivesOn(std::size_t gpu) const {
     std::map<std::int32_t, std::pair<std::int32_t, std::int32_t>> lives;
@@ -122,6 +143,7 @@ class PassMaker {
   }
 
   const NativeProgram& program_;
+  const std::vector<bool>& shared_;  // by TensorId: see NativeModel
   const Model& model_;
   const ChainProposal& proposal_;
   const std::size_t gpus_;
@@ -138,8 +160,8 @@ class LayoutMaker {
 
   ChainLayout Run() {
     const auto gpus = static_cast<std::size_t>(out_.gpus);
-    out_.prefill = PassMaker(native_.prefill, *task_.model, proposal_, out_.gpus).Run();
-    out_.decode = PassMaker(native_.decode, *task_.model, proposal_, out_.gpus).Run();
+    out_.prefill = PassMaker(native_.prefill, native_.shared, *task_.model, proposal_, out_.gpus).Run();
+    out_.decode = PassMaker(native_.decode, native_.shared, *task_.model, proposal_, out_.gpus).Run();
     out_.weight_at.assign(gpus, std::vector(task_.model->tensors.size(), kNowhere));
     out_.weights.resize(gpus);
     out_.tokens.resize(gpus);
@@ -200,10 +222,14 @@ class LayoutMaker {
   void HostAndTokens() {
     const Request& r = task_.request;
     const std::int64_t sequences = r.batch / proposal_.micro_batches, m = proposal_.micro_batches;
-    const Bytes ids((r.prompt_tokens + std::max<std::int64_t>(r.new_tokens, 1)) * sequences * kIdBytes);
+    const std::int64_t prompt = PromptIds(*task_.model, r.prompt_tokens);
+    const Bytes ids((prompt + std::max<std::int64_t>(r.new_tokens, 1)) * sequences * kIdBytes);
     out_.tokens_each = RoundUp(ids, kAlignment);
     out_.tokens[out_.ids_gpu] = out_.tokens[out_.choice_gpu] = out_.tokens_each * m;
-    out_.host_buffers = ids * m + Bytes(r.prompt_tokens * r.batch * kIdBytes);
+    out_.host_buffers = ids * m + Bytes(prompt * r.batch * kIdBytes);
+    if (native_.prefill.input != kNoId) {
+      out_.host_buffers += native_.prefill.activations[native_.prefill.input].bytes * m;
+    }
     for (const TensorId t : native_.used) {
       if (task_.model->tensors[t].buffer) out_.host_buffers += task_.model->tensors[t].bytes();
     }

@@ -8,19 +8,27 @@
 
 namespace stowage {
 
-// The prompt to where the ids are read. Returns the copy that the first launch waits for, or -1.
+// The prompt to where the ids are read. Returns the copy that the first launch waits for, or -1. An encoder may read them
+// on one side and the decoder on the other.
 StepId PassEmitter::GiveTokens() {
   const std::vector<NativeKernel>& kernels = prefill_.program->kernels;
-  const auto embedding = std::find_if(kernels.begin(), kernels.end(),
-                                      [](const NativeKernel& k) { return k.kernel.kind == KernelKind::kEmbedding; });
-  if (embedding == kernels.end()) return -1;
+  bool any = false, on_device = false;
+  for (std::size_t k = 0; k < kernels.size(); ++k) {
+    if (kernels[k].kernel.kind != KernelKind::kEmbedding) continue;
+    any = true;
+    on_device = on_device || !prefill_.OnHost(static_cast<std::int32_t>(k));
+  }
+  if (!any) return -1;
   const AffineBytes bytes = b_.so_far().buffers[buffers_.prompt].bytes;
   StepId given = -1;
   if (c_.layout.ids_on_host) {
     given = b_.Copy(lanes_.cpu, b_.Whole(buffers_.prompt), {buffers_.tokens_out, AffineBytes(0), bytes});
   }
-  if (prefill_.OnHost(static_cast<std::int32_t>(embedding - kernels.begin()))) return given;
-  return b_.Copy(lanes_.in, b_.Whole(buffers_.prompt), {buffers_.tokens, AffineBytes(0), bytes});
+  if (!on_device) return given;
+  const StepId copied = b_.Copy(lanes_.in, b_.Whole(buffers_.prompt), {buffers_.tokens, AffineBytes(0), bytes});
+  if (!prefill_.OnHost(0)) return copied;
+  b_.Wait({copied});
+  return given;
 }
 
 StepId PassEmitter::GiveInput() {

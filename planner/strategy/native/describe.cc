@@ -179,9 +179,9 @@ Plan DescribePlan(const NativeModel& native, const PlanningTask& task, const Nat
   const std::vector<LayerCache>& caches = native.prefill.caches;
   for (std::size_t l = 0; l < caches.size(); ++l) {
     const char* arena = OnHost(proposal.cache_on_host, l) ? "host_kv" : "kv";
-    plan.placements.push_back({fmt::format("layers.{}.keys", l), arena, layout.keys_at[l], caches[l].keys, "*"});
+    plan.placements.push_back({CacheName(model, l, "keys"), arena, layout.keys_at[l], caches[l].keys, "*"});
     if (caches[l].values == Bytes(0)) continue;
-    plan.placements.push_back({fmt::format("layers.{}.values", l), arena, layout.values_at[l], caches[l].values, "*"});
+    plan.placements.push_back({CacheName(model, l, "values"), arena, layout.values_at[l], caches[l].values, "*"});
   }
   PlaceActivations(native.prefill, proposal.prefill_on_host, layout.prefill_crossings, layout.prefill,
                    layout.host_prefill, "prefill", plan.placements);

@@ -56,7 +56,8 @@ std::string ProgramText(const TinyConfig& tiny) {
 // failing run leaves the new text beside its log.
 TEST(NativePrograms, OfTheFamiliesReadLikeThis) {
   std::string all;
-  for (const char* name : {"gemma2", "deepseek_v3 fp8", "mixtral", "gpt_oss mxfp4", "falcon 40b", "gpt2", "whisper"}) {
+  for (const char* name : {"gemma2", "deepseek_v3 fp8", "mixtral", "gpt_oss mxfp4", "falcon 40b", "gpt2", "whisper",
+                           "t5 with its decoder"}) {
     all += ProgramText(Named(name));
   }
   const Result<std::string> golden = ReadTextFile(kGolden, 1 << 22);

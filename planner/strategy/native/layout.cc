@@ -1,8 +1,11 @@
 #include "planner/strategy/native/layout.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "planner/families/families.h"
 #include "planner/strategy/native/disk_feed.h"
 
 namespace stowage {
@@ -180,8 +183,9 @@ NativeLayout WithoutWeights(const NativeModel& native, const PlanningTask& task,
   NativeLayout out;
   LayOutCaches(native, proposal, out);
   LayOutActivations(native, proposal, out);
-  out.tokens = Bytes((task.request.prompt_tokens + std::max<std::int64_t>(task.request.new_tokens, 1)) *
-                     task.request.batch * kIdBytes);
+  out.tokens =
+      Bytes((PromptIds(*task.model, task.request.prompt_tokens) + std::max<std::int64_t>(task.request.new_tokens, 1)) *
+            task.request.batch * kIdBytes);
   out.ids_on_host = TouchesTokens(true, native, proposal);
   if (!out.ids_on_host || TouchesTokens(false, native, proposal)) out.device_tokens = out.tokens;
   return out;
@@ -189,11 +193,17 @@ NativeLayout WithoutWeights(const NativeModel& native, const PlanningTask& task,
 
 }  // namespace
 
+std::string CacheName(const Model& model, std::size_t cache, std::string_view what) {
+  const auto layers = static_cast<std::size_t>(model.shape.layers);
+  if (cache < layers) return fmt::format("layers.{}.{}", cache, what);
+  return fmt::format("layers.{}.cross_{}", cache - layers, what);
+}
+
 NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
   const Model& model = *task.model;
   NativeLayout out = WithoutWeights(native, task, proposal);
   LayOutWeights(native, model, proposal, out);
-  out.host_buffers = out.tokens + Bytes(task.request.prompt_tokens * task.request.batch * kIdBytes);
+  out.host_buffers = out.tokens + Bytes(PromptIds(model, task.request.prompt_tokens) * task.request.batch * kIdBytes);
   if (native.prefill.input != kNoId) out.host_buffers += native.prefill.activations[native.prefill.input].bytes;
   if (native.prefill.output.id != kNoId) {
     out.host_buffers += Bytes(native.prefill.output.bytes.base);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "planner/base/result.h"
@@ -71,6 +72,9 @@ struct NativeLayout {
   Bytes host_buffers;        // prompt or other input, answer, logits and computed tables in host memory
   Crossings prefill_crossings, decode_crossings;
 };
+
+// "layers.3.keys": what a cache of NativeProgram::caches is called. Those of cross attention come after all layers' own.
+std::string CacheName(const Model& model, std::size_t cache, std::string_view what);
 
 NativeLayout LayOut(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal);
 

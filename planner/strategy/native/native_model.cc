@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "planner/families/families.h"
-#include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
 #include "planner/strategy/native/proposal.h"
@@ -49,6 +48,17 @@ void Note(const NativeProgram& program, const Model& model, NativeModel& out, st
   }
 }
 
+// By TensorId: small tensors of a block that kernels of another one read.
+void NoteShared(const NativeProgram& program, const Model& model, NativeModel& out) {
+  for (const NativeKernel& k : program.kernels) {
+    for (const Operand& o : k.reads) {
+      if (o.source != Operand::Source::kWeight || out.multiplied[o.id] || model.tensors[o.id].buffer) continue;
+      const ModuleId block = model.BlockOf(model.tensors[o.id].module);
+      if (block != kNoId && model.BlockOf(k.module) != block) out.shared[o.id] = true;
+    }
+  }
+}
+
 Packing PackActivations(const NativeProgram& program) {
   std::vector<PackItem> items;
   for (const Activation& a : program.activations) items.push_back({a.bytes, a.first, a.last});
@@ -71,9 +81,9 @@ Result<NativeModel> Realize(const PlanningTask& task) {
   const Model& model = *task.model;
   const std::int64_t positions = task.request.CachePositions();
   NativeModel out;
-  out.gathered.resize(model.tensors.size());
-  out.multiplied.resize(model.tensors.size());
-  out.expert.resize(model.tensors.size());
+  for (std::vector<bool>* flags : {&out.gathered, &out.multiplied, &out.expert, &out.once, &out.shared}) {
+    flags->resize(model.tensors.size());
+  }
   out.row_step.resize(model.tensors.size(), 1);
   out.uses.resize(model.tensors.size());
   out.rows.reserve(model.tensors.size());
@@ -88,12 +98,10 @@ Result<NativeModel> Realize(const PlanningTask& task) {
     return Error{ErrorCode::kInvalidInput, fmt::format("{} is a {}, which makes no tokens: ask for none (--new 0)",
                                                        model.name, model.class_name)};
   }
-  if (std::string refusal = NativeRefusal(model); !refusal.empty()) {
-    return Error{ErrorCode::kInfeasible, std::move(refusal)};
-  }
   STOWAGE_TRY(const OpGraph prefill, BuildOpGraph(model, PrefillOf(task.request), positions));
   STOWAGE_TRY(out.prefill, RealizeNative(model, prefill));
-  if (out.prefill.logits == kNoId && out.prefill.output.id == kNoId) {
+  const bool tokens = MakesTokens(model) && task.request.new_tokens > 0;
+  if (out.prefill.logits == kNoId && (tokens || out.prefill.output.id == kNoId)) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{} is a {}: without a head it makes no tokens", model.name, model.class_name)};
   }
@@ -111,6 +119,11 @@ Result<NativeModel> Realize(const PlanningTask& task) {
   out.decode_gathers = AnyGathers(out.decode);
   for (std::size_t t = 0; t < other.size(); ++t) {
     if (other[t]) out.multiplied[t] = false;
+  }
+  NoteShared(out.prefill, model, out);
+  if (!out.decode.kernels.empty()) {
+    for (const TensorId t : out.used) out.once[t] = true;
+    for (const TensorId t : out.decode_weights.tensors) out.once[t] = false;
   }
   return out;
 }

@@ -42,7 +42,10 @@ void PassEmitter::EmitPrefill(const PassLoop& loop) {
   b_.BeginPrologue(1);
   if (disk_ != nullptr) disk_->Start(loaded);
   StepId given = GiveTokens();
-  if (buffers_.input >= 0) given = GiveInput();
+  if (buffers_.input >= 0) {
+    if (given >= 0) b_.Wait({given});
+    given = GiveInput();
+  }
   step_of_.assign(loop.steps.size(), -1);
   waits_at_.assign(loop.steps.size(), -1);
   EmitSection(loop, loop.prefill, prefill_, {}, given);

@@ -39,6 +39,8 @@ struct NativeModel {
   std::vector<bool> gathered;    // by TensorId: read by an embedding
   std::vector<bool> multiplied;  // by TensorId: a matrix in all kernels that read it, so it can be split and streamed
   std::vector<bool> expert;      // by TensorId: of experts that not every row needs
+  std::vector<bool> once;        // by TensorId: an encoder-decoder's that no decode pass reads
+  std::vector<bool> shared;      // by TensorId: of a block, read beside matrices in others too (T5's position bias)
   bool prefill_gathers = false;  // see GathersExperts: all sparse layers of a pass do alike
   bool decode_gathers = false;
   std::vector<std::int32_t> uses;  // by TensorId: kernels of one pass that read it

@@ -63,8 +63,7 @@ ClosedForm FromSizes(const PlanningTask& task) {
   return CloseForm(
       task, sizes,
       {.gpu = sizes.weights + sizes.buffers + sizes.kv.value_or(Bytes(0)) + sizes.native_activations.value_or(Bytes(0)),
-       .host = std::min(sizes.weights, kStagingRing),
-       .refusal = NativeRefusal(*task.model)});
+       .host = std::min(sizes.weights, kStagingRing)});
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ Result<NativeProposal> Ring::OnDevice(const RingParameters& p) const {
   left = PlaceTables(left, movable_.matrix_bytes, out);
   if (movable_.matrix_bytes <= left + out.ring) left += std::exchange(out.ring, Bytes(0));
   // Experts leave first: a token multiplies by all other matrices, but by few experts.
-  Spread(movable_.matrices, left, p.grain, out);
+  SpreadDense(movable_.matrices, left, p.grain, out);
   Spread(movable_.experts, left - movable_.dense_bytes, p.grain, out);
   MoveToDisk(*native_, task_, out);
   return out;
@@ -168,6 +168,18 @@ void Ring::Spread(const std::vector<TensorId>& matrices, Bytes budget, Grain gra
   for (std::size_t i = 0; i < items.size(); ++i) {
     out.resident_rows[matrices[i]] = rows[i] * native_->row_step[matrices[i]];
   }
+}
+
+// What only the first pass multiplies by leaves first: it is streamed once, the others once a token.
+void Ring::SpreadDense(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const {
+  std::vector<TensorId> each, once;
+  Bytes bytes;
+  for (const TensorId t : matrices) {
+    (native_->once[t] ? once : each).push_back(t);
+    if (!native_->once[t]) bytes += RoundUp(native_->row_bytes[t] * native_->rows[t], kAlignment);
+  }
+  Spread(each, budget, grain, out);
+  Spread(once, budget - bytes, grain, out);
 }
 
 // By TensorId: matrices with `percent` of the bytes, whole ones, evenly spread in the order of use.
@@ -255,7 +267,7 @@ Result<NativeProposal> Ring::Shared(const RingParameters& p) const {
   }
   left = PlaceTables(left, wanted, out);
   if (wanted <= left + out.ring && !streams) left += std::exchange(out.ring, Bytes(0));
-  Spread(matrices, left, p.grain, out);
+  SpreadDense(matrices, left, p.grain, out);
   Spread(experts, left - dense, p.grain, out);
   return out;
 }
@@ -323,7 +335,11 @@ Seconds Ring::StreamingBound(Bytes resident) const {
   if (link == nullptr) return Seconds(0);
   double touched = 1;
   for (const NativeKernel& k : native_->decode.kernels) touched = std::min(touched, k.touched);
-  const Bytes streamed = std::max(Bytes(0), movable_.matrix_bytes - resident);
+  Bytes streamed = movable_.matrix_bytes - resident;
+  for (const TensorId t : movable_.matrices) {
+    if (native_->once[t]) streamed -= RoundUp(native_->row_bytes[t] * native_->rows[t], kAlignment);
+  }
+  streamed = std::max(Bytes(0), streamed);
   return streamed / link->pinned * (static_cast<double>(task_.request.DecodePasses()) * touched);
 }
 

@@ -77,6 +77,7 @@ class Ring {
   Result<NativeProposal> OnDevice(const RingParameters& p) const;
   Result<NativeProposal> Shared(const RingParameters& p) const;
   void Spread(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const;
+  void SpreadDense(const std::vector<TensorId>& matrices, Bytes budget, Grain grain, NativeProposal& out) const;
   // Tables leave first. What is left of `left` for matrices that have `wanted` in all.
   Bytes PlaceTables(Bytes left, Bytes wanted, NativeProposal& out) const;
   std::vector<bool> Chosen(int percent) const;

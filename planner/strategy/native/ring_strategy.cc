@@ -306,8 +306,7 @@ ClosedForm FromSizes(const PlanningTask& task) {
       task, sizes,
       {.gpu = fixed + sizes.weights - over,
        .host = (over > Bytes(0) ? std::max(over, sizes.tables) : Bytes(0)) + std::min(sizes.weights, kStagingRing),
-       .streamed = Bytes(static_cast<std::int64_t>(static_cast<double>(streamed.value()) * share)),
-       .refusal = NativeRefusal(*task.model)});
+       .streamed = Bytes(static_cast<std::int64_t>(static_cast<double>(streamed.value()) * share))});
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// T5 with its decoder: what the encoder made is handed on from pass to pass, in every strategy. The events inside a pass:
-// torch_traces_test and device_map_traces_test.
+// T5 with its decoder and whisper: what the encoder made is handed on from pass to pass, in every strategy. The events
+// inside a pass: torch_traces_test and device_map_traces_test.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -34,6 +34,20 @@ Model T5(std::string_view more = "") {
   return *std::move(model);
 }
 
+constexpr std::int64_t kFrames = 14;  // of whisper's encoder, half as many as of its input
+
+Model Whisper() {
+  const std::string json = fmt::format(
+      R"({{"model_type": "whisper", "architectures": ["WhisperForConditionalGeneration"], "encoder_layers": 2,
+          "decoder_layers": {}, "d_model": 64, "encoder_attention_heads": 2, "decoder_attention_heads": 4,
+          "encoder_ffn_dim": 96, "decoder_ffn_dim": 80, "vocab_size": 100, "num_mel_bins": 10,
+          "max_source_positions": {}, "max_target_positions": 64}})",
+      kLayers, kFrames);
+  Result<Model> model = BuildModel(*HfConfig::Parse(json, "config.json"), "whisper");
+  EXPECT_TRUE(model.ok()) << model.error().message;
+  return *std::move(model);
+}
+
 struct Case {
   Model model = T5();
   Machine machine = *BuildMachine({.gpus = {"2xt4"}, .cpu = "30GB", .disk = "100GB"}, {});
@@ -53,14 +67,18 @@ constexpr const char* kApart =
     R"({"shared": 0, "encoder": 0, "decoder.embed_tokens": 0, "lm_head": 0, "decoder.block.0": 0, "decoder.block.1": 1,
         "decoder.block.2": "cpu", "decoder.final_layer_norm": "disk", "decoder.dropout": 1})";
 
-std::vector<std::pair<Strategy, std::string>> Strategies() {
+constexpr const char* kWhisperApart =
+    R"({"model.encoder": 0, "model.decoder.embed_tokens": 0, "proj_out": 0, "model.decoder.embed_positions": 0,
+        "model.decoder.layers.0": 0, "model.decoder.layers.1": 1, "model.decoder.layers.2": "cpu",
+        "model.decoder.layer_norm": "disk"})";
+
+std::vector<std::pair<Strategy, std::string>> Strategies(const char* apart) {
   return {{TorchResidentStrategy(), ""},    {SequentialOffloadStrategy(), ""}, {ModelOffloadStrategy(), ""},
-          {GroupOffloadStrategy(), "leaf"}, {DeviceMapStrategy(), "auto"},     {DeviceMapStrategy(), kApart}};
+          {GroupOffloadStrategy(), "leaf"}, {DeviceMapStrategy(), "auto"},     {DeviceMapStrategy(), apart}};
 }
 
-TEST(EncoderDecoder, EveryStrategyMakesASoundScheduleWhateverTheNumberOfPasses) {
-  const Case c;
-  for (const auto& [strategy, parameters] : Strategies()) {
+void ExpectSoundSchedules(const Case& c, const char* apart) {
+  for (const auto& [strategy, parameters] : Strategies(apart)) {
     for (const std::int64_t new_tokens : {0, 1, 2, 6, 7}) {
       const std::string what = fmt::format("{}:{}, {} tokens", strategy.name, parameters, new_tokens);
       const Result<Lowered> lowered = c.Lower(strategy, parameters, new_tokens);
@@ -74,8 +92,13 @@ TEST(EncoderDecoder, EveryStrategyMakesASoundScheduleWhateverTheNumberOfPasses) 
   }
 }
 
-TEST(EncoderDecoder, CrossAttentionsCacheIsMadeOnceAndItsOwnGrowsByThePass) {
-  const Case c;
+TEST(EncoderDecoder, EveryStrategyMakesASoundScheduleWhateverTheNumberOfPasses) {
+  ExpectSoundSchedules(Case(), kApart);
+  ExpectSoundSchedules({.model = Whisper()}, kWhisperApart);
+}
+
+// `source` positions of the encoder; the decoder starts with `start`.
+void ExpectCrossedCaches(const Case& c, std::int64_t source, std::int64_t start) {
   constexpr std::int64_t kPosition = 2 * 4 * 16 * 4;  // batch, heads, head_dim, fp32
   const Result<Lowered> lowered = c.Lower(TorchResidentStrategy(), "", 4);
   ASSERT_TRUE(lowered.ok()) << lowered.error().message;
@@ -90,7 +113,7 @@ TEST(EncoderDecoder, CrossAttentionsCacheIsMadeOnceAndItsOwnGrowsByThePass) {
     if (step.kind == StepKind::kFree) {
       EXPECT_FALSE(of_cross) << buffer.name;
     } else if (of_cross) {
-      EXPECT_EQ(buffer.bytes.base, kPrompt * kPosition);
+      EXPECT_EQ(buffer.bytes.base, source * kPosition);
       ++cross;
     } else if (buffer.name.ends_with("layers.0.keys")) {
       own.push_back(buffer.bytes.base);
@@ -100,7 +123,14 @@ TEST(EncoderDecoder, CrossAttentionsCacheIsMadeOnceAndItsOwnGrowsByThePass) {
   }
   EXPECT_EQ(cross, 2 * kLayers);
   EXPECT_EQ(encoded, 1);
-  EXPECT_EQ(own, (std::vector<std::int64_t>{kPosition, 2 * kPosition, 3 * kPosition, 4 * kPosition}));
+  std::vector<std::int64_t> grows;
+  for (std::int64_t p = 0; p < 4; ++p) grows.push_back((start + p) * kPosition);
+  EXPECT_EQ(own, grows);
+}
+
+TEST(EncoderDecoder, CrossAttentionsCacheIsMadeOnceAndItsOwnGrowsByThePass) {
+  ExpectCrossedCaches(Case(), kPrompt, 1);
+  ExpectCrossedCaches({.model = Whisper()}, kFrames, kPrompt);
 }
 
 TEST(EncoderDecoder, CachesHoldThePromptOnceAndTheAnswerWithItsStartToken) {
@@ -108,6 +138,9 @@ TEST(EncoderDecoder, CachesHoldThePromptOnceAndTheAnswerWithItsStartToken) {
   const Request request{.prompt_tokens = kPrompt, .new_tokens = 4};
   // Per layer: the prompt's, the start token's and three of the answer; the last is never fed back.
   EXPECT_EQ(CacheBytes(model, request.CachePositions()).value(), kLayers * (kPrompt + 1 + 3) * 2 * 4 * 16 * 4);
+  // Whisper's prompt is its decoder's; the encoder's frames are as many for any sound.
+  EXPECT_EQ(CacheBytes(Whisper(), request.CachePositions()).value(),
+            kLayers * (kFrames + kPrompt + 3) * 2 * 4 * 16 * 4);
 }
 
 TEST(EncoderDecoder, GroupsThatComeInTheOrderOfTheFirstPassAreRefused) {
@@ -121,14 +154,16 @@ TEST(EncoderDecoder, GroupsThatComeInTheOrderOfTheFirstPassAreRefused) {
 
 TEST(EncoderDecoder, WithoutACacheThatGrowsIsRefused) {
   const Case c;
-  const auto refusal = [&](KvCache kv) {
+  const auto refusal = [&](KvCache kv, const Model& model) {
     const PlanningTask task{
-        .model = &c.model, .machine = &c.machine, .request = {.prompt_tokens = kPrompt, .new_tokens = 4, .kv = kv}};
+        .model = &model, .machine = &c.machine, .request = {.prompt_tokens = kPrompt, .new_tokens = 4, .kv = kv}};
     return TorchResidentStrategy().lower(task, "").error().message;
   };
-  EXPECT_EQ(refusal(KvCache::kNone),
+  EXPECT_EQ(refusal(KvCache::kNone, Whisper()),
+            "the torch runtime of model 'whisper': an encoder-decoder without a cache (--kv none) is not realized");
+  EXPECT_EQ(refusal(KvCache::kNone, c.model),
             "the torch runtime of model 't5': an encoder-decoder without a cache (--kv none) is not realized");
-  EXPECT_EQ(refusal(KvCache::kStatic),
+  EXPECT_EQ(refusal(KvCache::kStatic, c.model),
             "the torch runtime of model 't5': an encoder-decoder with a static cache is not realized");
 }
 

@@ -93,6 +93,10 @@ const std::vector<Row> kRows = {
     {"mistral", R"("sliding_window": 100)", 4},  // never
     {"gemma2", R"("sliding_window": 12)", 4},    // of every other layer
     {"t5", R"("architectures": ["T5ForConditionalGeneration"], "d_ff": 96)", 4},
+    {"whisper", R"("architectures": ["WhisperForConditionalGeneration"], "encoder_ffn_dim": 96, "decoder_ffn_dim": 96,
+        "decoder_layers": 3, "encoder_attention_heads": 4, "decoder_attention_heads": 2, "max_source_positions": 15,
+        "max_target_positions": 64)",
+     4},
 };
 
 // Of the decode passes of a sound schedule; empty when there is none.
