@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <string>
+
 #include "reports/json.h"
 
 namespace stowage {
@@ -41,6 +43,9 @@ Json MachineOf(const Machine& machine, const std::vector<StrategyLine>& strategi
   json["smallest_budget_bytes"] = Json::object();
   for (const StrategyLine& line : strategies) {
     if (line.least_gpu) json["smallest_budget_bytes"][line.name] = line.least_gpu->value();
+    for (std::size_t g = 0; g < line.least_gpus.size(); ++g) {
+      json["smallest_budgets_bytes"][line.name]["gpu" + std::to_string(g)] = line.least_gpus[g].value();
+    }
   }
   return json;
 }

@@ -17,10 +17,7 @@ double RequestSeconds(const StrategyLine& line, std::int64_t decode_passes) {
 void SortBestFirst(std::vector<StrategyLine>& strategies, std::int64_t decode_passes) {
   std::stable_sort(strategies.begin(), strategies.end(), [&](const StrategyLine& a, const StrategyLine& b) {
     if (a.fits != b.fits) return a.fits;
-    if (!a.fits) return a.name < b.name;
-    const double left = RequestSeconds(a, decode_passes);
-    const double right = RequestSeconds(b, decode_passes);
-    return left != right ? left < right : a.name < b.name;
+    return a.fits && RequestSeconds(a, decode_passes) < RequestSeconds(b, decode_passes);
   });
 }
 

@@ -42,7 +42,8 @@ struct StrategyLine {
   // At the ends of the machine's intervals; absent where it has none.
   std::optional<Seconds> first_token_low = {}, first_token_high = {};
   std::optional<Seconds> per_token_low = {}, per_token_high = {};
-  std::optional<Bytes> least_gpu;  // the smallest budget of gpu0 with which it fits, the other pools as they are
+  std::optional<Bytes> least_gpu;      // the smallest budget of gpu0 with which it fits, the other pools as they are
+  std::vector<Bytes> least_gpus = {};  // of all GPUs, in the ratio of their budgets, of what uses several; else empty
 };
 
 // What lies in one pool under the chosen strategy. The parts add up to the pool's budget when a "free" part is there.
@@ -83,7 +84,7 @@ struct SmallestBudget {
 // Where the figures of a report come from.
 enum class PlanBasis : std::uint8_t {
   kSimulated,
-  kClosedForms,  // `plan --quick`: activations estimated, times at least
+  kClosedForms,  // `plan --quick`: times are estimates
   kSizesOnly,    // operations are not known, so there are no times
 };
 
@@ -112,7 +113,8 @@ struct PlanReport {
   std::optional<SmallestBudget> smallest_budget;  // when nothing fits
 };
 
-// Fitting ones first, by the seconds of the whole request (first token, then decode_passes others); the rest by name.
+// Fitting ones first, by the seconds of the whole request (first token, then decode_passes others); equals and the rest
+// stay in the order they are in.
 void SortBestFirst(std::vector<StrategyLine>& strategies, std::int64_t decode_passes);
 
 }  // namespace stowage

@@ -61,15 +61,32 @@ std::string TokensPerSecond(const StrategyLine& line, std::int64_t batch) {
   return fmt::format("{:.3g}", static_cast<double>(batch) / line.per_token->value());
 }
 
+// "14.20 GB"; of several GPUs "gpu0 14.20 GB", "9.41 GB each" where they are alike, else "61.3 % of each".
+std::string LeastText(const Machine& machine, const StrategyLine& line) {
+  const bool several = machine.gpus.size() > 1;
+  if (line.least_gpus.empty()) {
+    return line.least_gpu ? (several ? "gpu0 " : "") + FormatBytes(*line.least_gpu) : "-";
+  }
+  const auto other = [&](Bytes bytes) { return bytes != line.least_gpus[0]; };
+  if (std::none_of(line.least_gpus.begin(), line.least_gpus.end(), other)) {
+    return FormatBytes(line.least_gpus[0]) + " each";
+  }
+  const Bytes now = machine.pools[static_cast<std::size_t>(machine.FindPool("gpu0"))].budget;
+  return fmt::format("{:.1f} % of each",
+                     100 * static_cast<double>(line.least_gpus[0].value()) / static_cast<double>(now.value()));
+}
+
 Row HeadingOf(const PlanReport& report, const std::vector<std::string>& pools) {
   Row heading = {"strategy", "runtime", "fits"};
   heading.insert(heading.end(), pools.begin(), pools.end());
-  if (report.basis == PlanBasis::kSimulated) heading.emplace_back("needs gpu0");
-  const bool bounds = report.basis == PlanBasis::kClosedForms;
+  if (report.basis == PlanBasis::kSimulated) {
+    heading.emplace_back(report.machine.gpus.size() > 1 ? "needs of GPUs" : "needs gpu0");
+  }
+  const bool estimates = report.basis == PlanBasis::kClosedForms;
   if (report.basis != PlanBasis::kSizesOnly) {
-    heading.emplace_back(bounds ? "first token >=" : "first token");
-    heading.emplace_back(bounds ? "per token >=" : "per token");
-    heading.emplace_back(bounds ? "tokens/s <=" : "tokens/s");
+    heading.emplace_back(estimates ? "first token ~" : "first token");
+    heading.emplace_back(estimates ? "per token ~" : "per token");
+    heading.emplace_back(estimates ? "tokens/s ~" : "tokens/s");
   }
   heading.emplace_back(report.basis == PlanBasis::kSizesOnly ? "why not" : "limited by");
   return heading;
@@ -78,7 +95,7 @@ Row HeadingOf(const PlanReport& report, const std::vector<std::string>& pools) {
 Row RowOf(const PlanReport& report, const StrategyLine& line, const std::vector<std::string>& pools) {
   Row row = {line.name, line.runtime, line.fits ? "yes" : "no"};
   for (const std::string& pool : pools) row.push_back(PeakIn(line, pool));
-  if (report.basis == PlanBasis::kSimulated) row.push_back(line.least_gpu ? FormatBytes(*line.least_gpu) : "-");
+  if (report.basis == PlanBasis::kSimulated) row.push_back(LeastText(report.machine, line));
   if (report.basis != PlanBasis::kSizesOnly) {
     row.push_back(line.first_token ? FormatSeconds(*line.first_token) : "-");
     row.push_back(line.per_token ? FormatSeconds(*line.per_token) : "-");

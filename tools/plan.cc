@@ -81,7 +81,7 @@ Result<int> PlanTool(int argc, char** argv) {
   bool json = false;
   AddJsonOption(line, &json);
   bool quick = false;
-  line.Flag("--quick", &quick, "closed forms only: what fits, and how fast it can be at best; nothing is simulated");
+  line.Flag("--quick", &quick, "closed forms only: what fits, and about how fast; nothing is simulated");
   std::optional<std::string> out;
   line.Option("--out", &out, "write the chosen plan to this file");
   line.Example("plan --gpu 15GB --model llama-8b", "a card of 15 GB");

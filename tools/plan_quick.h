@@ -14,8 +14,8 @@ namespace stowage {
 // Why no strategy can say how long a pass of this model takes: the reason in one sentence, or nothing if one can.
 std::optional<std::string> OperationsUnknown(const PlanningTask& task);
 
-// Strategies without a closed form are left out, and named. `basis` is not kSimulated; with kSizesOnly there are no
-// times, and `reason` says why.
+// `basis` is not kSimulated; with kSizesOnly there are no times, `reason` says why, and strategies that cannot say
+// anything from sizes alone are left out, and named.
 PlanReport QuickReportOf(const PlanningTask& task, const std::vector<Strategy>& strategies, PlanBasis basis,
                          const std::string& reason = "");
 

@@ -20,6 +20,7 @@ std::string Spelled(const Ranked& r) { return r.parameters.empty() ? r.name : r.
 StrategyLine LineOf(const Ranked& r) {
   StrategyLine line{.name = Spelled(r), .runtime = r.runtime, .fits = r.fits, .limit = r.limit, .why_not = r.why_not};
   line.least_gpu = r.smallest_gpu_budget;
+  line.least_gpus = r.smallest_gpu_budgets;
   for (const PoolTimeline& p : r.timeline.pools) {
     if (p.pool != "disk") line.peak.push_back({p.pool, p.peak.bytes});
   }
@@ -114,6 +115,33 @@ struct Remedy {
   std::string strategy;
 };
 
+// Of all GPUs, in the ratio of their budgets.
+struct GpusRemedy {
+  std::string text;  // "+1.30 GB of each GPU (16.30 GB each)"
+  Bytes more;        // in all
+};
+
+std::optional<GpusRemedy> RemedyOf(const Machine& machine, const Ranked& r) {
+  if (r.fits || r.refused || r.smallest_gpu_budgets.empty()) return std::nullopt;
+  const std::vector<Bytes>& wanted = r.smallest_gpu_budgets;
+  GpusRemedy out;
+  std::vector<std::string> sizes;
+  bool alike = true;
+  for (std::size_t g = 0; g < wanted.size(); ++g) {
+    out.more += wanted[g] - BudgetOf(machine, PoolOfGpu(g));
+    alike = alike && wanted[g] == wanted[0];
+    sizes.push_back(FormatBytes(wanted[g]));
+  }
+  if (out.more <= Bytes(0)) return std::nullopt;
+  const Bytes now = BudgetOf(machine, PoolOfGpu(0));
+  out.text =
+      alike ? fmt::format("+{} of each GPU ({} each)", FormatBytes(wanted[0] - now), sizes[0])
+            : fmt::format("+{:.1f} % of each GPU ({})",
+                          100.0 * static_cast<double>((wanted[0] - now).value()) / static_cast<double>(now.value()),
+                          Join(sizes, ", "));
+  return out;
+}
+
 std::vector<Remedy> RemediesOf(const Machine& machine, const std::vector<Ranked>& ranked) {
   std::vector<Remedy> out;
   for (const Ranked& r : ranked) {
@@ -152,6 +180,12 @@ std::vector<std::string> WouldHelp(const PlanningTask& task, const std::vector<R
     const std::string what = r.strategy == "resident" ? "all of it is resident" : fmt::format("'{}' fits", r.strategy);
     out.push_back(
         fmt::format("+{} of {} ({} in all) and {}.", FormatBytes(r.more), r.pool, FormatBytes(r.bytes), what));
+  }
+  for (const Ranked& r : native) {
+    const std::optional<GpusRemedy> remedy = RemedyOf(*task.machine, r);
+    if (!remedy) continue;
+    out.push_back(fmt::format("{} and {}.", remedy->text,
+                              r.name == "pipeline" ? "all of it is resident" : fmt::format("'{}' fits", r.name)));
   }
   if (const std::size_t gpus = task.machine->gpus.size(); gpus > 1) {
     if (const std::optional<std::int64_t> more = MoreGpus(task)) {

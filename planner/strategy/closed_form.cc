@@ -91,6 +91,32 @@ Bound BoundOf(const Machine& machine, Flops flops, DType dtype, Bytes read, cons
 
 }  // namespace
 
+std::string LimitOf(const std::map<std::string, Seconds>& busy, Seconds length) {
+  if (busy.empty() || length <= Seconds(0)) return "";
+  const auto busiest =
+      std::max_element(busy.begin(), busy.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const double share = std::min(1.0, busiest->second.value() / length.value());
+  return fmt::format("{}{} busy {}{:.0f} %", share >= 0.5 ? "" : "issuing: ", busiest->first,
+                     share >= 0.5 ? "" : "only ", share * 100);
+}
+
+ClosedForm BestForm(const Request& request, std::vector<std::string> parameters,
+                    const std::function<Result<ClosedForm>(const std::string&)>& form) {
+  const auto whole = [&](const ClosedForm& f) {
+    return f.first_token + f.per_token * static_cast<double>(request.DecodePasses());
+  };
+  if (parameters.empty()) parameters.emplace_back();
+  ClosedForm best{.why_not = "nothing was tried"};
+  for (const std::string& one : parameters) {
+    Result<ClosedForm> next = form(one);
+    ClosedForm candidate = next ? *std::move(next) : ClosedForm{.why_not = next.error().message};
+    if (best.fits() && (!candidate.fits() || whole(best) <= whole(candidate))) continue;
+    if (candidate.fits()) candidate.parameters = one;
+    best = std::move(candidate);
+  }
+  return best;
+}
+
 DType MainDType(const Model& model) {
   std::map<DType, Bytes> bytes;
   for (const Tensor& t : model.tensors) {

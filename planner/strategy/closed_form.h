@@ -1,12 +1,15 @@
-// What a request takes and how fast it can be at best, from sizes alone: no operations, no schedule, no simulation. For
-// `plan --quick`, and for models whose operations are not described.
+// What a request takes and how fast it is, without a schedule and without simulating one.
 //
-// Counted: weights, buffers, caches, reservations. Estimated: activations, by the widest moment of a decoder. Bounds:
-// times, each the largest of what one resource must do; kernels' launches and all waiting are left out.
+// Two kinds. Strategy::closed_form, for `plan --quick`, sums over the kernels of one prefill and one decode pass
+// (native/native_form.h, torch/torch_form.h). Strategy::from_sizes, for models whose operations are not described, knows the
+// sizes of tensors only. There, counted are weights, buffers, caches and reservations; estimated activations, by the
+// widest moment of a decoder; bounds are the times, each the largest of what one resource must do.
 //
 // Each strategy has its own, beside its lowering.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -35,11 +38,21 @@ struct RequestSizes {
 RequestSizes SizesOf(const Model& model, const Request& request);
 
 struct ClosedForm {
-  std::vector<std::pair<std::string, Bytes>> peak;  // by pool; what would be needed where it does not fit
-  std::string why_not;                              // empty: it fits; what the lowering refuses is refused here, too
-  Seconds first_token, per_token;                   // at least
-  std::string limit;                                // the resource whose bound is the largest: "gpu0.h2d"
+  std::string parameters = {};                           // of the strategy
+  std::vector<std::pair<std::string, Bytes>> peak = {};  // by pool; what would be needed where it does not fit
+  std::string why_not = {};                              // empty: it fits; what the lowering refuses is refused, too
+  Seconds first_token = {}, per_token = {};
+  std::string limit = {};  // the resource that is busiest: "gpu0.h2d busy 97 %"
+
+  bool fits() const { return why_not.empty(); }
 };
+
+// What is busiest of `seconds`, by resource, in a stretch of that length: as sim/rank says it. Empty: nothing.
+std::string LimitOf(const std::map<std::string, Seconds>& busy, Seconds length);
+
+// The quickest request of those that fit, else the last of all; an error is why one does not. Of {} that of {""}.
+ClosedForm BestForm(const Request& request, std::vector<std::string> parameters,
+                    const std::function<Result<ClosedForm>(const std::string&)>& form);
 
 // What a strategy puts where, reservations left out, and what it moves.
 struct Demand {

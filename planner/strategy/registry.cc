@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "planner/base/text.h"
+#include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/device_map_ring.h"
 #include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/pipeline.h"
@@ -45,6 +46,8 @@ Strategy WithParameters(const StrategyChoice& choice) {
   Strategy only = *choice.strategy;
   if (!choice.parameters.empty()) {
     only.candidates = [parameters = choice.parameters](const PlanningTask&) { return std::vector{parameters}; };
+    only.closed_form = [of = choice.strategy->closed_form, parameters = choice.parameters](
+                           const PlanningTask& task, std::string_view) { return of(task, parameters); };
   }
   return only;
 }

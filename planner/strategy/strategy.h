@@ -21,7 +21,8 @@
 
 namespace stowage {
 
-struct ClosedForm;  // closed_form.h
+struct ClosedForm;   // closed_form.h
+struct KnownLayers;  // native/layers.h
 struct NativeModel;
 struct TorchPrograms;
 
@@ -30,6 +31,7 @@ struct TorchPrograms;
 struct TaskCache {
   std::mutex mutex;
   std::shared_ptr<const NativeModel> native;
+  std::shared_ptr<KnownLayers> layers;
   std::shared_ptr<const TorchPrograms> torch;
 };
 
@@ -81,13 +83,17 @@ struct Strategy {
   // The smallest budget of gpu0 with which lower() succeeds for some parameters, other pools as they are. kInfeasible
   // when none does. Empty: the strategy does not know.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_gpu_budget = {};
+  // Likewise of several GPUs, by GPU: gpu_share.h says which. Empty: it uses gpu0 alone, or does not know.
+  std::function<Result<std::vector<Bytes>>(const PlanningTask&)> smallest_gpu_budgets = {};
   // Likewise of the host, gpu0 as it is.
   std::function<Result<Bytes>(const PlanningTask&)> smallest_host_budget = {};
   // Decode passes that a sample for ranking needs: the first one starts from what the prefill left, the others show the
   // steady state.
   std::int64_t sampled_passes = 3;
-  // Without lowering anything, for any model: `plan --quick`. Empty: there is none.
-  std::function<ClosedForm(const PlanningTask&)> closed_form = {};
+  // What lower() would give for these parameters, or for the best ones, without lowering anything: `plan --quick`.
+  std::function<ClosedForm(const PlanningTask&, std::string_view parameters)> closed_form = {};
+  // The same from sizes alone, for models whose operations are not known. Empty: there is none.
+  std::function<ClosedForm(const PlanningTask&)> from_sizes = {};
   GpuUse gpus = GpuUse::kFirst;
 };
 

@@ -153,6 +153,11 @@ Choice Choose(const Strategy& strategy, const PlanningTask& task) {
   if (strategy.smallest_gpu_budget) {
     if (const Result<Bytes> smallest = strategy.smallest_gpu_budget(sample)) best.smallest_gpu_budget = *smallest;
   }
+  if (strategy.smallest_gpu_budgets) {
+    if (Result<std::vector<Bytes>> smallest = strategy.smallest_gpu_budgets(sample)) {
+      best.smallest_gpu_budgets = *std::move(smallest);
+    }
+  }
   if (!best.fits) {
     if (strategy.smallest_host_budget) {
       if (const Result<Bytes> smallest = strategy.smallest_host_budget(sample)) best.smallest_host_budget = *smallest;

@@ -28,6 +28,7 @@ struct Ranked {
   std::string why_not;                        // when it does not fit
   bool refused = false;                       // not for want of memory: parameters, or a model it cannot run
   std::optional<Bytes> smallest_gpu_budget;   // with the other pools as they are
+  std::vector<Bytes> smallest_gpu_budgets;    // by GPU, of what uses several (gpu_share.h); empty: not known
   std::optional<Bytes> smallest_host_budget;  // likewise; when it does not fit
   Timeline timeline;                          // of the sample, when it was lowered
   std::optional<Plan> plan;                   // likewise; that of the whole run

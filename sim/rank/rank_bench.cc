@@ -35,14 +35,15 @@ BENCHMARK_CAPTURE(RankAll, llama_405b_24GB, "llama-3.1-405b", "24GB", "900GB")->
 void ClosedForms(benchmark::State& state, const char* name) {
   const Model model = *ZooModel(name);
   const Machine machine = *BuildMachine({.gpus = {"15GB"}, .cpu = "30GB"}, {});
-  const PlanningTask task{.model = &model, .machine = &machine};
   for (auto _ : state) {
-    for (const Strategy& strategy : AllStrategies()) {
-      if (strategy.closed_form) benchmark::DoNotOptimize(strategy.closed_form(task));
+    TaskCache cache;
+    const PlanningTask task{.model = &model, .machine = &machine, .cache = &cache};
+    for (const Strategy& strategy : StrategiesFor(machine)) {
+      benchmark::DoNotOptimize(strategy.closed_form(task, ""));
     }
   }
 }
-BENCHMARK_CAPTURE(ClosedForms, llama_8b, "llama-8b")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(ClosedForms, llama_8b, "llama-8b")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(ClosedForms, deepseek_v3, "deepseek-v3")->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -264,24 +264,6 @@ Status CheckRequest(const PlanningTask& task, const ChainProposal& proposal) {
   return OkStatus();
 }
 
-Status CheckBudgets(const ChainCase& c) {
-  const Machine& machine = *c.task.machine;
-  const auto check = [&](const std::string& pool, Bytes need) -> Status {
-    const Bytes all = need + machine.Reserved(pool);
-    const Bytes budget = machine.pools[machine.FindPool(pool)].budget;
-    if (all <= budget) return OkStatus();
-    return Error{ErrorCode::kInfeasible, fmt::format("{} needs {} of {}, whose budget is {}", c.proposal.strategy,
-                                                     FormatBytes(all), pool, FormatBytes(budget))};
-  };
-  for (std::size_t g = 0; g < c.gpus(); ++g) {
-    const ChainLayout& l = c.layout;
-    STOWAGE_RETURN_IF_ERROR(
-        check(fmt::format("gpu{}", g), l.weights[g] + l.kv[g] + l.activations[g] + l.tokens[g] + l.rings[g]));
-  }
-  const std::vector<LoadItem> items = LoadItemsOf(c.native, c.rows, c.whole);
-  return check("host", c.whole.masters + c.layout.host_buffers + StagingFor(c.model(), items, Bytes(0)).total());
-}
-
 NativeProposal RowsOfChain(const Model& model, const ChainProposal& proposal) {
   NativeProposal out{.strategy = proposal.strategy, .resident_rows = proposal.resident_rows, .tile = proposal.tile};
   if (!out.resident_rows.empty()) return out;
@@ -325,21 +307,50 @@ void GiveSlots(const NativeModel& native, const PlanningTask& task, const std::v
   }
 }
 
-Result<Lowered> LowerChain(const PlanningTask& task, const ChainProposal& proposal) {
+Status CheckBudgets(const ChainCase& c) {
+  const Machine& machine = *c.task.machine;
+  const auto check = [&](const std::string& pool, Bytes need) -> Status {
+    const Bytes all = need + machine.Reserved(pool);
+    const Bytes budget = machine.pools[machine.FindPool(pool)].budget;
+    if (all <= budget) return OkStatus();
+    return Error{ErrorCode::kInfeasible, fmt::format("{} needs {} of {}, whose budget is {}", c.proposal.strategy,
+                                                     FormatBytes(all), pool, FormatBytes(budget))};
+  };
+  for (std::size_t g = 0; g < c.gpus(); ++g) {
+    const ChainLayout& l = c.layout;
+    STOWAGE_RETURN_IF_ERROR(
+        check(fmt::format("gpu{}", g), l.weights[g] + l.kv[g] + l.activations[g] + l.tokens[g] + l.rings[g]));
+  }
+  const std::vector<LoadItem> items = LoadItemsOf(c.native, c.rows, c.whole);
+  return check("host", c.whole.masters + c.layout.host_buffers + StagingFor(c.model(), items, Bytes(0)).total());
+}
+
+Result<PreparedChain> PrepareChain(const PlanningTask& task, const ChainProposal& proposal) {
   STOWAGE_RETURN_IF_ERROR(CheckRequest(task, proposal));
   PlanningTask part = task;
   part.request.batch = task.request.batch / proposal.micro_batches;
   TaskCache own;
   if (proposal.micro_batches > 1) part.cache = &own;
-  STOWAGE_TRY(const auto native, RealizeModel(part));
-  if (native->prefill.logits == kNoId) {
+  PreparedChain out;
+  STOWAGE_TRY(out.native, RealizeModel(part));
+  if (out.native->prefill.logits == kNoId) {
     return Error{ErrorCode::kInvalidInput,
                  fmt::format("{}: {} makes no tokens", proposal.strategy, task.model->class_name)};
   }
-  const NativeProposal rows = RowsOfChain(*task.model, proposal);
-  const ChainLayout layout = LayOutChain(*native, task, proposal, rows);
-  const NativeLayout whole = LayOut(*native, task, rows);
-  const ChainCase c{*native, task, proposal, layout, rows, whole};
+  out.rows = RowsOfChain(*task.model, proposal);
+  out.layout = LayOutChain(*out.native, task, proposal, out.rows);
+  out.whole = LayOut(*out.native, task, out.rows);
+  return out;
+}
+
+Status CheckChain(const PlanningTask& task, const ChainProposal& proposal) {
+  STOWAGE_TRY(const PreparedChain prepared, PrepareChain(task, proposal));
+  return CheckBudgets(prepared.Of(task, proposal));
+}
+
+Result<Lowered> LowerChain(const PlanningTask& task, const ChainProposal& proposal) {
+  STOWAGE_TRY(const PreparedChain prepared, PrepareChain(task, proposal));
+  const ChainCase c = prepared.Of(task, proposal);
   STOWAGE_RETURN_IF_ERROR(CheckBudgets(c));
   Schedule schedule = ChainLowering(c).Run();
   Plan plan = DescribeChain(c, schedule);

@@ -48,6 +48,9 @@ struct ChainProposal {
 // kInfeasible: a GPU or the host cannot hold its part; the message names the need and the budget.
 Result<Lowered> LowerChain(const PlanningTask& task, const ChainProposal& proposal);
 
+// LowerChain's errors, without lowering.
+Status CheckChain(const PlanningTask& task, const ChainProposal& proposal);
+
 // By GPU: what the budget leaves beside reservations, resident weights, caches, activations and tokens, rings left out;
 // below zero when those do not fit. `native`: of the task, so of one micro-batch.
 std::vector<Bytes> LeftByGpu(const NativeModel& native, const PlanningTask& task, const ChainProposal& proposal);

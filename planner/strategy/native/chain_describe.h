@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -24,6 +25,21 @@ struct ChainCase {
   const Model& model() const { return *task.model; }
   std::size_t gpus() const { return static_cast<std::size_t>(layout.gpus); }
 };
+
+// What a case refers to; task and proposal are the caller's.
+struct PreparedChain {
+  std::shared_ptr<const NativeModel> native;  // of one micro-batch
+  NativeProposal rows;
+  ChainLayout layout;
+  NativeLayout whole;
+
+  ChainCase Of(const PlanningTask& task, const ChainProposal& proposal) const {
+    return {*native, task, proposal, layout, rows, whole};
+  }
+};
+// LowerChain's errors, but for those of budgets.
+Result<PreparedChain> PrepareChain(const PlanningTask& task, const ChainProposal& proposal);
+Status CheckBudgets(const ChainCase& c);
 
 // "weights" on gpu0, "weights.gpu1" on gpu1: a plan names arenas without their pools.
 std::string OnGpu(std::string_view what, std::size_t gpu);

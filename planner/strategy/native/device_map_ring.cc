@@ -8,9 +8,11 @@
 #include "planner/base/text.h"
 #include "planner/strategy/budget_probe.h"
 #include "planner/strategy/device_map_homes.h"
+#include "planner/strategy/gpu_share.h"
 #include "planner/strategy/native/chain.h"
 #include "planner/strategy/native/disk_feed.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/native_form.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -78,7 +80,7 @@ NativeProposal Propose(const NativeModel& native, const PlanningTask& task, cons
 
 // On several GPUs each computes what the map gives it, the main one what is off them all, through a ring of all that is
 // left there.
-Result<Lowered> LowerOverGpus(const PlanningTask& task, DeviceMapHomes homes, std::string_view map) {
+Result<ChainProposal> ProposeOverGpus(const PlanningTask& task, DeviceMapHomes homes, std::string_view map) {
   STOWAGE_TRY(const auto native, RealizeModel(task));
   Bytes lifted;
   for (std::size_t t = 0; t < homes.weights.size(); ++t) {
@@ -102,20 +104,47 @@ Result<Lowered> LowerOverGpus(const PlanningTask& task, DeviceMapHomes homes, st
     out.tile = std::clamp(left[homes.main] / 2, least, std::max(least, RoundUp(streams.largest, kAlignment)));
     GiveSlots(*native, task, left, out);
   }
-  return LowerChain(task, out);
+  return out;
 }
 
 Result<Lowered> Lower(const PlanningTask& task, std::string_view map) {
   STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, map));
-  if (!homes.OneGpu()) return LowerOverGpus(task, std::move(homes), map);
+  if (!homes.OneGpu()) {
+    STOWAGE_TRY(const ChainProposal proposal, ProposeOverGpus(task, std::move(homes), map));
+    return LowerChain(task, proposal);
+  }
   STOWAGE_TRY(const auto native, RealizeModel(task));
   return LowerNative(*native, task, Propose(*native, task, homes, map));
+}
+
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  const std::string map(parameters.empty() ? "optimal" : parameters);
+  return BestForm(task.request, {map}, [&](const std::string& words) -> Result<ClosedForm> {
+    STOWAGE_TRY(const auto native, RealizeModel(task));
+    STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, words));
+    if (homes.OneGpu()) return FormOf(*native, task, Propose(*native, task, homes, words));
+    STOWAGE_TRY(const ChainProposal proposal, ProposeOverGpus(task, std::move(homes), words));
+    return FormOfChain(task, proposal);
+  });
+}
+
+Result<std::vector<Bytes>> SmallestGpus(const PlanningTask& task) {
+  if (task.machine->gpus.size() < 2) return Error{ErrorCode::kInfeasible, "one GPU: see smallest_gpu_budget"};
+  return SmallestShare(task, [](const PlanningTask& probe) -> Status {
+    STOWAGE_TRY(DeviceMapHomes homes, HomesOf(probe, "optimal"));
+    if (homes.OneGpu()) {
+      STOWAGE_TRY(const auto native, RealizeModel(probe));
+      return CheckFits(*native, probe, Propose(*native, probe, homes, "optimal"));
+    }
+    STOWAGE_TRY(const ChainProposal proposal, ProposeOverGpus(probe, std::move(homes), "optimal"));
+    return CheckChain(probe, proposal);
+  });
 }
 
 // Closest to what a map can do with little memory: whatever fits, by the optimal map.
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
   if (task.machine->gpus.size() > 1) {
-    return Error{ErrorCode::kInfeasible, "the smallest budget is not worked out for several GPUs"};
+    return Error{ErrorCode::kInfeasible, "several GPUs: see smallest_gpu_budgets"};
   }
   STOWAGE_TRY(const auto native, RealizeModel(task));
   BudgetProbe probe(task);
@@ -153,6 +182,8 @@ Strategy DeviceMapRingStrategy() {
           .lower = Lower,
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{"optimal"}; },
           .smallest_gpu_budget = SmallestGpu,
+          .smallest_gpu_budgets = SmallestGpus,
+          .closed_form = Close,
           .gpus = GpuUse::kAny};
 }
 

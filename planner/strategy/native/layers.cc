@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "planner/cost/cost.h"
 #include "planner/strategy/budget_probe.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/native_form.h"
 
 namespace stowage {
 namespace {
@@ -164,6 +166,19 @@ std::vector<std::string> CandidateStrings(const PlanningTask& task) {
   return out;
 }
 
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = CandidateStrings(task);
+  return BestForm(task.request, std::move(all), [&](const std::string& text) -> Result<ClosedForm> {
+    STOWAGE_TRY(const auto native, RealizeModel(task));
+    LayersParameters p;
+    if (!text.empty()) {
+      STOWAGE_TRY(p, ParseLayers(text));
+    }
+    return FormOf(*native, task, ProposeLayers(*native, task, p));
+  });
+}
+
 // Nothing but the reservations when the host can hold it all, else what brings the host's need below its budget.
 Result<Bytes> SmallestGpu(const PlanningTask& task) {
   STOWAGE_TRY(const auto native, RealizeModel(task));
@@ -171,12 +186,12 @@ Result<Bytes> SmallestGpu(const PlanningTask& task) {
   std::optional<Bytes> smallest;
   Status last = OkStatus();
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
+  LayersNeeds all(*native, task);
   for (std::int64_t n = 0; n <= blocks + 1; ++n) {
-    const NativeProposal proposal = ProposeLayers(*native, task, {n});
-    STOWAGE_TRY(const Needs needs, NeedsOf(*native, task, proposal));
+    STOWAGE_TRY(const Needs needs, all.Of({n}));
     if (smallest && needs.gpu >= *smallest) continue;
     probe.pool("gpu0").budget = needs.gpu;
-    last = CheckNeeds(needs, probe.machine(), proposal.strategy);
+    last = CheckNeeds(needs, probe.machine(), fmt::format("{}:{}", kName, n));
     if (last) smallest = needs.gpu;
     if (smallest == probe.machine().Reserved("gpu0")) break;  // there is no less
   }
@@ -191,12 +206,12 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   std::optional<Bytes> smallest;
   Status last = OkStatus();
   const std::int32_t blocks = BlocksOf(native->prefill, *task.model).blocks;
+  LayersNeeds all(*native, task);
   for (std::int64_t n = 0; n <= blocks + 1; ++n) {
-    const NativeProposal proposal = ProposeLayers(*native, task, {n});
-    STOWAGE_TRY(const Needs needs, NeedsOf(*native, task, proposal));
+    STOWAGE_TRY(const Needs needs, all.Of({n}));
     if (smallest && needs.host >= *smallest) continue;
     host.budget = needs.host;
-    last = CheckNeeds(needs, probe.machine(), proposal.strategy);  // gpu0 may be too small
+    last = CheckNeeds(needs, probe.machine(), fmt::format("{}:{}", kName, n));  // gpu0 may be too small
     if (last) smallest = needs.host;
   }
   if (smallest) return *smallest;
@@ -254,10 +269,24 @@ NativeProposal ProposeLayers(const NativeModel& native, const PlanningTask& task
 }
 
 const Result<Needs>& LayersNeeds::Of(const LayersParameters& p) {
-  const std::pair<std::int64_t, std::int64_t> key{p.on_device, p.expert_layers};
-  const auto known = known_.find(key);
-  if (known != known_.end()) return known->second;
-  return known_.emplace(key, NeedsOf(native_, task_, ProposeLayers(native_, task_, p))).first->second;
+  const Machine& machine = *task_.machine;
+  const KnownLayers::Key key{p.on_device, p.expert_layers, machine.Reserved("gpu0"), machine.Reserved("host")};
+  const auto known = own_.needs.find(key);
+  if (known != own_.needs.end()) return known->second;
+  TaskCache* const shared = task_.cache;
+  if (shared != nullptr) {
+    const std::scoped_lock lock(shared->mutex);
+    if (shared->layers == nullptr) shared->layers = std::make_shared<KnownLayers>();
+    const auto there = shared->layers->needs.find(key);
+    if (there != shared->layers->needs.end()) return own_.needs.emplace(key, there->second).first->second;
+  }
+  const Result<Needs>& fresh =
+      own_.needs.emplace(key, NeedsOf(native_, task_, ProposeLayers(native_, task_, p))).first->second;
+  if (shared != nullptr) {
+    const std::scoped_lock lock(shared->mutex);
+    shared->layers->needs.emplace(key, fresh);
+  }
+  return fresh;
 }
 
 std::vector<LayersParameters> FittingLayers(const NativeModel& native, const PlanningTask& task, LayersNeeds& needs) {
@@ -342,7 +371,8 @@ Strategy LayersStrategy() {
           .lower = Lower,
           .candidates = CandidateStrings,
           .smallest_gpu_budget = SmallestGpu,
-          .smallest_host_budget = SmallestHost};
+          .smallest_host_budget = SmallestHost,
+          .closed_form = Close};
 }
 
 }  // namespace stowage

@@ -40,7 +40,17 @@ void FollowKernels(const NativeModel& native, const Model& model, NativeProposal
 
 NativeProposal ProposeLayers(const NativeModel& native, const PlanningTask& task, const LayersParameters& parameters);
 
-// What proposals of layers need, each worked out once: it depends on no budget.
+// That of a task's cache is only touched with its mutex held.
+struct KnownLayers {
+  struct Key {
+    std::int64_t on_device, expert_layers;
+    Bytes gpu_reserved, host_reserved;  // tasks with other machines may share a cache
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  std::map<Key, Result<Needs>> needs;
+};
+
+// What proposals of layers need, each worked out once, also for others with the same TaskCache: it depends on no budget.
 class LayersNeeds {
  public:
   LayersNeeds(const NativeModel& native, const PlanningTask& task)
@@ -51,7 +61,7 @@ class LayersNeeds {
  private:
   const NativeModel& native_;
   const PlanningTask& task_;
-  std::map<std::pair<std::int64_t, std::int64_t>, Result<Needs>> known_;
+  KnownLayers own_;
 };
 
 // The N (and M, for models with experts) that are worth looking at for the budgets of `machine`, and fit.

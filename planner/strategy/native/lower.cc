@@ -1,3 +1,5 @@
+#include "planner/strategy/native/lower.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -5,18 +7,26 @@
 #include <utility>
 
 #include "planner/base/text.h"
-#include "planner/strategy/native/buffers.h"
 #include "planner/strategy/native/describe.h"
-#include "planner/strategy/native/disk_feed.h"
-#include "planner/strategy/native/load.h"
 #include "planner/strategy/native/passes.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
-namespace {
 
-// What stays in host memory.
 Bytes HostArenas(const NativeLayout& l) { return l.masters + l.host_kv + l.host_activations + l.host_buffers; }
+
+// The host ring takes what the arenas and the least staging leave; staging then what it leaves.
+HostStreams HostStreamsOf(const NativeCase& c) {
+  const Machine& m = *c.task.machine;
+  const Bytes left = m.pools[m.FindPool("host")].budget - m.Reserved("host") - HostArenas(c.layout);
+  const std::vector<LoadItem> items = LoadItemsOf(c.native, c.proposal, c.layout);
+  HostStreams out;
+  out.ring = HostRingFor(c.native, c.proposal, left - StagingFor(c.model(), items, Bytes(0)).total());
+  out.staging = StagingFor(c.model(), items, left - out.ring.total());
+  return out;
+}
+
+namespace {
 
 // Builds the schedule of one proposal: arenas, load, prefill, decode.
 class Lowering {
@@ -24,6 +34,7 @@ class Lowering {
   explicit Lowering(const NativeCase& c)
       : c_(c),
         b_(fmt::format("{} {}", c.proposal.strategy, c.model().name)),
+        streams_(HostStreamsOf(c)),
         prefill_units_(UnitsOf(c.native.prefill, c.proposal.prefill_on_host, c.native, c.model(), c.proposal)),
         decode_units_(UnitsOf(c.native.decode, c.proposal.decode_on_host, c.native, c.model(), c.proposal)) {}
 
@@ -63,17 +74,12 @@ class Lowering {
     if (c_.model().files.empty()) b_.AddFile(c_.model().name + " (no checkpoint)");
   }
 
-  // The host ring takes what the arenas and the least staging leave; staging then what it leaves.
   std::optional<DiskFeed> AddDiskFeed(NativeBuffers& buffers) {
-    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.proposal, c_.layout);
-    const Bytes left =
-        b_.so_far().pools[pools_.host].budget - HostArenas(c_.layout) - StagingFor(c_.model(), items, Bytes(0)).total();
-    const HostRing size = HostRingFor(c_.native, c_.proposal, left);
+    const HostRing& size = streams_.ring;
     if (size.slots == 0) return std::nullopt;
     const BufferId ring = b_.AddBuffer(pools_.host, "host_ring", BufferKind::kStaging, size.total());
     b_.buffer(ring).pinned = true;
     buffers.arenas.push_back(ring);
-    host_ring_ = size.total();
     const Lane read = {b_.AddQueue("disk0/ring"), lanes_.disk.resources};
     const Lane in = {b_.AddQueue("gpu0/ring"), lanes_.in.resources};
     const std::int32_t reader = b_.AddIssuer("reader", IssuerKind::kNative);
@@ -84,9 +90,7 @@ class Lowering {
   RingOffsets Offsets() const { return PlaceInRing(prefill_units_.items, decode_units_.items, c_.proposal.ring); }
 
   void EmitLoadPhase(const NativeBuffers& buffers) {
-    const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.proposal, c_.layout);
-    const Bytes used = HostArenas(c_.layout) + host_ring_;
-    const StagingSize size = StagingFor(c_.model(), items, b_.so_far().pools[pools_.host].budget - used);
+    const StagingSize& size = streams_.staging;
     BufferId staging = -1;
     if (size.slots > 0) {
       staging = b_.AddBuffer(pools_.host, "staging", BufferKind::kStaging, size.total());
@@ -103,6 +107,7 @@ class Lowering {
         table_copied = b_.Copy(lanes_.in, b_.Whole(buffers.computed[t]), b_.Whole(buffers.resident[t]));
       }
       const Lane read = {lanes_.disk.queue, {b_.AddResource(LoadsFrom(c_.task.request.loading))}};
+      const std::vector<LoadItem> items = LoadItemsOf(c_.native, c_.proposal, c_.layout);
       EmitLoad(b_, c_.model(), items, {buffers.resident, buffers.master}, {read, lanes_.cpu, {lanes_.in}}, pools_.disk,
                staging, size);
       if (table_copied >= 0) b_.Wait({table_copied});
@@ -112,12 +117,12 @@ class Lowering {
 
   const NativeCase& c_;
   ScheduleBuilder b_;
+  const HostStreams streams_;
   const PassUnits prefill_units_;
   const PassUnits decode_units_;
   NativePools pools_;
   NativeLanes lanes_;
   std::int32_t main_ = -1;  // issuer
-  Bytes host_ring_;
 };
 
 Status CheckRows(const NativeCase& c) {
@@ -140,6 +145,8 @@ Bytes HostNeed(const NativeCase& c) {
          LeastStaging(c.native, c.proposal, c.layout) + c.task.machine->Reserved("host");
 }
 
+}  // namespace
+
 Result<Needs> NeedsOf(const NativeCase& c) {
   STOWAGE_RETURN_IF_ERROR(CheckRows(c));
   const NativeLayout& l = c.layout;
@@ -147,11 +154,9 @@ Result<Needs> NeedsOf(const NativeCase& c) {
   return Needs{gpu + c.task.machine->Reserved("gpu0"), HostNeed(c), l.masters};
 }
 
-}  // namespace
-
 Result<Needs> NeedsOf(const NativeModel& native, const PlanningTask& task, const NativeProposal& proposal) {
   const NativeLayout layout = LayOut(native, task, proposal);
-  return NeedsOf({native, task, proposal, layout});
+  return NeedsOf(NativeCase{native, task, proposal, layout});
 }
 
 Status CheckNeeds(const Needs& needs, const Machine& machine, std::string_view strategy) {

@@ -26,13 +26,26 @@ void LowerRing(benchmark::State& state) {
 }
 BENCHMARK(LowerRing)->ArgName("sampled_passes")->Arg(3)->Arg(0)->Unit(benchmark::kMicrosecond);
 
-void Realize(benchmark::State& state) {
-  const Model model = *ZooModel("llama-8b");
+void Realize(benchmark::State& state, const char* name) {
+  const Model model = *ZooModel(name);
   const Machine machine = *BuildMachine({.gpus = {"15GB"}, .cpu = "30GB"}, {});
   const PlanningTask task{.model = &model, .machine = &machine};
   for (auto _ : state) benchmark::DoNotOptimize(RealizeModel(task));
 }
-BENCHMARK(Realize)->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Realize, llama_8b, "llama-8b")->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(Realize, deepseek_v3, "deepseek-v3")->Unit(benchmark::kMillisecond);
+
+void Candidates(benchmark::State& state, const char* name, const char* gpu, const char* cpu) {
+  const Model model = *ZooModel(name);
+  const Machine machine = *BuildMachine({.gpus = {gpu}, .cpu = cpu}, {});
+  TaskCache cache;
+  const PlanningTask task{.model = &model, .machine = &machine, .cache = &cache};
+  const Strategy ring = RingStrategy();
+  for (auto _ : state) benchmark::DoNotOptimize(ring.candidates(task));
+}
+BENCHMARK_CAPTURE(Candidates, llama_8b, "llama-8b", "15GB", "30GB")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Candidates, deepseek_v3, "deepseek-v3", "80GB", "1TB")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(Candidates, deepseek_v3_on_disk, "deepseek-v3", "24GB", "100GB")->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace stowage

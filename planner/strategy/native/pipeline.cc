@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "planner/strategy/device_map_homes.h"
+#include "planner/strategy/gpu_share.h"
 #include "planner/strategy/native/chain.h"
+#include "planner/strategy/native/native_form.h"
 
 namespace stowage {
 namespace {
@@ -30,11 +32,11 @@ Result<std::int64_t> MicroBatches(const PlanningTask& task, std::string_view tex
                fmt::format("{}:{}: the number of micro-batches is 1 to {}", kName, text, kMostMicroBatches)};
 }
 
-Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
+// What each GPU holds.
+Result<DeviceMapHomes> StagesOf(const PlanningTask& task) {
   if (task.machine->gpus.size() < 2) {
     return Error{ErrorCode::kInfeasible, "pipeline needs several GPUs: one has no stages"};
   }
-  STOWAGE_TRY(const std::int64_t count, MicroBatches(task, parameters));
   STOWAGE_TRY(DeviceMapHomes homes, HomesOf(task, "throughput"));
   for (std::size_t t = 0; t < homes.weights.size(); ++t) {
     if (homes.weights[t] == WeightHome::kDevice) continue;
@@ -42,8 +44,22 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
                  fmt::format("pipeline: the GPUs cannot hold {}, and a stage streams nothing; see rings",
                              task.model->tensors[t].name)};
   }
-  return LowerChain(
-      task, {.strategy = fmt::format("{}:{}", kName, count), .gpu = std::move(homes.gpu), .micro_batches = count});
+  return homes;
+}
+
+ChainProposal WithMicroBatches(const DeviceMapHomes& stages, std::int64_t count) {
+  return {.strategy = fmt::format("{}:{}", kName, count), .gpu = stages.gpu, .micro_batches = count};
+}
+
+Result<ChainProposal> Propose(const PlanningTask& task, std::string_view parameters) {
+  STOWAGE_TRY(const std::int64_t count, MicroBatches(task, parameters));
+  STOWAGE_TRY(const DeviceMapHomes stages, StagesOf(task));
+  return WithMicroBatches(stages, count);
+}
+
+Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
+  STOWAGE_TRY(const ChainProposal proposal, Propose(task, parameters));
+  return LowerChain(task, proposal);
 }
 
 std::vector<std::string> Candidates(const PlanningTask& task) {
@@ -56,6 +72,29 @@ std::vector<std::string> Candidates(const PlanningTask& task) {
   return out;
 }
 
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = Candidates(task);
+  return BestForm(task.request, std::move(all), [&](const std::string& p) -> Result<ClosedForm> {
+    STOWAGE_TRY(const ChainProposal proposal, Propose(task, p));
+    return FormOfChain(task, proposal);
+  });
+}
+
+// With any number of micro-batches.
+Result<std::vector<Bytes>> SmallestGpus(const PlanningTask& task) {
+  return SmallestShare(task, [](const PlanningTask& probe) -> Status {
+    STOWAGE_TRY(const DeviceMapHomes stages, StagesOf(probe));
+    Status last = OkStatus();
+    for (const std::string& count : Candidates(probe)) {
+      STOWAGE_TRY(const std::int64_t micro_batches, MicroBatches(probe, count));
+      last = CheckChain(probe, WithMicroBatches(stages, micro_batches));
+      if (last) return last;
+    }
+    return last;
+  });
+}
+
 }  // namespace
 
 Strategy PipelineStrategy() {
@@ -64,6 +103,8 @@ Strategy PipelineStrategy() {
           .summary = "blocks on several GPUs, micro-batches of the batch following each other through them",
           .lower = Lower,
           .candidates = Candidates,
+          .smallest_gpu_budgets = SmallestGpus,
+          .closed_form = Close,
           .gpus = GpuUse::kSeveral};
 }
 

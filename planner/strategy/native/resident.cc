@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
 
 #include "planner/strategy/budget_probe.h"
 #include "planner/strategy/closed_form.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
+#include "planner/strategy/native/native_form.h"
 #include "planner/strategy/native/proposal.h"
 
 namespace stowage {
@@ -19,10 +21,13 @@ NativeProposal Everything(const PlanningTask& task) {
   return p;
 }
 
+Status CheckNone(std::string_view parameters) {
+  if (parameters.empty()) return OkStatus();
+  return Error{ErrorCode::kInvalidInput, fmt::format("resident takes no parameters, not '{}'", parameters)};
+}
+
 Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
-  if (!parameters.empty()) {
-    return Error{ErrorCode::kInvalidInput, fmt::format("resident takes no parameters, not '{}'", parameters)};
-  }
+  STOWAGE_RETURN_IF_ERROR(CheckNone(parameters));
   STOWAGE_TRY(const auto native, RealizeModel(task));
   return LowerNative(*native, task, Everything(task));
 }
@@ -45,7 +50,15 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   return host.budget;
 }
 
-ClosedForm Close(const PlanningTask& task) {
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  return BestForm(task.request, {std::string(parameters)}, [&](const std::string& p) -> Result<ClosedForm> {
+    STOWAGE_RETURN_IF_ERROR(CheckNone(p));
+    STOWAGE_TRY(const auto native, RealizeModel(task));
+    return FormOf(*native, task, Everything(task));
+  });
+}
+
+ClosedForm FromSizes(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
   return CloseForm(
       task, sizes,
@@ -63,7 +76,8 @@ Strategy ResidentStrategy() {
           .candidates = [](const PlanningTask&) { return std::vector<std::string>{""}; },
           .smallest_gpu_budget = SmallestGpu,
           .smallest_host_budget = SmallestHost,
-          .closed_form = Close};
+          .closed_form = Close,
+          .from_sizes = FromSizes};
 }
 
 }  // namespace stowage

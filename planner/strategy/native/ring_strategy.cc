@@ -17,6 +17,7 @@
 #include "planner/strategy/native/layers.h"
 #include "planner/strategy/native/layout.h"
 #include "planner/strategy/native/load.h"
+#include "planner/strategy/native/native_form.h"
 #include "planner/strategy/native/ring_proposal.h"
 
 namespace stowage {
@@ -218,12 +219,10 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   return LowerNative(ring.native(), task, proposal);
 }
 
-std::vector<std::string> CandidateStrings(const PlanningTask& task) {
-  const Result<Ring> ring = Ring::Of(task);
-  if (!ring) return {};
+std::vector<std::string> CandidateStrings(const Ring& ring, const PlanningTask& task) {
   std::vector<std::string> out;
-  for (const Choice& choice : Candidates(*ring, task)) {
-    const bool whole = !choice.layers && choice.map.empty() && ring->NothingStreams();
+  for (const Choice& choice : Candidates(ring, task)) {
+    const bool whole = !choice.layers && choice.map.empty() && ring.NothingStreams();
     out.push_back(whole ? "" : Spell(choice));
   }
   return out;
@@ -272,9 +271,24 @@ Result<Bytes> SmallestHost(const PlanningTask& task) {
   return ring.Propose(Least(ring).front()).error();
 }
 
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  const Result<Ring> ring = Ring::Of(task);
+  if (!ring) return {.why_not = ring.error().message};
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = CandidateStrings(*ring, task);
+  return BestForm(task.request, std::move(all), [&](const std::string& text) -> Result<ClosedForm> {
+    Choice choice{.ring = Least(*ring).front()};
+    if (!text.empty()) {
+      STOWAGE_TRY(choice, Parse(text));
+    }
+    STOWAGE_TRY(const NativeProposal proposal, Propose(*ring, task, choice));
+    return FormOf(ring->native(), task, proposal);
+  });
+}
+
 // What exceeds the device leaves it, tables first; the ring's own bytes are left out. Link and host share what has left,
 // both busy all the time.
-ClosedForm Close(const PlanningTask& task) {
+ClosedForm FromSizes(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
   const Machine& machine = *task.machine;
   const Bytes room = machine.pools[machine.FindPool("gpu0")].budget - machine.Reserved("gpu0");
@@ -302,10 +316,15 @@ Strategy RingStrategy() {
           .runtime = "native",
           .summary = "what fits stays on the GPU, the rest is prefetched through a ring from host memory",
           .lower = Lower,
-          .candidates = CandidateStrings,
+          .candidates =
+              [](const PlanningTask& task) {
+                const Result<Ring> ring = Ring::Of(task);
+                return ring ? CandidateStrings(*ring, task) : std::vector<std::string>{};
+              },
           .smallest_gpu_budget = SmallestGpu,
           .smallest_host_budget = SmallestHost,
-          .closed_form = Close};
+          .closed_form = Close,
+          .from_sizes = FromSizes};
 }
 
 }  // namespace stowage

@@ -9,8 +9,10 @@
 #include "planner/base/text.h"
 #include "planner/machine/size.h"
 #include "planner/solve/spread.h"
+#include "planner/strategy/gpu_share.h"
 #include "planner/strategy/native/chain.h"
 #include "planner/strategy/native/layout.h"
+#include "planner/strategy/native/native_form.h"
 #include "planner/strategy/native/ring_proposal.h"
 
 namespace stowage {
@@ -196,6 +198,27 @@ std::vector<std::string> Candidates(const PlanningTask& task) {
   return out;
 }
 
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = Candidates(task);
+  return BestForm(task.request, std::move(all), [&](const std::string& p) -> Result<ClosedForm> {
+    STOWAGE_TRY(const ChainProposal proposal, Propose(task, p));
+    return FormOfChain(task, proposal);
+  });
+}
+
+Result<std::vector<Bytes>> SmallestGpus(const PlanningTask& task) {
+  return SmallestShare(task, [](const PlanningTask& probe) -> Status {
+    Status last = OkStatus();
+    for (const std::string& size : Candidates(probe)) {
+      const Result<ChainProposal> proposal = Propose(probe, size);
+      last = proposal ? CheckChain(probe, *proposal) : Status(proposal.error());
+      if (last) return last;
+    }
+    return last;
+  });
+}
+
 }  // namespace
 
 Strategy RingsStrategy() {
@@ -204,6 +227,8 @@ Strategy RingsStrategy() {
           .summary = "blocks dealt to several GPUs, each streaming what it cannot keep through a ring of its own",
           .lower = Lower,
           .candidates = Candidates,
+          .smallest_gpu_budgets = SmallestGpus,
+          .closed_form = Close,
           .gpus = GpuUse::kSeveral};
 }
 

@@ -3,8 +3,12 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "planner/strategy/closed_form.h"
+#include "planner/strategy/torch/torch_form.h"
 #include "planner/strategy/torch/torch_lowering.h"
 
 namespace stowage {
@@ -30,8 +34,25 @@ Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
   return LowerTorch(task, TorchPlacement::GroupOffloaded(*task.model, group), fmt::format("{}:{}", kName, parameters));
 }
 
+// The first pins every weight; the second is for hosts that cannot.
+std::vector<std::string> Candidates(const PlanningTask&) { return {"leaf:stream", "leaf"}; }
+
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  std::vector<std::string> all = {std::string(parameters)};
+  if (parameters.empty()) all = Candidates(task);
+  bool streamed = false;  // what comes ahead is never slower
+  return BestForm(task.request, std::move(all), [&](const std::string& p) -> Result<ClosedForm> {
+    if (streamed) return ClosedForm{.why_not = "group-offload:leaf:stream fits"};
+    STOWAGE_TRY(const GroupOffload group, ParseGroupOffload(p));
+    STOWAGE_TRY(ClosedForm form,
+                FormOfTorch(task, TorchPlacement::GroupOffloaded(*task.model, group), fmt::format("{}:{}", kName, p)));
+    streamed = form.fits() && group.stream;
+    return form;
+  });
+}
+
 // The largest leaf beside what is there anyway. Hosts that cannot hold pinned copies can hold the weights.
-ClosedForm CloseLeaves(const PlanningTask& task) {
+ClosedForm FromSizes(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
   return CloseForm(task, sizes,
                    {.gpu = sizes.largest_tensor + TorchFixedBytes(task, sizes),
@@ -76,17 +97,14 @@ Strategy GroupOffloadStrategy() {
           .runtime = "torch",
           .summary = "diffusers' group offloading: block:N or leaf, then :stream :record_stream :low_cpu_mem :disk",
           .lower = Lower,
-          // The first pins every weight; the second is for hosts that cannot.
-          .candidates =
-              [](const PlanningTask&) {
-                return std::vector<std::string>{"leaf:stream", "leaf"};
-              },
+          .candidates = Candidates,
           .smallest_gpu_budget =
               [](const PlanningTask& task) {
                 return SmallestTorchBudget(task, TorchPlacement::GroupOffloaded(*task.model, {.leaf = true}));
               },
           .sampled_passes = 2,
-          .closed_form = CloseLeaves};
+          .closed_form = Close,
+          .from_sizes = FromSizes};
 }
 
 }  // namespace stowage

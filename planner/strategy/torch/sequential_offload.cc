@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <string>
+
 #include "planner/strategy/closed_form.h"
+#include "planner/strategy/torch/torch_form.h"
 #include "planner/strategy/torch/torch_lowering.h"
 
 namespace stowage {
@@ -10,14 +13,24 @@ namespace {
 
 constexpr std::string_view kName = "sequential-offload";
 
+Status CheckNone(std::string_view parameters) {
+  if (parameters.empty()) return OkStatus();
+  return Error{ErrorCode::kInvalidInput, fmt::format("{} takes no parameters, not '{}'", kName, parameters)};
+}
+
 Result<Lowered> Lower(const PlanningTask& task, std::string_view parameters) {
-  if (!parameters.empty()) {
-    return Error{ErrorCode::kInvalidInput, fmt::format("{} takes no parameters, not '{}'", kName, parameters)};
-  }
+  STOWAGE_RETURN_IF_ERROR(CheckNone(parameters));
   return LowerTorch(task, TorchPlacement::SequentialOffload(*task.model), kName);
 }
 
-ClosedForm Close(const PlanningTask& task) {
+ClosedForm Close(const PlanningTask& task, std::string_view parameters) {
+  return BestForm(task.request, {std::string(parameters)}, [&](const std::string& p) -> Result<ClosedForm> {
+    STOWAGE_RETURN_IF_ERROR(CheckNone(p));
+    return FormOfTorch(task, TorchPlacement::SequentialOffload(*task.model), kName);
+  });
+}
+
+ClosedForm FromSizes(const PlanningTask& task) {
   const RequestSizes sizes = SizesOf(*task.model, task.request);
   return CloseForm(task, sizes,
                    {.gpu = sizes.largest_tensor + TorchFixedBytes(task, sizes),
@@ -40,7 +53,8 @@ Strategy SequentialOffloadStrategy() {
                 return SmallestTorchBudget(task, TorchPlacement::SequentialOffload(*task.model));
               },
           .sampled_passes = 2,
-          .closed_form = Close};
+          .closed_form = Close,
+          .from_sizes = FromSizes};
 }
 
 }  // namespace stowage

@@ -36,12 +36,13 @@ class Lowering {
         b_(fmt::format("{} {}", strategy, task.model->name)),
         streams_(b_, machine_.gpus.size()) {}
 
+  Result<Schedule> RunLoad() {
+    STOWAGE_RETURN_IF_ERROR(EmitLoad());
+    return std::move(b_).Take();
+  }
+
   Result<Schedule> Run() {
-    AddMachine();
-    b_.BeginPhase("load", {});
-    b_.BeginPrologue(0);
-    STOWAGE_TRY(weights_, LoadTorch(b_, task_, model_, placement_, lanes_));
-    AddTokens();
+    STOWAGE_RETURN_IF_ERROR(EmitLoad());
     if (sample() && LoadsTooMuch()) return std::move(b_).Take();
     Reserve();
     EmitPrefill();
@@ -57,6 +58,15 @@ class Lowering {
   }
 
  private:
+  Status EmitLoad() {
+    AddMachine();
+    b_.BeginPhase("load", {});
+    b_.BeginPrologue(0);
+    STOWAGE_TRY(weights_, LoadTorch(b_, task_, model_, placement_, lanes_));
+    AddTokens();
+    return OkStatus();
+  }
+
   void AddMachine() {
     const auto budget = [&](std::string_view pool) {
       return machine_.pools[machine_.FindPool(pool)].budget - machine_.Reserved(pool);
@@ -287,7 +297,7 @@ class Lowering {
 
 }  // namespace
 
-Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
+Status CheckPlacement(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
   for (std::size_t i = 0; i < task.model->tensors.size(); ++i) {
     const Tensor& t = task.model->tensors[i];
     const bool reads_checkpoint =
@@ -298,13 +308,26 @@ Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& place
                              "not simulated",
                              strategy, t.name, Name(FileDType(t)), Name(t.dtype))};
   }
+  return OkStatus();
+}
+
+Status CheckPasses(const PlanningTask& task) {
+  if (!Recomputes(task) || task.LoweredPasses() <= kMostRecomputed) return OkStatus();
+  return Error{ErrorCode::kInvalidInput,
+               fmt::format("--kv none: {} passes over the whole context are more than the {} that are simulated",
+                           task.LoweredPasses(), kMostRecomputed)};
+}
+
+Result<Schedule> LowerTorchLoad(const PlanningTask& task, const TorchPlacement& held, const TorchPrograms& programs,
+                                std::string_view strategy) {
+  return Lowering(task, held, programs, strategy).RunLoad();
+}
+
+Result<Lowered> LowerTorch(const PlanningTask& task, const TorchPlacement& placement, std::string_view strategy) {
+  STOWAGE_RETURN_IF_ERROR(CheckPlacement(task, placement, strategy));
   STOWAGE_TRY(const auto programs, RealizePasses(task, placement));
+  STOWAGE_RETURN_IF_ERROR(CheckPasses(task));
   Lowered lowered;
-  if (Recomputes(task) && task.LoweredPasses() > kMostRecomputed) {
-    return Error{ErrorCode::kInvalidInput,
-                 fmt::format("--kv none: {} passes over the whole context are more than the {} that are simulated",
-                             task.LoweredPasses(), kMostRecomputed)};
-  }
   STOWAGE_TRY(const TorchPlacement held, PlacementOn(programs->held, *task.model, placement));
   STOWAGE_TRY(lowered.schedule, Lowering(task, held, *programs, strategy).Run());
   STOWAGE_RETURN_IF_ERROR(CheckHostBudget(lowered.schedule));
