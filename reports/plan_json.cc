@@ -1,7 +1,6 @@
 #include "reports/plan_json.h"
 
 #include <nlohmann/json.hpp>
-
 #include <string>
 
 #include "reports/json.h"
