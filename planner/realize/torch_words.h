@@ -162,7 +162,7 @@ class TorchWords {
  private:
   std::int64_t Reserved(std::size_t layer) const;  // positions of a static layer
   KeyValues AppendStatic(std::size_t layer, const Ref& key, const Ref& value);
-  void NoteOffset(const Ref& first, const Ref& last);  // of a mask: TorchProgram::offsets
+  void NoteOffset(const Ref& first, const Ref& last);                  // of a mask: TorchProgram::offsets
   void LookAtLength(const Ref& position_ids);                          // torch_rope.cc
   void ChooseFrequencies(const Ref& position_ids, std::int64_t half);  // torch_rope.cc
   Ref RotateHalf(const Ref& x, std::int64_t width);
