@@ -163,7 +163,7 @@ class Bottleneck {
       lower_ = time + 1;
       over = under;
       time = std::min(most_, next);
-      step *= grow;
+      step = step > most_ / grow ? most_ : step * grow;
       under = {time, excess(time)};
     }
     while (under.time - lower_ > under.time / steps.grain) {
